@@ -1,0 +1,218 @@
+//! What the operator wrote, checked once: `file` (serde) → `validate` → [`Config`]. There is no other way to make one.
+//!
+//! Out: plain values with units in their types. Never: reads a clock, opens a socket.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::encode::ladder::{AudioRung, VideoRung};
+use crate::media::{ChannelId, Grid, PipelineId, SourceId, SourceName};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where players and CDNs fetch.
+    pub origin: Origin,
+    /// Where operators look; loopback unless the file says otherwise.
+    pub control: Control,
+    /// The shared SRT listener, if any source uses it.
+    pub srt: SrtListener,
+    /// At least one.
+    pub channels: Vec<Channel>,
+    /// Built-in test-signal generators that run beside the channels and push over the network like anybody else.
+    pub signals: Vec<Signal>,
+}
+
+/// The HTTP origin.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// Server threads; default: one a core, at most 4.
+    pub threads: usize,
+}
+
+/// The control port: page, API, metrics.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Default `127.0.0.1:8081`.
+    pub listen: SocketAddr,
+}
+
+/// The shared SRT listener: publishers name their source by stream id.
+#[derive(Clone, Debug)]
+pub struct SrtListener {
+    /// Default `127.0.0.1:9710`.
+    pub listen: SocketAddr,
+    /// Address space of the gateway process, bytes.
+    pub memory_max: u64,
+}
+
+/// One linear programme.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// First part of every URL and stream id.
+    pub id: ChannelId,
+    /// For people.
+    pub title: String,
+    /// Segment duration and output rate.
+    pub grid: Grid,
+    /// CMAF chunk duration; a whole number of slots; at most the segment duration.
+    pub part: Duration,
+    /// How much of the past the playlists list.
+    pub window: Duration,
+    /// A slot still empty this long after its time is filled by a repeat.
+    pub hold: Duration,
+    /// How long the last picture is repeated before the slate appears.
+    pub repeat_for: Duration,
+    /// Text on the slate.
+    pub slate_text: String,
+    /// All contribution feeds.
+    pub sources: Vec<Source>,
+    /// One or two; A first.
+    pub pipelines: Vec<Pipeline>,
+    /// When and how pipelines change source.
+    pub failover: Failover,
+    /// Renditions, highest first; rungs above the source's size are left out when it is known.
+    pub ladder: Ladder,
+}
+
+/// One pipeline and its sources in the order of preference.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// A or B.
+    pub id: PipelineId,
+    /// At least one.
+    pub sources: Vec<SourceName>,
+}
+
+/// When and how pipelines change source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failover {
+    /// Silence after which the next source takes over. Default 200 ms.
+    pub loss_after: Duration,
+    /// How much of each source is kept, so that a key frame is at hand at once. Default 4 s.
+    pub join_buffer: Duration,
+    /// When to go back to a preferred source.
+    pub revert: Revert,
+}
+
+/// When to go back to a preferred source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revert {
+    /// Stay until the one on air fails.
+    Never,
+    /// After the preferred source has been well for so long.
+    After(Duration),
+}
+
+/// One contribution feed.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// `channel/source`.
+    pub id: SourceId,
+    /// How it reaches us.
+    pub input: Input,
+    /// Which programme of a multi-programme stream; the first one where not said.
+    pub program: Option<u16>,
+}
+
+/// How a source reaches us.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// SRT (see [`SrtInput`]).
+    Srt(SrtInput),
+    /// The built-in test signal, in process group but outside the main process.
+    Test(SignalShape),
+}
+
+/// One SRT input.
+#[derive(Clone, Debug)]
+pub struct SrtInput {
+    /// Who calls whom.
+    pub mode: SrtMode,
+    /// Receiver latency (SRTO_RCVLATENCY); the maximum of both sides holds. Default 200 ms.
+    pub latency: Duration,
+    /// AES key, where one is set.
+    pub passphrase: Option<Secret>,
+    /// AES key length for a caller: 16, 24 or 32 bytes. A listener takes the sender's.
+    pub key_length: u8,
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SrtMode {
+    /// A publisher calls the shared listener and names the source in its stream id.
+    Shared,
+    /// A publisher calls a port of this source's own; any stream id.
+    Listener(SocketAddr),
+    /// We call a server.
+    Caller {
+        /// `host:port`.
+        address: String,
+        /// What we ask for.
+        stream_id: Option<String>,
+    },
+}
+
+/// A key that never reaches a log, a metric, an API answer or a page.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself, for the library that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("«secret»")
+    }
+}
+
+/// Renditions, highest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ladder {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// Video rungs.
+    pub video: Vec<VideoRung>,
+    /// Audio tracks.
+    pub audio: Vec<AudioRung>,
+}
+
+/// The picture and sound of a test signal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignalShape {
+    /// Picture width.
+    pub width: u32,
+    /// Picture height.
+    pub height: u32,
+    /// Frames a second.
+    pub rate: crate::media::FrameRate,
+    /// Video bit rate, bits a second.
+    pub bitrate: u32,
+}
+
+/// A generator that runs beside the channels.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// Picture and sound.
+    pub shape: SignalShape,
+    /// Where the same bytes go: `srt://host:port?streamid=…`.
+    pub to: Vec<String>,
+}
+
+/// Whether an address can be reached from other hosts.
+pub fn is_public(address: IpAddr) -> bool {
+    !address.is_loopback()
+}

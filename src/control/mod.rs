@@ -1,0 +1,1 @@
+//! The control port: page, API, metrics. Loopback unless told otherwise.

@@ -1,0 +1,1 @@
+//! TS bytes of one source → items on the source timeline.

@@ -1,0 +1,158 @@
+//! What the main process and an encode process say to each other, over the socket that is the child's stdin.
+//!
+//! Main → worker: one [`Job`], then items on the channel timeline. Worker → main: one [`Hello`], then coded units in
+//! decode order, closed per rendition and segment by a [`SegmentEnd`], and a [`Heartbeat`] four times a second.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::ladder::{AudioRung, VideoRung};
+use crate::media::{ChannelId, ChannelTime, Grid, Item, PipelineId, SegmentNumber};
+
+/// How often a worker that is well says so.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
+
+/// Everything a worker needs to know. Two workers with equal jobs (but for `pipeline` and `start`) and equal items emit
+/// equal bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// For its logs.
+    pub channel: ChannelId,
+    /// For its logs; never influences a coded byte.
+    pub pipeline: PipelineId,
+    /// Segment duration and output rate.
+    pub grid: Grid,
+    /// The first segment to emit, from its first slot. Slots before it are dropped.
+    pub start: SegmentNumber,
+    /// A slot still empty this long after its time is filled by a repeat (later by slate).
+    pub hold: Duration,
+    /// How long the last picture is repeated before the slate appears.
+    pub repeat_for: Duration,
+    /// Text on the slate.
+    pub slate_text: String,
+    /// Video renditions, highest first, already cut down to the source's size.
+    pub video: Vec<VideoRung>,
+    /// Audio renditions.
+    pub audio: Vec<AudioRung>,
+}
+
+/// Main → worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// First, and once.
+    Job(Box<Job>),
+    /// Media on the channel timeline, in order.
+    Item(Item<ChannelTime>),
+    /// Close open segments and exit with status 0.
+    Finish,
+}
+
+/// Which of a job's renditions: its place in `video` followed by `audio`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RenditionIndex(pub u8);
+
+/// Worker → main.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// First, and once.
+    Hello(Hello),
+    /// One coded picture or audio frame.
+    Coded(CodedUnit),
+    /// A rendition's segment is whole.
+    SegmentEnd(SegmentEnd),
+    /// The worker is alive and this is how it fares.
+    Heartbeat(Heartbeat),
+}
+
+/// What this worker is, so that unlike hosts are told apart instead of puzzling over differing bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Version of this program.
+    pub version: String,
+    /// GStreamer's version.
+    pub gstreamer: String,
+    /// x264's build, as its SEI states it; empty where it could not be learnt.
+    pub x264: String,
+    /// Highest instruction set the coded bytes depend on (`avx2`, `sse4.2`, …).
+    pub simd: String,
+}
+
+/// One coded picture or audio frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodedUnit {
+    /// Whose it is.
+    pub rendition: RenditionIndex,
+    /// The segment it belongs to.
+    pub segment: SegmentNumber,
+    /// Presentation place: the [`Slot`](crate::media::Slot) of a picture, the [`AudioFrame`](crate::media::AudioFrame) of sound.
+    /// Units arrive in decode order; decode place *i* of a segment is its *i*-th unit.
+    pub position: u64,
+    /// A decoder may start here.
+    pub key: bool,
+    /// Video: Annex B access unit, parameter sets in front of each IDR. Audio: one raw AAC frame, no ADTS header.
+    pub data: Bytes,
+}
+
+/// What had to be made up in a segment. Fewer is better; all zero means every slot shows its own source frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    /// Slots that repeat the picture before them.
+    pub repeated: u32,
+    /// Slots that show the slate.
+    pub slate: u32,
+    /// Audio samples that are made-up silence.
+    pub silent_samples: u32,
+    /// Pictures or audio units known to be decoded from damaged data, and left out or concealed.
+    pub damaged: u32,
+}
+
+/// A rendition's segment is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentEnd {
+    /// Whose it is.
+    pub rendition: RenditionIndex,
+    /// Which.
+    pub segment: SegmentNumber,
+    /// How many units it has: all of the grid's.
+    pub units: u32,
+    /// What had to be made up.
+    pub filled: Filled,
+}
+
+/// The worker is alive and this is how it fares.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Pictures decoded since the start.
+    pub decoded: u64,
+    /// Slots filled with a repeat since the start.
+    pub repeated: u64,
+    /// Slots filled with slate since the start.
+    pub slate: u64,
+    /// Decoder errors since the start.
+    pub decode_errors: u64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// CPU time used since the start, user and system.
+    pub cpu: Duration,
+    /// How far the newest finished slot lies behind the wall clock.
+    pub lag: Duration,
+    /// What is on the output now.
+    pub showing: Showing,
+}
+
+/// What an encoder shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Showing {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// Pictures of the source.
+    Source,
+    /// The last picture, again and again.
+    Repeat,
+    /// The slate.
+    Slate,
+}

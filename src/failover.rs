@@ -1,0 +1,1 @@
+//! One pipeline's choice among its sources.

@@ -1,0 +1,40 @@
+//! Tandem: live channels that do not go dark.
+//!
+//! The data path, which is also the table of contents. Media moves one way; what is news travels in the stream.
+//!
+//! ```text
+//!  srt ── ingest ──► demux ──► timeline ──► failover ──► encode A ─┐
+//!  (gateway           TS →      source →    one source    (child)  ├─► package ──► origin ──► CDN, players
+//!   process)          Item      channel     a pipeline   encode B ─┘   segmenter, selector,
+//!                               time                      (child)      window → Snapshot
+//! ```
+//!
+//! * [`media`]: the vocabulary: times, numbers, names, items. [`clock`]: the only reader of clocks.
+//! * [`wire`]: byte formats, slices in, values out.
+//! * [`demux`], [`timeline`], [`failover`], [`package`]: pure cores; bytes and time in, values out.
+//! * [`channel`]: owns one channel's state: `apply(event, now) -> actions`.
+//! * [`child`], [`srt`], [`ingest`], [`encode`], [`origin`], [`control`]: shells; they own processes, sockets and timers.
+//! * [`config`]: what the operator wrote, checked once. [`monitor`]: events, status, metrics.
+//! * [`signal`], [`inspect`]: the measuring stick: a test signal, and the judge that accounts for each of its frames.
+//! * [`supervisor`]: builds it all from a [`config::Config`] and takes it down again. [`cli`]: the commands.
+
+pub mod channel;
+pub mod child;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod demux;
+pub mod encode;
+pub mod failover;
+pub mod ingest;
+pub mod inspect;
+pub mod media;
+pub mod monitor;
+pub mod origin;
+pub mod package;
+pub mod signal;
+pub mod srt;
+pub mod supervisor;
+pub mod timeline;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `tandem` binary: see [`tandem::cli`].
+
+fn main() {}

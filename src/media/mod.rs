@@ -1,0 +1,13 @@
+//! The vocabulary every stage speaks: times, numbers, names and the [`Item`]s that travel from demux to encoder.
+
+mod grid;
+mod id;
+mod item;
+mod time;
+
+pub use grid::{
+    AUDIO_FRAME_SAMPLES, AUDIO_RATE, AudioFrame, FrameRate, FrameRateError, Grid, GridError, SegmentNumber, Slot,
+};
+pub use id::{ChannelId, IdError, PipelineId, RenditionId, SourceId, SourceName};
+pub use item::{Break, Codec, Item, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};
+pub use time::{ChannelTime, HZ_90K, MediaTime, Round, SourceTime, Timescale};

@@ -1,0 +1,76 @@
+//! Events: what happened, to whom, how bad it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::media::{ChannelId, ChannelTime, PipelineId, SourceName};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Redundancy is used up or media was damaged; viewers see nothing yet.
+    Warning,
+    /// Viewers see it.
+    Error,
+}
+
+/// Kinds of events; the name is the metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A source's connection is up.
+    SourceConnected,
+    /// A source's connection ended.
+    SourceDisconnected,
+    /// A publisher was turned away.
+    SourceRefused,
+    /// A source carries nothing that can be decoded, or its tracks changed.
+    SourceTracks,
+    /// A source's timestamps jumped and it was anchored anew.
+    SourceAnchored,
+    /// Packets of a source were lost or damaged.
+    SourceDamaged,
+    /// A pipeline changed its source.
+    SourceSwitched,
+    /// A pipeline has no source left.
+    SourceNone,
+    /// An encode process is up and said hello.
+    EncoderStarted,
+    /// An encode process is in lock: it delivered its first whole segment.
+    EncoderLocked,
+    /// An encode process ended or was killed because it hung.
+    EncoderDied,
+    /// A line an encode process or gateway wrote to its stderr.
+    ChildLog,
+    /// The packager takes segments from the other pipeline now.
+    PipelineSwitched,
+    /// A and B delivered different bytes for a segment.
+    SegmentDiffers,
+    /// A segment that no pipeline delivered.
+    SegmentGap,
+    /// A gateway process ended and is started again.
+    GatewayDied,
+    /// The channel came up.
+    ChannelStarted,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, on the wall clock.
+    pub at: ChannelTime,
+    /// Which channel.
+    pub channel: ChannelId,
+    /// How bad.
+    pub severity: Severity,
+    /// What.
+    pub kind: EventKind,
+    /// Which source, where one is meant.
+    pub source: Option<SourceName>,
+    /// Which pipeline, where one is meant.
+    pub pipeline: Option<PipelineId>,
+    /// For people: one sentence, no secrets.
+    pub text: String,
+}

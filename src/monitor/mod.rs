@@ -1,0 +1,8 @@
+//! What the operator sees: events (what happened), status (what is), metrics (how much). One event type makes both the
+//! log line and the counter.
+
+mod event;
+mod status;
+
+pub use event::{Event, EventKind, Severity};
+pub use status::{ChannelStatus, LinkStatus, PipelineStatus, PublishStatus, RenditionStatus, SourceStatus};

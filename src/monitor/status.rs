@@ -1,0 +1,132 @@
+//! Status: what is. A snapshot the channel's owner publishes; page, API and metrics read it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::encode::ipc::Showing;
+use crate::media::{ChannelId, PipelineId, RenditionId, SourceName, TrackInfo};
+
+/// One channel at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// Which.
+    pub id: ChannelId,
+    /// For people.
+    pub title: String,
+    /// Feeds, as configured.
+    pub sources: Vec<SourceStatus>,
+    /// A, and B where there is one.
+    pub pipelines: Vec<PipelineStatus>,
+    /// What the packager published.
+    pub publish: PublishStatus,
+}
+
+/// One feed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: SourceName,
+    /// `srt`, `test`.
+    pub transport: String,
+    /// Its connection is up.
+    pub connected: bool,
+    /// Media arrived within `loss_after`.
+    pub flowing: bool,
+    /// Pipelines it is on air for.
+    pub on_air: Vec<PipelineId>,
+    /// Peer address where one is connected.
+    pub peer: Option<String>,
+    /// Bits a second over the last second, TS.
+    pub bitrate: u64,
+    /// Continuity errors since the start.
+    pub continuity_errors: u64,
+    /// Its tracks.
+    pub tracks: Vec<TrackInfo>,
+    /// The link's own figures.
+    pub link: Option<LinkStatus>,
+    /// Why it cannot be used, in one sentence.
+    pub alarm: Option<String>,
+}
+
+/// Figures of an SRT link since it came up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Round-trip time, ms.
+    pub rtt_ms: f64,
+    /// Negotiated latency, ms.
+    pub latency_ms: u32,
+    /// Packets received.
+    pub packets: u64,
+    /// Packets found missing, before recovery.
+    pub lost: u64,
+    /// Packets that came by retransmission.
+    pub retransmitted: u64,
+    /// Packets given up (too late).
+    pub dropped: u64,
+    /// Packets that could not be decrypted.
+    pub undecrypted: u64,
+}
+
+/// One encode pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PipelineStatus {
+    /// A or B.
+    pub id: PipelineId,
+    /// Its process is up.
+    pub running: bool,
+    /// It delivers whole segments in step.
+    pub locked: bool,
+    /// The packager takes segments from it.
+    pub on_air: bool,
+    /// The source it takes.
+    pub source: Option<SourceName>,
+    /// What it shows.
+    pub showing: Showing,
+    /// Starts of its process since the channel came up.
+    pub starts: u32,
+    /// Process id.
+    pub pid: Option<u32>,
+    /// CPU seconds of the running process.
+    pub cpu_seconds: f64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// How far its newest slot lies behind the wall clock, ms.
+    pub lag_ms: u64,
+    /// Slots filled with repeats since its start.
+    pub repeated: u64,
+    /// Slots filled with slate since its start.
+    pub slate: u64,
+}
+
+/// What the packager published.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PublishStatus {
+    /// Newest segment number.
+    pub newest: Option<u64>,
+    /// Segments published since the start.
+    pub segments: u64,
+    /// Segments no pipeline delivered.
+    pub gaps: u64,
+    /// Segments both delivered with equal bytes.
+    pub equal: u64,
+    /// Segments both delivered with different bytes.
+    pub differs: u64,
+    /// Segments only one delivered.
+    pub one_missing: u64,
+    /// Each rendition as listed.
+    pub renditions: Vec<RenditionStatus>,
+}
+
+/// One rendition as listed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RenditionStatus {
+    /// Its name.
+    pub id: RenditionId,
+    /// RFC 6381 codec string.
+    pub codec: String,
+    /// Picture size; none for sound.
+    pub size: Option<(u32, u32)>,
+    /// Measured average, bits a second.
+    pub average_bitrate: u64,
+    /// Measured peak, bits a second.
+    pub peak_bitrate: u64,
+}

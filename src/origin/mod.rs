@@ -1,0 +1,1 @@
+//! The HTTP origin players and CDNs pull from.

@@ -1,0 +1,1 @@
+//! The test signal: pictures and sound that say who they are.

@@ -1,0 +1,1 @@
+//! Builds channels, origin and control from a config, and takes them down again.

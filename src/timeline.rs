@@ -1,0 +1,1 @@
+//! Anchors: source time → channel time.
