@@ -1,1 +1,203 @@
 //! One pipeline's choice among its sources.
+//!
+//! In:    how each source fares, in the order of preference; the time.
+//! Out:   which source to take, and when to ask again.
+//! Never: looks into media, or switches away from a source that flows unless the operator asked for a return.
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::config;
+
+/// At the first choice a preferred source that is not there yet is waited for so long after another one flows: publishers
+/// started together do not connect in order.
+const FIRST_CHOICE_GRACE: Duration = Duration::from_millis(500);
+
+/// How a source fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// When media last arrived.
+    pub last_media: Option<Now>,
+    /// Since when media has arrived without a break of `loss_after`.
+    pub flowing_since: Option<Now>,
+    /// A key frame with an unbroken chain behind it is at hand.
+    pub joinable: bool,
+}
+
+impl Health {
+    /// Notes that media arrived.
+    pub fn media(&mut self, now: Now, loss_after: Duration) {
+        if !self.flows(now, loss_after) {
+            self.flowing_since = Some(now);
+        }
+        self.last_media = Some(now);
+    }
+
+    /// Media arrived within `loss_after`.
+    pub fn flows(&self, now: Now, loss_after: Duration) -> bool {
+        self.last_media.is_some_and(|at| now.since(at) < loss_after)
+    }
+}
+
+/// Why a source was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The first choice.
+    First,
+    /// The one on air went silent.
+    Loss,
+    /// A preferred one has been well for long enough.
+    Revert,
+}
+
+/// A change of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// Place in the order of preference.
+    pub to: usize,
+    /// Why.
+    pub why: Why,
+}
+
+/// One pipeline's choice.
+#[derive(Clone, Debug)]
+pub struct Failover {
+    config: config::Failover,
+    on_air: Option<usize>,
+    /// When any source was first seen flowing while none was on air.
+    first_seen: Option<Now>,
+}
+
+impl Failover {
+    /// Nothing chosen yet.
+    pub const fn new(config: config::Failover) -> Self {
+        Self { config, on_air: None, first_seen: None }
+    }
+
+    /// The source on air: its place in the order of preference.
+    pub const fn on_air(&self) -> Option<usize> {
+        self.on_air
+    }
+
+    /// Decides. `sources` is in the order of preference and always the same list.
+    pub fn decide(&mut self, now: Now, sources: &[Health]) -> Option<Switch> {
+        let usable = |s: &Health| s.joinable && s.flows(now, self.config.loss_after);
+        let best = sources.iter().position(usable)?;
+        let switch = match self.on_air {
+            None => {
+                let first_seen = *self.first_seen.get_or_insert(now);
+                let waited = now.since(first_seen) >= FIRST_CHOICE_GRACE;
+                (best == 0 || waited).then_some(Switch { to: best, why: Why::First })
+            }
+            Some(current) if !sources[current].flows(now, self.config.loss_after) => {
+                Some(Switch { to: best, why: Why::Loss })
+            }
+            Some(current) => self.reverts_to(now, sources, current).map(|to| Switch { to, why: Why::Revert }),
+        }?;
+        self.on_air = Some(switch.to);
+        Some(switch)
+    }
+
+    fn reverts_to(&self, now: Now, sources: &[Health], current: usize) -> Option<usize> {
+        let config::Revert::After(hold_down) = self.config.revert else { return None };
+        sources[..current].iter().position(|s| {
+            s.joinable
+                && s.flows(now, self.config.loss_after)
+                && s.flowing_since.is_some_and(|since| now.since(since) >= hold_down)
+        })
+    }
+
+    /// When the answer may change although nothing arrives.
+    pub fn wake_at(&self, now: Now, sources: &[Health]) -> Option<Now> {
+        let loss = self
+            .on_air
+            .and_then(|current| sources[current].last_media)
+            .map(|at| at.after(self.config.loss_after))
+            .filter(|at| at.mono > now.mono);
+        let grace = self.first_seen.filter(|_| self.on_air.is_none()).map(|at| at.after(FIRST_CHOICE_GRACE));
+        let revert = match (self.on_air, self.config.revert) {
+            (Some(current), config::Revert::After(hold_down)) => sources[..current]
+                .iter()
+                .filter(|s| s.flows(now, self.config.loss_after))
+                .filter_map(|s| s.flowing_since)
+                .map(|since| since.after(hold_down))
+                .filter(|at| at.mono > now.mono)
+                .min_by_key(|at| at.mono),
+            _ => None,
+        };
+        [loss, grace, revert].into_iter().flatten().min_by_key(|at| at.mono)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const LOSS: Duration = Duration::from_millis(200);
+
+    fn config(revert: config::Revert) -> config::Failover {
+        config::Failover { loss_after: LOSS, join_buffer: Duration::from_secs(4), revert }
+    }
+
+    fn start() -> Now {
+        Now { mono: Instant::now(), utc: Duration::from_secs(1_795_262_400) }
+    }
+
+    /// Runs 40 ms frames; `alive(source, ms)` tells who sends. Returns the switches with their time in ms.
+    fn run(revert: config::Revert, ms: u64, alive: impl Fn(usize, u64) -> bool) -> Vec<(u64, Switch)> {
+        let (t0, mut failover) = (start(), Failover::new(config(revert)));
+        let mut health = [Health { joinable: true, ..Health::default() }; 2];
+        let mut switches = Vec::new();
+        for at in (0..ms).step_by(10) {
+            let now = t0.after(Duration::from_millis(at));
+            for (i, h) in health.iter_mut().enumerate() {
+                if at % 40 == 0 && alive(i, at) {
+                    h.media(now, LOSS);
+                }
+            }
+            switches.extend(failover.decide(now, &health).map(|s| (at, s)));
+        }
+        switches
+    }
+
+    #[test]
+    fn takes_the_preferred_source_first() {
+        assert_eq!(run(config::Revert::Never, 2000, |_, _| true), [(0, Switch { to: 0, why: Why::First })]);
+    }
+
+    #[test]
+    fn waits_a_moment_for_the_preferred_source_at_the_start() {
+        let late_by_300 = run(config::Revert::Never, 2000, |i, ms| i == 1 || ms >= 300);
+        assert_eq!(late_by_300, [(320, Switch { to: 0, why: Why::First })]);
+        let absent = run(config::Revert::Never, 2000, |i, _| i == 1);
+        assert_eq!(absent, [(500, Switch { to: 1, why: Why::First })]);
+    }
+
+    #[test]
+    fn leaves_a_silent_source_after_loss_after_and_not_sooner() {
+        let switches = run(config::Revert::Never, 5000, |i, ms| i == 1 || !(1000..3000).contains(&ms));
+        // The last frame came at 960 ms.
+        assert_eq!(switches[1..], [(1160, Switch { to: 1, why: Why::Loss })]);
+    }
+
+    #[test]
+    fn goes_back_only_after_the_hold_down() {
+        let revert = config::Revert::After(Duration::from_secs(2));
+        let switches = run(revert, 8000, |i, ms| i == 1 || !(1000..3000).contains(&ms));
+        assert_eq!(switches[2..], [(5000, Switch { to: 0, why: Why::Revert })]);
+    }
+
+    #[test]
+    fn a_flapping_source_is_not_returned_to() {
+        let revert = config::Revert::After(Duration::from_secs(2));
+        let switches = run(revert, 60_000, |i, ms| i == 1 || (ms / 1000) % 2 == 0);
+        assert_eq!(switches.len(), 2, "{switches:?}");
+    }
+
+    #[test]
+    fn stays_where_it_is_when_nobody_flows() {
+        let switches = run(config::Revert::Never, 5000, |_, ms| !(1000..3000).contains(&ms));
+        assert_eq!(switches.len(), 1, "{switches:?}");
+    }
+}

@@ -1,1 +1,529 @@
 //! The owner of one channel's state.
+//!
+//! In:    what its sources, its encode processes and the clock say, one [`Input`] at a time.
+//! Out:   [`Action`]s: processes to start and kill, media to hand on, snapshots and status to publish, events.
+//! Never: does IO, reads a clock, or lets one source, process or viewer change what another one gets.
+//!
+//! `apply(input, now)` changes the state, then upkeep restores every invariant that the input may have broken: each pipeline
+//! is on the best source it may take, each process that should run runs, what is due is published. [`run`] is the shell.
+
+mod feed;
+mod pipeline;
+pub mod run;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use pipeline::Generation;
+
+use crate::clock::Now;
+use crate::config;
+use crate::demux;
+use crate::encode::ipc::{FromWorker, Job, ToWorker};
+use crate::encode::ladder::{AudioRung, VideoRung};
+use crate::failover::{Health, Why};
+use crate::ingest::IngestEvent;
+use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind, TrackSet, VideoShape};
+use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
+use crate::package::{self, PackageEvent, Packager, Snapshot};
+use crate::timeline::Timeline;
+
+use feed::{Feed, FeedNews, Sent};
+use pipeline::{Hung, Pipeline, REJOIN, Word};
+
+/// A channel that has not seen a picture yet waits so long for one before it starts with the slate: the picture's size
+/// decides which rungs there are.
+const FIRST_PICTURE_WITHIN: Duration = Duration::from_millis(2000);
+
+/// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer.
+const STILL_THIS_SEGMENT: Duration = Duration::from_millis(400);
+
+/// Sound handed to a fresh encode process from before its first segment: decoder and encoder pre-roll (150 ms) and room.
+const AUDIO_PREROLL: Duration = Duration::from_millis(1000);
+
+/// Status is published this often.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A source's transport said something.
+    Source(SourceName, IngestEvent),
+    /// An encode process was started under this process id.
+    EncoderSpawned(PipelineId, Generation, u32),
+    /// An encode process said something.
+    Encoder(PipelineId, Generation, FromWorker),
+    /// An encode process ended, for this reason.
+    EncoderGone(PipelineId, Generation, String),
+    /// A gateway process ended; its sources get their own `Down`.
+    GatewayDied(String),
+    /// Time passed.
+    Tick,
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Start an encode process and send it this job first.
+    StartEncoder(PipelineId, Generation, Box<Job>),
+    /// Send this to the pipeline's encode process.
+    Send(PipelineId, Generation, ToWorker),
+    /// End it, now.
+    KillEncoder(PipelineId, Generation),
+    /// Serve this from now on.
+    Publish(Arc<Snapshot>),
+    /// Show this from now on.
+    Status(Arc<ChannelStatus>),
+    /// Log and count this.
+    Event(Event),
+}
+
+/// What the channel encodes. Made once the source's size is known, and then constant: a ladder that changes under a player
+/// is a fault.
+#[derive(Clone, Debug, PartialEq)]
+struct Plan {
+    video: Vec<VideoRung>,
+    audio: Vec<AudioRung>,
+    /// Made from a real picture; a plan made without one may be replaced when the first picture comes.
+    from_picture: bool,
+}
+
+#[derive(Debug)]
+struct Source {
+    name: SourceName,
+    transport: &'static str,
+    feed: Feed,
+    peer: Option<String>,
+    link: Option<LinkStatus>,
+    bitrate: u64,
+    /// Last alarm that was reported as an event.
+    alarm: Option<String>,
+    continuity_errors: u64,
+}
+
+/// One channel.
+#[derive(Debug)]
+pub struct Channel {
+    config: config::Channel,
+    began: Now,
+    timeline: Timeline,
+    sources: Vec<Source>,
+    pipelines: Vec<Pipeline>,
+    plan: Option<Plan>,
+    packager: Option<Packager>,
+    status_at: Now,
+    actions: Vec<Action>,
+}
+
+impl Channel {
+    /// A channel that begins now.
+    pub fn new(config: config::Channel, now: Now) -> Self {
+        let sources: Vec<Source> = config.sources.iter().map(|s| Source::new(s, &config.failover)).collect();
+        let place = |name: &SourceName| {
+            sources.iter().position(|s| s.name == *name).expect("validate checked that each pipeline's sources exist")
+        };
+        let pipelines = config
+            .pipelines
+            .iter()
+            .map(|p| Pipeline::new(now, p.id, p.sources.iter().map(place).collect(), config.failover.clone()))
+            .collect();
+        Self {
+            timeline: Timeline::new(config.grid),
+            config,
+            began: now,
+            sources,
+            pipelines,
+            plan: None,
+            packager: None,
+            status_at: now,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Applies what happened and restores every invariant.
+    pub fn apply(&mut self, now: Now, input: Input) -> Vec<Action> {
+        match input {
+            Input::Source(name, event) => self.source(now, &name, event),
+            Input::EncoderSpawned(id, generation, pid) => {
+                if let Some(at) = self.current(id, generation) {
+                    self.pipelines[at].pid = Some(pid);
+                }
+            }
+            Input::Encoder(id, generation, word) => self.encoder(now, id, generation, word),
+            Input::EncoderGone(id, generation, reason) => self.encoder_gone(now, id, generation, &reason),
+            Input::GatewayDied(reason) => self.event(now, Severity::Warning, EventKind::GatewayDied, reason),
+            Input::Tick => {}
+        }
+        self.upkeep(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to call with [`Input::Tick`] although nothing happened.
+    pub fn wake_at(&self, now: Now) -> Now {
+        let health = self.health();
+        let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health));
+        let packager = self.packager.as_ref().and_then(|p| p.wake_at(now));
+        let plan = self.plan.is_none().then(|| self.began.after(FIRST_PICTURE_WITHIN));
+        let first = pipelines.chain(packager).chain(plan).chain([self.status_at]).min_by_key(|at| at.mono);
+        first.expect("status is always due at some time")
+    }
+
+    fn health(&self) -> Vec<Health> {
+        self.sources.iter().map(|s| s.feed.health()).collect()
+    }
+
+    // --- sources -------------------------------------------------------------------------------------------------
+
+    fn source(&mut self, now: Now, name: &SourceName, event: IngestEvent) {
+        let Some(at) = self.sources.iter().position(|s| s.name == *name) else { return };
+        match event {
+            IngestEvent::Up { peer } => {
+                self.source_event(now, at, Severity::Info, EventKind::SourceConnected, format!("connected from {peer}"));
+                let source = &mut self.sources[at];
+                source.peer = Some(peer);
+                source.feed.reconnected();
+                self.hand_on(at, vec![Item::Break(Break::Reconnect)]);
+            }
+            IngestEvent::Data { arrival, data } => {
+                let fed = self.sources[at].feed.push(arrival, &mut self.timeline, &data);
+                self.hand_on(at, fed.items);
+                for news in fed.news {
+                    self.feed_news(now, at, news);
+                }
+            }
+            IngestEvent::Down { reason } => {
+                let text = format!("connection ended: {reason}");
+                self.source_event(now, at, Severity::Warning, EventKind::SourceDisconnected, text);
+                let source = &mut self.sources[at];
+                source.peer = None;
+                source.link = None;
+            }
+            IngestEvent::Refused { peer, reason } => {
+                let text = format!("refused {peer}: {reason}");
+                self.source_event(now, at, Severity::Warning, EventKind::SourceRefused, text);
+            }
+            IngestEvent::Link(link) => self.sources[at].link = Some(link),
+        }
+    }
+
+    fn feed_news(&mut self, now: Now, at: usize, news: FeedNews) {
+        let (kind, text) = match news {
+            FeedNews::Tracks(tracks) => (EventKind::SourceTracks, status::describe_tracks(&tracks)),
+            FeedNews::AnchoredNew => (EventKind::SourceAnchored, "anchored: a timeline of its own".to_owned()),
+            FeedNews::AnchoredAdopted => (EventKind::SourceAnchored, "anchored: on a timeline the channel knows".to_owned()),
+        };
+        self.source_event(now, at, Severity::Info, kind, text);
+        let alarm = self.sources[at].feed.alarm();
+        if alarm != self.sources[at].alarm {
+            if let Some(text) = alarm.clone() {
+                self.source_event(now, at, Severity::Warning, EventKind::SourceTracks, text);
+            }
+            self.sources[at].alarm = alarm;
+        }
+    }
+
+    /// Media of a source goes to the pipelines that have it on air.
+    fn hand_on(&mut self, source: usize, items: Vec<Item<ChannelTime>>) {
+        if items.is_empty() {
+            return;
+        }
+        let mut takers: Vec<usize> =
+            (0..self.pipelines.len()).filter(|&p| self.pipelines[p].on_air() == Some(source)).collect();
+        let Some(last) = takers.pop() else { return };
+        for taker in takers {
+            self.send_items(taker, source, items.clone());
+        }
+        self.send_items(last, source, items);
+    }
+
+    fn send_items(&mut self, pipeline: usize, source: usize, items: Vec<Item<ChannelTime>>) {
+        let pipeline = &mut self.pipelines[pipeline];
+        if !pipeline.is_up() {
+            return;
+        }
+        if let Some(tracks) = self.sources[source].feed.tracks() {
+            pipeline.note_sent(&items, tracks);
+        }
+        let (id, generation) = (pipeline.id, pipeline.generation());
+        self.actions.extend(items.into_iter().map(|item| Action::Send(id, generation, ToWorker::Item(item))));
+    }
+
+    // --- encode processes ----------------------------------------------------------------------------------------
+
+    fn encoder(&mut self, now: Now, id: PipelineId, generation: Generation, word: FromWorker) {
+        let Some(at) = self.current(id, generation) else { return };
+        match self.pipelines[at].hear(now, word) {
+            Word::Started(hello) => {
+                let text = format!("up: GStreamer {}, {}, {}", hello.gstreamer, hello.x264, hello.simd);
+                self.pipeline_event(now, id, Severity::Info, EventKind::EncoderStarted, text);
+            }
+            Word::Locked(end) => {
+                let text = format!("in lock from segment {}", end.segment);
+                self.pipeline_event(now, id, Severity::Info, EventKind::EncoderLocked, text);
+                self.package(now, id, FromWorker::SegmentEnd(end));
+            }
+            Word::Media(media) => self.package(now, id, media),
+            Word::Nothing => {}
+        }
+    }
+
+    fn package(&mut self, now: Now, id: PipelineId, media: FromWorker) {
+        let Some(packager) = &mut self.packager else { return };
+        match media {
+            FromWorker::Coded(unit) => packager.coded(now, id, unit),
+            FromWorker::SegmentEnd(end) => packager.segment_end(now, id, end),
+            FromWorker::Hello(_) | FromWorker::Heartbeat(_) => {}
+        }
+    }
+
+    fn encoder_gone(&mut self, now: Now, id: PipelineId, generation: Generation, reason: &str) {
+        let Some(at) = self.current(id, generation) else { return };
+        let wait = self.pipelines[at].gone(now);
+        if let Some(packager) = &mut self.packager {
+            packager.pipeline(now, id, false);
+        }
+        let text = format!("encode process ended: {reason}; next start in {} ms", wait.as_millis());
+        self.pipeline_event(now, id, Severity::Warning, EventKind::EncoderDied, text);
+    }
+
+    /// The place of a pipeline, if this is its running incarnation.
+    fn current(&self, id: PipelineId, generation: Generation) -> Option<usize> {
+        let fits = |p: &Pipeline| p.id == id && p.generation() == generation && p.is_up();
+        self.pipelines.iter().position(fits)
+    }
+
+    // --- upkeep --------------------------------------------------------------------------------------------------
+
+    fn upkeep(&mut self, now: Now) {
+        self.make_plan(now);
+        let health = self.health();
+        for at in 0..self.pipelines.len() {
+            self.choose_source(now, at, &health);
+            self.end_hung(now, at);
+            self.start_due(now, at);
+        }
+        self.publish(now);
+        if now.mono >= self.status_at.mono {
+            self.status_at = now.after(STATUS_EVERY);
+            self.count_bitrates(now);
+            let status = self.status(now);
+            self.actions.push(Action::Status(Arc::new(status)));
+        }
+    }
+
+    fn make_plan(&mut self, now: Now) {
+        let picture = self.first_picture();
+        let due = match &self.plan {
+            None => picture.is_some() || now.since(self.began) >= FIRST_PICTURE_WITHIN,
+            Some(plan) => !plan.from_picture && picture.is_some(),
+        };
+        if !due {
+            return;
+        }
+        let plan = Plan {
+            video: match picture {
+                Some(shape) => self.config.ladder.fitting(shape.width, shape.height),
+                None => self.config.ladder.video.clone(),
+            },
+            audio: self.config.ladder.audio.clone(),
+            from_picture: picture.is_some(),
+        };
+        let before = self.plan.replace(plan.clone());
+        let same = |old: &Plan| old.video == plan.video && old.audio == plan.audio;
+        if before.as_ref().is_some_and(same) {
+            return;
+        }
+        // The first picture showed that rungs must go which have only ever carried the slate. Nobody was watching a
+        // programme yet; from here on the ladder stays as it is.
+        for at in 0..self.pipelines.len() {
+            if self.pipelines[at].is_up() {
+                self.kill(now, at, "the first picture is smaller than the ladder's top");
+            }
+        }
+        let config = package::Config::new(&self.config, plan.video, plan.audio);
+        match Packager::new(config, now) {
+            Ok(packager) => {
+                self.actions.push(Action::Publish(packager.snapshot()));
+                self.packager = Some(packager);
+                let text = format!("{} video and {} audio renditions", self.planned_video(), self.planned_audio());
+                self.event(now, Severity::Info, EventKind::ChannelStarted, text);
+            }
+            Err(error) => {
+                // No memory for a single slab. The plan is dropped so that it is tried again.
+                self.plan = None;
+                self.began = now;
+                self.event(now, Severity::Error, EventKind::ChannelStarted, format!("cannot package: {error}"));
+            }
+        }
+    }
+
+    fn planned_video(&self) -> usize {
+        self.plan.as_ref().map_or(0, |p| p.video.len())
+    }
+
+    fn planned_audio(&self) -> usize {
+        self.plan.as_ref().map_or(0, |p| p.audio.len())
+    }
+
+    fn first_picture(&self) -> Option<VideoShape> {
+        let shape = |s: &Source| s.feed.tracks()?.first(TrackKind::Video)?.shape;
+        self.pipelines
+            .iter()
+            .flat_map(|p| p.on_air())
+            .chain(0..self.sources.len())
+            .find_map(|at| shape(&self.sources[at]))
+    }
+
+    fn choose_source(&mut self, now: Now, at: usize, health: &[Health]) {
+        let before = self.pipelines[at].on_air();
+        let Some(switch) = self.pipelines[at].choose(now, health) else { return };
+        let id = self.pipelines[at].id;
+        let to = self.sources[switch.to].name.clone();
+        let (severity, text) = match (switch.why, before) {
+            (Why::First, _) => (Severity::Info, format!("takes source {to}")),
+            (Why::Revert, _) => (Severity::Info, format!("back to preferred source {to}")),
+            (Why::Loss, Some(from)) => (Severity::Warning, format!("source {} is silent, takes {to}", self.sources[from].name)),
+            (Why::Loss, None) => (Severity::Warning, format!("takes source {to}")),
+        };
+        let mut event = self.new_event(now, severity, EventKind::SourceSwitched, text);
+        event.pipeline = Some(id);
+        event.source = Some(to);
+        self.actions.push(Action::Event(event));
+        let sent = self.pipelines[at].sent;
+        let from = Sent { video: sent.video.map(|v| v - REJOIN), audio: sent.audio };
+        self.join(at, switch.to, from, Some(Break::SourceSwitch));
+    }
+
+    /// Brings a pipeline's encoder onto a source.
+    fn join(&mut self, at: usize, source: usize, from: Sent, why: Option<Break>) {
+        let Some(items) = self.sources[source].feed.join(from) else { return };
+        let items = why.map(Item::Break).into_iter().chain(items).collect();
+        self.send_items(at, source, items);
+    }
+
+    fn end_hung(&mut self, now: Now, at: usize) {
+        match self.pipelines[at].hangs(now) {
+            Some(Hung::NoHello) => self.kill(now, at, "it did not start"),
+            Some(Hung::NoHeartbeat) => self.kill(now, at, "its heartbeat stopped"),
+            None => {}
+        }
+    }
+
+    fn kill(&mut self, now: Now, at: usize, why: &str) {
+        let (id, generation) = (self.pipelines[at].id, self.pipelines[at].generation());
+        self.actions.push(Action::KillEncoder(id, generation));
+        self.encoder_gone(now, id, generation, &format!("killed, {why}"));
+    }
+
+    fn start_due(&mut self, now: Now, at: usize) {
+        let Some(plan) = &self.plan else { return };
+        if self.packager.is_none() || !self.pipelines[at].start_is_due(now) {
+            return;
+        }
+        let start = self.first_segment(now, at);
+        let job = Job {
+            channel: self.config.id.clone(),
+            pipeline: self.pipelines[at].id,
+            grid: self.config.grid,
+            start,
+            hold: self.config.hold,
+            repeat_for: self.config.repeat_for,
+            slate_text: self.config.slate_text.clone(),
+            video: plan.video.clone(),
+            audio: plan.audio.clone(),
+        };
+        let id = self.pipelines[at].id;
+        let generation = self.pipelines[at].started(now);
+        self.actions.push(Action::StartEncoder(id, generation, Box::new(job)));
+        if let Some(packager) = &mut self.packager {
+            packager.pipeline(now, id, true);
+        }
+        if let Some(source) = self.pipelines[at].on_air() {
+            let begins = self.config.grid.segment_start(start);
+            self.join(at, source, Sent { video: Some(begins), audio: Some(begins - AUDIO_PREROLL) }, None);
+        }
+    }
+
+    /// The first segment of a process that starts now. A channel's very first processes take the running segment, so that
+    /// there is something to play soon; later ones the next, which they can deliver whole.
+    fn first_segment(&self, now: Now, at: usize) -> SegmentNumber {
+        let grid = self.config.grid;
+        let running = grid.segment_at(now.channel_time());
+        let nothing_out_yet = self.packager.as_ref().is_none_or(|p| p.newest().is_none());
+        let began = grid.segment_start(running).to_utc();
+        let just_begun = now.utc.saturating_sub(began) <= STILL_THIS_SEGMENT && self.pipelines[at].on_air().is_some();
+        if nothing_out_yet || just_begun { running } else { running.next() }
+    }
+
+    fn publish(&mut self, now: Now) {
+        let Some(packager) = &mut self.packager else { return };
+        let before = Arc::as_ptr(&packager.snapshot());
+        let events = packager.poll(now);
+        let snapshot = packager.snapshot();
+        if Arc::as_ptr(&snapshot) != before {
+            self.actions.push(Action::Publish(snapshot));
+        }
+        for event in events {
+            self.package_event(now, event);
+        }
+    }
+
+    // --- events --------------------------------------------------------------------------------------------------
+
+    fn package_event(&mut self, now: Now, event: PackageEvent) {
+        let (severity, kind, pipeline) = match &event {
+            _ => (Severity::Info, EventKind::SegmentDiffers, None),
+        };
+        let mut event = self.new_event(now, severity, kind, event.to_string());
+        event.pipeline = pipeline;
+        self.actions.push(Action::Event(event));
+    }
+
+    fn new_event(&self, now: Now, severity: Severity, kind: EventKind, text: String) -> Event {
+        Event {
+            at: now.channel_time(),
+            channel: self.config.id.clone(),
+            severity,
+            kind,
+            source: None,
+            pipeline: None,
+            text,
+        }
+    }
+
+    fn event(&mut self, now: Now, severity: Severity, kind: EventKind, text: String) {
+        let event = self.new_event(now, severity, kind, text);
+        self.actions.push(Action::Event(event));
+    }
+
+    fn source_event(&mut self, now: Now, at: usize, severity: Severity, kind: EventKind, text: String) {
+        let source = Some(self.sources[at].name.clone());
+        let event = Event { source, ..self.new_event(now, severity, kind, text) };
+        self.actions.push(Action::Event(event));
+    }
+
+    fn pipeline_event(&mut self, now: Now, id: PipelineId, severity: Severity, kind: EventKind, text: String) {
+        let event = Event { pipeline: Some(id), ..self.new_event(now, severity, kind, text) };
+        self.actions.push(Action::Event(event));
+    }
+}
+
+impl Source {
+    fn new(config: &config::Source, failover: &config::Failover) -> Self {
+        let settings = demux::Config { program: config.program, ..demux::Config::default() };
+        Self {
+            name: config.id.source.clone(),
+            transport: match config.input {
+                config::Input::Srt(_) => "srt",
+                config::Input::Test(_) => "test",
+            },
+            feed: Feed::new(settings, failover.join_buffer, failover.loss_after),
+            peer: None,
+            link: None,
+            bitrate: 0,
+            alarm: None,
+            continuity_errors: 0,
+        }
+    }
+}

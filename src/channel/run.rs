@@ -1,0 +1,226 @@
+//! The shell around [`Channel`]: its task, its encode processes, its timer.
+//!
+//! In:    inputs over one bounded queue: from ingest, from the encode processes' readers.
+//! Out:   snapshots and status through watch channels, events to the log.
+//! Never: blocks on a child, or lets a panic of one channel reach another.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{Instrument, error, info_span, warn};
+
+use super::{Action, Channel, Generation, Input};
+use crate::child::{self, Child, Sender};
+use crate::clock;
+use crate::config;
+use crate::encode::ipc::{FromWorker, Job, ToWorker};
+use crate::media::PipelineId;
+use crate::monitor::{ChannelStatus, Event};
+use crate::package::Snapshot;
+
+/// Inputs that may wait. A second of 100 Mbit/s in portions of 1,316 bytes is 9,500.
+const INPUTS_MAX: usize = 16_384;
+
+/// Bytes that may wait for an encode process: 4 s of join buffer at 100 Mbit/s. One that falls further behind is ended.
+const ENCODER_QUEUE_BYTES: usize = 64 << 20;
+
+/// Address space of an encode process. GStreamer, a ladder of six 1080p rungs and their look-ahead stay far below.
+const ENCODER_MEMORY_MAX: u64 = 8 << 30;
+
+/// How long encode processes have to leave by themselves at shutdown.
+const ENCODER_GRACE: Duration = Duration::from_secs(2);
+
+/// What the rest of the program holds of a running channel.
+#[derive(Debug)]
+pub struct Handle {
+    /// What the origin serves.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// What the control port shows.
+    pub status: watch::Receiver<Arc<ChannelStatus>>,
+    /// Where ingest delivers. A full queue means that the channel does not keep up: the sender drops and counts.
+    pub inputs: mpsc::Sender<Input>,
+    /// Ends after `stop` turned true and the encode processes are gone.
+    pub task: JoinHandle<()>,
+}
+
+/// Starts a channel. `events` takes what is worth logging; `stop` ends it.
+pub fn start(config: config::Channel, events: impl Fn(Event) + Send + 'static, stop: watch::Receiver<bool>) -> Handle {
+    let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+    let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    let channel = Channel::new(config.clone(), clock::now());
+    let (show, status) = watch::channel(Arc::new(channel.status(clock::now())));
+    let span = info_span!("channel", id = %config.id);
+    let shell = Shell { config, inputs: inputs.clone(), publish, show, events: Box::new(events), encoders: [None, None] };
+    let task = tokio::spawn(shell.run(channel, queue, stop).instrument(span));
+    Handle { snapshots, status, inputs, task }
+}
+
+struct Shell {
+    config: config::Channel,
+    inputs: mpsc::Sender<Input>,
+    publish: watch::Sender<Arc<Snapshot>>,
+    show: watch::Sender<Arc<ChannelStatus>>,
+    events: Box<dyn Fn(Event) + Send>,
+    encoders: [Option<Encoder>; 2],
+}
+
+/// The main process's end of an encode process. Dropping `kill` ends the process.
+struct Encoder {
+    generation: Generation,
+    sender: Sender<ToWorker>,
+    kill: watch::Sender<bool>,
+    reaper: JoinHandle<()>,
+}
+
+impl Shell {
+    async fn run(mut self, mut channel: Channel, mut queue: mpsc::Receiver<Input>, mut stop: watch::Receiver<bool>) {
+        loop {
+            let now = clock::now();
+            let wait = channel.wake_at(now).since(now);
+            let input = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(input) = queue.recv() => input,
+                () = tokio::time::sleep(wait) => Input::Tick,
+            };
+            // A bug in a core must cost one channel one restart, not the process all of them.
+            let applied = std::panic::catch_unwind(AssertUnwindSafe(|| channel.apply(clock::now(), input)));
+            match applied {
+                Ok(actions) => self.carry_out(actions),
+                Err(_) => {
+                    error!("the channel's core panicked; it starts anew");
+                    self.encoders = [None, None];
+                    channel = Channel::new(self.config.clone(), clock::now());
+                }
+            }
+        }
+        self.finish().await;
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::StartEncoder(id, generation, job) => self.start_encoder(id, generation, job),
+                Action::Send(id, generation, message) => self.send(id, generation, &message),
+                Action::KillEncoder(id, generation) => {
+                    let slot = &mut self.encoders[id.index()];
+                    if slot.as_ref().is_some_and(|e| e.generation == generation) {
+                        *slot = None;
+                    }
+                }
+                Action::Publish(snapshot) => {
+                    self.publish.send_replace(snapshot);
+                }
+                Action::Status(status) => {
+                    self.show.send_replace(status);
+                }
+                Action::Event(event) => (self.events)(event),
+            }
+        }
+    }
+
+    fn start_encoder(&mut self, id: PipelineId, generation: Generation, job: Box<Job>) {
+        let span = info_span!("pipeline", id = %id);
+        let spec = child::Spec {
+            program: child::program(),
+            arguments: vec!["encode-worker".to_owned()],
+            memory_max: Some(ENCODER_MEMORY_MAX),
+            queue_bytes_max: ENCODER_QUEUE_BYTES,
+            span: span.clone(),
+            lines: None,
+        };
+        match child::spawn::<ToWorker, FromWorker>(spec) {
+            Ok((child, sender, receiver)) => {
+                let (kill, killed) = watch::channel(false);
+                let inputs = self.inputs.clone();
+                // The queue is empty, so the job fits.
+                let _ = sender.send(&ToWorker::Job(job));
+                let reaper = tokio::spawn(attend(id, generation, child, receiver, inputs, killed).instrument(span));
+                self.encoders[id.index()] = Some(Encoder { generation, sender, kill, reaper });
+            }
+            Err(error) => {
+                warn!(pipeline = %id, %error, "cannot start an encode process");
+                self.report(Input::EncoderGone(id, generation, format!("it could not be started: {error}")));
+            }
+        }
+    }
+
+    fn send(&mut self, id: PipelineId, generation: Generation, message: &ToWorker) {
+        let slot = &mut self.encoders[id.index()];
+        let Some(encoder) = slot.as_ref().filter(|e| e.generation == generation) else { return };
+        if let Err(error) = encoder.sender.send(message) {
+            // With one item missing the stream is broken. A fresh process joins with a key frame at hand.
+            *slot = None;
+            self.report(Input::EncoderGone(id, generation, format!("killed, {error}")));
+        }
+    }
+
+    /// From inside the channel's own task: never waits for room in the channel's own queue.
+    fn report(&self, input: Input) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let _ = inputs.send(input).await;
+        });
+    }
+
+    async fn finish(mut self) {
+        let mut reapers = Vec::new();
+        for encoder in self.encoders.iter_mut().filter_map(Option::take) {
+            let _ = encoder.sender.send(&ToWorker::Finish);
+            reapers.push((encoder.reaper, encoder.kill, encoder.sender));
+        }
+        for (reaper, kill, sender) in reapers {
+            drop(sender);
+            if tokio::time::timeout(ENCODER_GRACE, reaper).await.is_err() {
+                kill.send_replace(true);
+            }
+        }
+    }
+}
+
+/// Reads what an encode process says until it ends or is to be killed.
+async fn attend(
+    id: PipelineId,
+    generation: Generation,
+    mut child: Child,
+    mut receiver: child::Receiver<FromWorker>,
+    inputs: mpsc::Sender<Input>,
+    mut kill: watch::Receiver<bool>,
+) {
+    let _ = inputs.send(Input::EncoderSpawned(id, generation, child.pid())).await;
+    let reason = loop {
+        tokio::select! {
+            // The sender is dropped when the channel lets go of the process: that means "kill" too.
+            _ = kill.wait_for(|kill| *kill) => {
+                let _ = child.kill().await;
+                return;
+            }
+            word = receiver.next() => match word {
+                Some(Ok(word)) => {
+                    if inputs.send(Input::Encoder(id, generation, word)).await.is_err() {
+                        return;
+                    }
+                }
+                Some(Err(error)) => {
+                    let _ = child.kill().await;
+                    break format!("killed, it wrote {error}");
+                }
+                None => {
+                    // It closed its socket; it has a moment to leave by itself.
+                    let ended = tokio::time::timeout(ENCODER_GRACE, child.wait()).await;
+                    break match ended {
+                        Ok(Ok(ended)) => ended.to_string(),
+                        _ => {
+                            let _ = child.kill().await;
+                            "killed, it closed its socket and stayed".to_owned()
+                        }
+                    };
+                }
+            },
+        }
+    };
+    let _ = inputs.send(Input::EncoderGone(id, generation, reason)).await;
+}

@@ -1,0 +1,103 @@
+//! What a channel shows of itself.
+
+use crate::clock::Now;
+use crate::media::{Codec, TrackSet};
+use crate::monitor::{ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus};
+
+use super::Channel;
+
+impl Channel {
+    /// Once a second: bit rates, and damage summed into one event.
+    pub(super) fn count_bitrates(&mut self, now: Now) {
+        for at in 0..self.sources.len() {
+            let source = &mut self.sources[at];
+            source.bitrate = source.feed.take_bytes() * 8;
+            let errors = source.feed.stats().continuity_errors;
+            let fresh = errors.saturating_sub(source.continuity_errors);
+            source.continuity_errors = errors;
+            if fresh > 0 {
+                let text = format!("{fresh} continuity errors within a second");
+                self.source_event(now, at, Severity::Warning, EventKind::SourceDamaged, text);
+            }
+        }
+    }
+
+    /// The channel at this moment.
+    pub(super) fn status(&self, now: Now) -> ChannelStatus {
+        let on_air = self.packager.as_ref().and_then(|p| p.on_air());
+        ChannelStatus {
+            id: self.config.id.clone(),
+            title: self.config.title.clone(),
+            sources: self.sources.iter().enumerate().map(|(at, _)| self.source_status(now, at)).collect(),
+            pipelines: self
+                .pipelines
+                .iter()
+                .map(|p| {
+                    let (heartbeat, starts) = p.vitals();
+                    PipelineStatus {
+                        id: p.id,
+                        running: p.is_up(),
+                        locked: p.is_locked(),
+                        on_air: on_air == Some(p.id),
+                        source: p.on_air().map(|at| self.sources[at].name.clone()),
+                        showing: heartbeat.showing,
+                        starts,
+                        pid: p.pid,
+                        cpu_seconds: heartbeat.cpu.as_secs_f64(),
+                        rss_bytes: heartbeat.rss_bytes,
+                        lag_ms: u64::try_from(heartbeat.lag.as_millis()).unwrap_or(u64::MAX),
+                        repeated: heartbeat.repeated,
+                        slate: heartbeat.slate,
+                    }
+                })
+                .collect(),
+            publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status()),
+        }
+    }
+
+    fn source_status(&self, now: Now, at: usize) -> SourceStatus {
+        let source = &self.sources[at];
+        SourceStatus {
+            name: source.name.clone(),
+            transport: source.transport.to_owned(),
+            connected: source.peer.is_some(),
+            flowing: source.feed.health().flows(now, self.config.failover.loss_after),
+            on_air: self.pipelines.iter().filter(|p| p.on_air() == Some(at)).map(|p| p.id).collect(),
+            peer: source.peer.clone(),
+            bitrate: source.bitrate,
+            continuity_errors: source.feed.stats().continuity_errors,
+            tracks: source.feed.tracks().map_or_else(Vec::new, |t| t.tracks.clone()),
+            link: source.link.clone(),
+            alarm: source.alarm.clone(),
+        }
+    }
+}
+
+/// Tracks in one line, for people.
+pub(super) fn describe_tracks(tracks: &TrackSet) -> String {
+    let one = |t: &crate::media::TrackInfo| {
+        let name = match t.codec {
+            Codec::H264 => "H.264".to_owned(),
+            Codec::Hevc => "HEVC".to_owned(),
+            Codec::Mpeg2Video => "MPEG-2 video".to_owned(),
+            Codec::AacAdts => "AAC".to_owned(),
+            Codec::AacLatm => "AAC (LATM)".to_owned(),
+            Codec::MpegAudio => "MPEG audio".to_owned(),
+            Codec::Ac3 => "AC-3".to_owned(),
+            Codec::Eac3 => "E-AC-3".to_owned(),
+            Codec::Other(stream_type) => format!("stream_type {stream_type:#04x}"),
+        };
+        match t.shape {
+            Some(shape) => {
+                let rate = shape.rate.map_or_else(String::new, |r| format!(" at {r}"));
+                let scan = if shape.interlaced { "i" } else { "p" };
+                format!("{name} {}x{}{scan}{rate}", shape.width, shape.height)
+            }
+            None => name,
+        }
+    };
+    if tracks.tracks.is_empty() {
+        return "no tracks".to_owned();
+    }
+    tracks.tracks.iter().map(one).collect::<Vec<_>>().join(", ")
+}

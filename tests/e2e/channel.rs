@@ -1,0 +1,138 @@
+//! The promise, end to end: no single fault is visible. Real SRT in, HLS and DASH out, every frame accounted for.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Inspection, Options, Publisher, Publishers, Server, inspect_all, signal};
+
+const ALL: [&str; 4] = ["s1", "s2", "s3", "s4"];
+
+fn on_air(by: Publisher) -> (Server, Publishers) {
+    let server = Server::start(&Options::default());
+    let publishers = Publishers::start(&server, &ALL, by);
+    server.wait_on_air();
+    (server, publishers)
+}
+
+#[test]
+fn two_minutes_undisturbed_by_srt_live_transmit() {
+    let (server, _publishers) = on_air(Publisher::SrtLiveTransmit);
+    for (what, look) in inspect_all(&server, 120) {
+        let verdict = look.verdict();
+        verdict.assert_clean(&what);
+        verdict.assert_in_sync(20.0);
+    }
+    let status = server.status();
+    assert_eq!(status["publish"]["gaps"], 0, "{status:#}");
+    assert_eq!(status["publish"]["differs"], 0, "A and B must deliver equal bytes: {status:#}");
+}
+
+#[test]
+fn undisturbed_by_ffmpeg() {
+    let (server, _publishers) = on_air(Publisher::Ffmpeg);
+    for (what, look) in inspect_all(&server, 30) {
+        let verdict = look.verdict();
+        verdict.assert_clean(&what);
+        verdict.assert_in_sync(20.0);
+    }
+}
+
+/// Kills or stops an encode process and waits until the pipeline is in lock again.
+fn disturb_encoder(server: &Server, pipeline: &str, with: &str) {
+    let victim = server.encoder_pid(pipeline);
+    signal(victim, with);
+    let began = Instant::now();
+    server.wait("the disturbed pipeline is back in lock", |s| {
+        let p = s.pipeline(pipeline);
+        p["locked"] == true && p["pid"].as_u64().is_some_and(|pid| pid != u64::from(victim))
+    });
+    let took = began.elapsed();
+    eprintln!("pipeline {pipeline} after SIG{with}: back in lock in {took:.2?}");
+    // 1.5 s until a stopped process counts as hung, then one boundary and one whole segment.
+    assert!(took < Duration::from_secs(8), "back in lock after {took:?}");
+}
+
+#[test]
+fn a_killed_or_stopped_encoder_is_not_seen() {
+    let (server, _publishers) = on_air(Publisher::SrtLiveTransmit);
+    let looks = inspect_all(&server, 75);
+    std::thread::sleep(Duration::from_secs(6));
+    disturb_encoder(&server, "a", "KILL");
+    std::thread::sleep(Duration::from_secs(6));
+    disturb_encoder(&server, "b", "KILL");
+    std::thread::sleep(Duration::from_secs(6));
+    disturb_encoder(&server, "a", "STOP");
+    std::thread::sleep(Duration::from_secs(6));
+    disturb_encoder(&server, "b", "STOP");
+    for (what, look) in looks {
+        look.verdict().assert_clean(&what);
+    }
+    let status = server.status();
+    assert_eq!(status["publish"]["gaps"], 0, "{status:#}");
+    assert_eq!(status["publish"]["differs"], 0, "{status:#}");
+}
+
+#[test]
+fn a_killed_source_is_taken_over_by_its_backup() {
+    let (server, mut publishers) = on_air(Publisher::SrtLiveTransmit);
+    let looks = inspect_all(&server, 40);
+    std::thread::sleep(Duration::from_secs(8));
+    // Both pipelines lose the source they are on, so that neither can cover for the other.
+    publishers.legs[0].kill();
+    publishers.legs[2].kill();
+    server.wait("both pipelines took their second source", |s| {
+        s.pipeline("a")["source"] == "s2" && s.pipeline("b")["source"] == "s4"
+    });
+    for (what, look) in looks {
+        let verdict = look.verdict();
+        // loss_after + 100 ms at 25 frames a second.
+        assert!(verdict.number("/video/missing") <= 8.0, "{what}: {:#}", verdict.json);
+        assert!(verdict.number("/video/repeated") <= 8.0, "{what}: {:#}", verdict.json);
+        assert_eq!(verdict.json["discontinuities"], 0, "{what}: {:#}", verdict.json);
+    }
+}
+
+#[test]
+fn playlists_go_on_through_slate_when_all_sources_stop() {
+    let (server, mut publishers) = on_air(Publisher::SrtLiveTransmit);
+    let look = Inspection::start(&server.hls(), "top", 60);
+    std::thread::sleep(Duration::from_secs(6));
+    signal(publishers.signal.pid(), "STOP");
+    server.wait("both pipelines show the slate", |s| {
+        s.pipeline("a")["showing"] == "slate" && s.pipeline("b")["showing"] == "slate"
+    });
+    let before = server.status()["publish"]["newest"].as_u64().expect("segments are published");
+    std::thread::sleep(Duration::from_secs(20));
+    let after = server.status()["publish"]["newest"].as_u64().expect("segments are published");
+    assert!(after >= before + 8, "the slate went on from {before} to {after} only");
+    publishers.signal.kill();
+    drop(publishers);
+    let _publishers = Publishers::start(&server, &ALL, Publisher::SrtLiveTransmit);
+    server.wait("both pipelines show the source again", |s| {
+        s.pipeline("a")["showing"] == "source" && s.pipeline("b")["showing"] == "source"
+    });
+    let verdict = look.verdict();
+    assert_eq!(verdict.json["discontinuities"], 0, "{:#}", verdict.json);
+    assert_eq!(verdict.json["gaps"], 0, "{:#}", verdict.json);
+    assert!(verdict.number("/video/slate") > 25.0 * 15.0, "{:#}", verdict.json);
+    assert_eq!(server.status()["publish"]["gaps"], 0);
+}
+
+#[test]
+fn playlists_resume_when_both_encoders_are_killed_at_once() {
+    let (server, _publishers) = on_air(Publisher::SrtLiveTransmit);
+    let before = server.status()["publish"]["newest"].as_u64().expect("segments are published");
+    let (a, b) = (server.encoder_pid("a"), server.encoder_pid("b"));
+    signal(a, "KILL");
+    signal(b, "KILL");
+    server.wait_on_air();
+    server.wait("segments after the gap", |s| s.status()["publish"]["newest"].as_u64() > Some(before + 4));
+    let verdict = Inspection::start(&server.hls(), "lowest", 10).verdict();
+    verdict.assert_clean("after the gap");
+    let playlist = ureq::get(&format!("http://127.0.0.1:{}/live/test/v360/index.m3u8", server.origin))
+        .call()
+        .and_then(|mut r| r.body_mut().read_to_string())
+        .expect("the playlist");
+    let gaps = playlist.matches("#EXT-X-GAP").count();
+    assert!((1..=3).contains(&gaps), "{gaps} gaps in\n{playlist}");
+    assert_eq!(server.status()["publish"]["gaps"].as_u64(), Some(gaps as u64));
+}

@@ -1,0 +1,4 @@
+//! End to end, with real publishers, players and faults.
+
+mod channel;
+mod harness;
