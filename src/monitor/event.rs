@@ -48,6 +48,8 @@ pub enum EventKind {
     PipelineSwitched,
     /// A and B delivered different bytes for a segment.
     SegmentDiffers,
+    /// A segment of a pipeline is not what the grid asks for.
+    SegmentRefused,
     /// A segment that no pipeline delivered.
     SegmentGap,
     /// A gateway process ended and is started again.

@@ -4,6 +4,56 @@
 //! Out:   an immutable [`Snapshot`] after each publication; decisions as [`PackageEvent`]s.
 //! Never: opens a socket, reads a clock, waits for a pipeline longer than the live edge allows.
 
+mod event;
+mod packager;
 mod snapshot;
 
+use std::time::Duration;
+
+use crate::encode::ladder::{AudioRung, VideoRung};
+use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
+
+pub use event::{Change, PackageEvent, Refusal, Verdict};
+pub use packager::Packager;
 pub use snapshot::{Cache, Lookup, Resource, Snapshot};
+
+/// What one channel's packager needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// Segment duration and frame rate.
+    pub grid: Grid,
+    /// CMAF chunk duration; rounded to whole slots, at least one, at most a segment.
+    pub part: Duration,
+    /// How much of the past playlists and manifest list; at least four segments are.
+    pub window: Duration,
+    /// The channel's pipelines, one or two. With two, every segment is compared.
+    pub pipelines: Vec<PipelineId>,
+    /// Video renditions in the order of [`Job::video`](crate::encode::ipc::Job::video), at least one.
+    pub video: Vec<VideoRung>,
+    /// Audio renditions in the order of [`Job::audio`](crate::encode::ipc::Job::audio).
+    pub audio: Vec<AudioRung>,
+    /// Language of the sound, as BCP 47 spells it; `und` where it is not known.
+    pub language: String,
+    /// Where the origin tells the time as `xs:dateTime`, for DASH clients (`UTCTiming`); `/time` on our own origin.
+    pub time_uri: String,
+}
+
+/// Why a packager could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackageError {
+    /// Nothing to package.
+    #[error("a channel needs at least one video rendition")]
+    NoVideo,
+    /// Renditions are told apart by a byte.
+    #[error("{0} renditions: 256 are possible")]
+    TooManyRenditions(usize),
+    /// Two renditions under one name.
+    #[error("two renditions are called `{0}`")]
+    SameName(RenditionId),
+    /// Nobody to take segments from.
+    #[error("a channel needs one or two different pipelines")]
+    Pipelines,
+}
