@@ -129,6 +129,11 @@ impl Feed {
         self.anchor = None;
     }
 
+    /// The connection is gone: what a silence would tell only after `loss_after` is known now.
+    pub fn lost(&mut self) {
+        self.health = Health::default();
+    }
+
     fn forget(&mut self) {
         self.waiting.clear();
         self.kept.clear();
@@ -175,12 +180,13 @@ impl Feed {
     fn unit(&mut self, now: Now, timeline: &mut Timeline, unit: Unit<SourceTime>, fed: &mut Fed) {
         let kind = self.kind_of(&unit);
         let sets_phase = kind == TrackKind::Video || !self.has_video();
-        if let Some(anchor) = self.anchor {
-            if sets_phase && timeline.is_stray(now.channel_time(), anchor.map(unit.pts)) {
-                self.forget();
-                self.anchor = None;
-                fed.items.push(Item::Break(Break::Timeline));
-            }
+        if let Some(anchor) = self.anchor
+            && sets_phase
+            && timeline.is_stray(now.channel_time(), anchor.map(unit.pts))
+        {
+            self.forget();
+            self.anchor = None;
+            fed.items.push(Item::Break(Break::Timeline));
         }
         let anchor = match self.anchor {
             Some(anchor) => anchor,
@@ -243,9 +249,10 @@ impl Feed {
         if !self.has_video() {
             return (!self.kept.is_empty()).then_some(0);
         }
-        let whole_from = self.kept.iter().rposition(|k| k.kind == TrackKind::Video && k.unit.damaged).map_or(0, |i| i + 1);
-        let mut keys = (whole_from..self.kept.len())
-            .filter(|&i| self.kept[i].kind == TrackKind::Video && self.kept[i].unit.key);
+        let whole_from =
+            self.kept.iter().rposition(|k| k.kind == TrackKind::Video && k.unit.damaged).map_or(0, |i| i + 1);
+        let mut keys =
+            (whole_from..self.kept.len()).filter(|&i| self.kept[i].kind == TrackKind::Video && self.kept[i].unit.key);
         let earliest = keys.next()?;
         let fits = |i: &usize| wanted.is_none_or(|w| self.kept[*i].unit.pts <= w);
         Some(keys.rfind(fits).unwrap_or(earliest))

@@ -24,7 +24,7 @@ use crate::encode::ipc::{FromWorker, Job, ToWorker};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
-use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind, TrackSet, VideoShape};
+use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind, VideoShape};
 use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
 use crate::package::{self, PackageEvent, Packager, Snapshot};
 use crate::timeline::Timeline;
@@ -163,7 +163,7 @@ impl Channel {
     pub fn wake_at(&self, now: Now) -> Now {
         let health = self.health();
         let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health));
-        let packager = self.packager.as_ref().and_then(|p| p.wake_at(now));
+        let packager = self.packager.as_ref().and_then(Packager::wake_at);
         let plan = self.plan.is_none().then(|| self.began.after(FIRST_PICTURE_WITHIN));
         let first = pipelines.chain(packager).chain(plan).chain([self.status_at]).min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
@@ -179,7 +179,13 @@ impl Channel {
         let Some(at) = self.sources.iter().position(|s| s.name == *name) else { return };
         match event {
             IngestEvent::Up { peer } => {
-                self.source_event(now, at, Severity::Info, EventKind::SourceConnected, format!("connected from {peer}"));
+                self.source_event(
+                    now,
+                    at,
+                    Severity::Info,
+                    EventKind::SourceConnected,
+                    format!("connected from {peer}"),
+                );
                 let source = &mut self.sources[at];
                 source.peer = Some(peer);
                 source.feed.reconnected();
@@ -198,6 +204,7 @@ impl Channel {
                 let source = &mut self.sources[at];
                 source.peer = None;
                 source.link = None;
+                source.feed.lost();
             }
             IngestEvent::Refused { peer, reason } => {
                 let text = format!("refused {peer}: {reason}");
@@ -211,7 +218,9 @@ impl Channel {
         let (kind, text) = match news {
             FeedNews::Tracks(tracks) => (EventKind::SourceTracks, status::describe_tracks(&tracks)),
             FeedNews::AnchoredNew => (EventKind::SourceAnchored, "anchored: a timeline of its own".to_owned()),
-            FeedNews::AnchoredAdopted => (EventKind::SourceAnchored, "anchored: on a timeline the channel knows".to_owned()),
+            FeedNews::AnchoredAdopted => {
+                (EventKind::SourceAnchored, "anchored: on a timeline the channel knows".to_owned())
+            }
         };
         self.source_event(now, at, Severity::Info, kind, text);
         let alarm = self.sources[at].feed.alarm();
@@ -258,22 +267,17 @@ impl Channel {
                 let text = format!("up: GStreamer {}, {}, {}", hello.gstreamer, hello.x264, hello.simd);
                 self.pipeline_event(now, id, Severity::Info, EventKind::EncoderStarted, text);
             }
-            Word::Locked(end) => {
-                let text = format!("in lock from segment {}", end.segment);
-                self.pipeline_event(now, id, Severity::Info, EventKind::EncoderLocked, text);
-                self.package(now, id, FromWorker::SegmentEnd(end));
+            Word::Coded(unit) => {
+                if let Some(packager) = &mut self.packager {
+                    packager.coded(now, id, unit);
+                }
             }
-            Word::Media(media) => self.package(now, id, media),
+            Word::SegmentEnd(end) => {
+                if let Some(packager) = &mut self.packager {
+                    packager.segment_end(now, id, end);
+                }
+            }
             Word::Nothing => {}
-        }
-    }
-
-    fn package(&mut self, now: Now, id: PipelineId, media: FromWorker) {
-        let Some(packager) = &mut self.packager else { return };
-        match media {
-            FromWorker::Coded(unit) => packager.coded(now, id, unit),
-            FromWorker::SegmentEnd(end) => packager.segment_end(now, id, end),
-            FromWorker::Hello(_) | FromWorker::Heartbeat(_) => {}
         }
     }
 
@@ -323,7 +327,7 @@ impl Channel {
         }
         let plan = Plan {
             video: match picture {
-                Some(shape) => self.config.ladder.fitting(shape.width, shape.height),
+                Some(shape) => fitting(&self.config.ladder.video, shape),
                 None => self.config.ladder.video.clone(),
             },
             audio: self.config.ladder.audio.clone(),
@@ -341,7 +345,17 @@ impl Channel {
                 self.kill(now, at, "the first picture is smaller than the ladder's top");
             }
         }
-        let config = package::Config::new(&self.config, plan.video, plan.audio);
+        let config = package::Config {
+            channel: self.config.id.clone(),
+            grid: self.config.grid,
+            part: self.config.part,
+            window: self.config.window,
+            pipelines: self.pipelines.iter().map(|p| p.id).collect(),
+            video: plan.video,
+            audio: plan.audio,
+            language: "und".to_owned(),
+            time_uri: "/time".to_owned(),
+        };
         match Packager::new(config, now) {
             Ok(packager) => {
                 self.actions.push(Action::Publish(packager.snapshot()));
@@ -383,7 +397,9 @@ impl Channel {
         let (severity, text) = match (switch.why, before) {
             (Why::First, _) => (Severity::Info, format!("takes source {to}")),
             (Why::Revert, _) => (Severity::Info, format!("back to preferred source {to}")),
-            (Why::Loss, Some(from)) => (Severity::Warning, format!("source {} is silent, takes {to}", self.sources[from].name)),
+            (Why::Loss, Some(from)) => {
+                (Severity::Warning, format!("source {} is silent, takes {to}", self.sources[from].name))
+            }
             (Why::Loss, None) => (Severity::Warning, format!("takes source {to}")),
         };
         let mut event = self.new_event(now, severity, EventKind::SourceSwitched, text);
@@ -450,7 +466,7 @@ impl Channel {
     fn first_segment(&self, now: Now, at: usize) -> SegmentNumber {
         let grid = self.config.grid;
         let running = grid.segment_at(now.channel_time());
-        let nothing_out_yet = self.packager.as_ref().is_none_or(|p| p.newest().is_none());
+        let nothing_out_yet = self.packager.as_ref().is_none_or(|p| p.status().newest.is_none());
         let began = grid.segment_start(running).to_utc();
         let just_begun = now.utc.saturating_sub(began) <= STILL_THIS_SEGMENT && self.pipelines[at].on_air().is_some();
         if nothing_out_yet || just_begun { running } else { running.next() }
@@ -465,19 +481,19 @@ impl Channel {
             self.actions.push(Action::Publish(snapshot));
         }
         for event in events {
-            self.package_event(now, event);
+            self.package_event(now, &event);
         }
     }
 
     // --- events --------------------------------------------------------------------------------------------------
 
-    fn package_event(&mut self, now: Now, event: PackageEvent) {
-        let (severity, kind, pipeline) = match &event {
-            _ => (Severity::Info, EventKind::SegmentDiffers, None),
-        };
-        let mut event = self.new_event(now, severity, kind, event.to_string());
-        event.pipeline = pipeline;
-        self.actions.push(Action::Event(event));
+    fn package_event(&mut self, now: Now, event: &PackageEvent) {
+        if let PackageEvent::Locked { pipeline, .. } = event
+            && let Some(locked) = self.pipelines.iter_mut().find(|p| p.id == *pipeline)
+        {
+            locked.note_lock();
+        }
+        self.actions.extend(event.event(&self.config.id, now.channel_time()).map(Action::Event));
     }
 
     fn new_event(&self, now: Now, severity: Severity, kind: EventKind, text: String) -> Event {
@@ -507,6 +523,13 @@ impl Channel {
         let event = Event { pipeline: Some(id), ..self.new_event(now, severity, kind, text) };
         self.actions.push(Action::Event(event));
     }
+}
+
+/// The rungs that do not scale the source up; the lowest one always.
+fn fitting(ladder: &[VideoRung], shape: VideoShape) -> Vec<VideoRung> {
+    let fits = |rung: &&VideoRung| rung.width <= shape.width || rung.height <= shape.height;
+    let rungs: Vec<VideoRung> = ladder.iter().filter(fits).cloned().collect();
+    if rungs.is_empty() { ladder.last().cloned().into_iter().collect() } else { rungs }
 }
 
 impl Source {

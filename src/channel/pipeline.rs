@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::child::Backoff;
 use crate::clock::Now;
 use crate::config;
-use crate::encode::ipc::{FromWorker, Heartbeat, Hello, RenditionIndex, SegmentEnd, Showing};
+use crate::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, SegmentEnd, Showing};
 use crate::failover::{Failover, Health, Switch};
 use crate::media::{Item, PipelineId, TrackKind, TrackSet};
 
@@ -35,7 +35,17 @@ enum Encoder {
     /// Not running; start it when this comes.
     Down { restart_at: Now },
     /// Running, or believed to be.
-    Up { since: Now, last_sign: Now, hello: Option<Hello>, heartbeat: Heartbeat, locked: bool },
+    Up(Box<Life>),
+}
+
+/// One incarnation of the encode process.
+#[derive(Debug)]
+struct Life {
+    since: Now,
+    last_sign: Now,
+    greeted: bool,
+    heartbeat: Heartbeat,
+    locked: bool,
 }
 
 /// Why a process must be ended.
@@ -52,10 +62,10 @@ pub enum Hung {
 pub enum Word {
     /// It is up.
     Started(Hello),
-    /// A coded unit or segment end to package.
-    Media(FromWorker),
-    /// As before, and with it the process is in lock: its first whole segment.
-    Locked(SegmentEnd),
+    /// A coded picture or audio frame to package.
+    Coded(CodedUnit),
+    /// A rendition's segment is whole.
+    SegmentEnd(SegmentEnd),
     /// Nothing to act on.
     Nothing,
 }
@@ -113,12 +123,19 @@ impl Pipeline {
 
     /// Its process runs, or is believed to.
     pub const fn is_up(&self) -> bool {
-        matches!(self.encoder, Encoder::Up { .. })
+        matches!(self.encoder, Encoder::Up(_))
     }
 
     /// Its process delivers whole segments.
     pub const fn is_locked(&self) -> bool {
-        matches!(self.encoder, Encoder::Up { locked: true, .. })
+        matches!(&self.encoder, Encoder::Up(life) if life.locked)
+    }
+
+    /// The packager got its first whole segment.
+    pub fn note_lock(&mut self) {
+        if let Encoder::Up(life) = &mut self.encoder {
+            life.locked = true;
+        }
     }
 
     /// Notes that items go to the encoder.
@@ -143,8 +160,8 @@ impl Pipeline {
         self.sent = Sent::default();
         self.pid = None;
         self.backoff.started(now.mono);
-        self.encoder =
-            Encoder::Up { since: now, last_sign: now, hello: None, heartbeat: Heartbeat::default(), locked: false };
+        let life = Life { since: now, last_sign: now, greeted: false, heartbeat: Heartbeat::default(), locked: false };
+        self.encoder = Encoder::Up(Box::new(life));
         self.generation
     }
 
@@ -159,30 +176,29 @@ impl Pipeline {
     /// Whether its process hangs.
     pub fn hangs(&self, now: Now) -> Option<Hung> {
         match &self.encoder {
-            Encoder::Up { since, hello: None, .. } => (now.since(*since) >= HELLO_WITHIN).then_some(Hung::NoHello),
-            Encoder::Up { last_sign, .. } => (now.since(*last_sign) >= HANGS_AFTER).then_some(Hung::NoHeartbeat),
+            Encoder::Up(life) if life.greeted => {
+                (now.since(life.last_sign) >= HANGS_AFTER).then_some(Hung::NoHeartbeat)
+            }
+            Encoder::Up(life) => (now.since(life.since) >= HELLO_WITHIN).then_some(Hung::NoHello),
             Encoder::Down { .. } => None,
         }
     }
 
     /// Its process said something.
     pub fn hear(&mut self, now: Now, word: FromWorker) -> Word {
-        let Encoder::Up { last_sign, hello, heartbeat, locked, .. } = &mut self.encoder else { return Word::Nothing };
-        *last_sign = now;
+        let Encoder::Up(life) = &mut self.encoder else { return Word::Nothing };
+        life.last_sign = now;
         match word {
             FromWorker::Hello(it) => {
-                *hello = Some(it.clone());
+                life.greeted = true;
                 Word::Started(it)
             }
             FromWorker::Heartbeat(it) => {
-                *heartbeat = it;
+                life.heartbeat = it;
                 Word::Nothing
             }
-            FromWorker::SegmentEnd(end) if !*locked && end.rendition == RenditionIndex(0) => {
-                *locked = true;
-                Word::Locked(end)
-            }
-            media => Word::Media(media),
+            FromWorker::Coded(unit) => Word::Coded(unit),
+            FromWorker::SegmentEnd(end) => Word::SegmentEnd(end),
         }
     }
 
@@ -191,8 +207,8 @@ impl Pipeline {
         let mine: Vec<Health> = self.sources.iter().map(|&i| health[i]).collect();
         let life = match &self.encoder {
             Encoder::Down { restart_at } => *restart_at,
-            Encoder::Up { since, hello: None, .. } => since.after(HELLO_WITHIN),
-            Encoder::Up { last_sign, .. } => last_sign.after(HANGS_AFTER),
+            Encoder::Up(life) if life.greeted => life.last_sign.after(HANGS_AFTER),
+            Encoder::Up(life) => life.since.after(HELLO_WITHIN),
         };
         [Some(life), self.failover.wake_at(now, &mine)].into_iter().flatten().min_by_key(|at| at.mono)
     }
@@ -200,7 +216,7 @@ impl Pipeline {
     /// Its newest heartbeat, and starts so far.
     pub fn vitals(&self) -> (Heartbeat, u32) {
         let heartbeat = match &self.encoder {
-            Encoder::Up { heartbeat, .. } => heartbeat.clone(),
+            Encoder::Up(life) => life.heartbeat.clone(),
             Encoder::Down { .. } => Heartbeat { showing: Showing::Nothing, ..Heartbeat::default() },
         };
         (heartbeat, self.starts)

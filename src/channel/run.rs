@@ -53,7 +53,8 @@ pub fn start(config: config::Channel, events: impl Fn(Event) + Send + 'static, s
     let channel = Channel::new(config.clone(), clock::now());
     let (show, status) = watch::channel(Arc::new(channel.status(clock::now())));
     let span = info_span!("channel", id = %config.id);
-    let shell = Shell { config, inputs: inputs.clone(), publish, show, events: Box::new(events), encoders: [None, None] };
+    let shell =
+        Shell { config, inputs: inputs.clone(), publish, show, events: Box::new(events), encoders: [None, None] };
     let task = tokio::spawn(shell.run(channel, queue, stop).instrument(span));
     Handle { snapshots, status, inputs, task }
 }
@@ -82,7 +83,7 @@ impl Shell {
             let wait = channel.wake_at(now).since(now);
             let input = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = told(&mut stop) => break,
                 Some(input) = queue.recv() => input,
                 () = tokio::time::sleep(wait) => Input::Tick,
             };
@@ -181,6 +182,11 @@ impl Shell {
     }
 }
 
+/// Waits until a flag is raised, or nobody is left who could raise it.
+async fn told(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|raised| *raised).await;
+}
+
 /// Reads what an encode process says until it ends or is to be killed.
 async fn attend(
     id: PipelineId,
@@ -194,7 +200,7 @@ async fn attend(
     let reason = loop {
         tokio::select! {
             // The sender is dropped when the channel lets go of the process: that means "kill" too.
-            _ = kill.wait_for(|kill| *kill) => {
+            () = told(&mut kill) => {
                 let _ = child.kill().await;
                 return;
             }

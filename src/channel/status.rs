@@ -5,6 +5,7 @@ use crate::media::{Codec, TrackSet};
 use crate::monitor::{ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus};
 
 use super::Channel;
+use crate::package::Packager;
 
 impl Channel {
     /// Once a second: bit rates, and damage summed into one event.
@@ -24,7 +25,7 @@ impl Channel {
 
     /// The channel at this moment.
     pub(super) fn status(&self, now: Now) -> ChannelStatus {
-        let on_air = self.packager.as_ref().and_then(|p| p.on_air());
+        let on_air = self.packager.as_ref().and_then(Packager::on_air);
         ChannelStatus {
             id: self.config.id.clone(),
             title: self.config.title.clone(),
@@ -51,7 +52,7 @@ impl Channel {
                     }
                 })
                 .collect(),
-            publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status()),
+            publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
         }
     }
 

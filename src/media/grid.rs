@@ -160,7 +160,7 @@ impl Grid {
     /// Segment duration 1 to 10 s in whole milliseconds.
     pub fn new(segment: Duration, rate: FrameRate) -> Result<Self, GridError> {
         let range = Duration::from_secs(1)..=Duration::from_secs(10);
-        if !range.contains(&segment) || segment.subsec_nanos() % 1_000_000 != 0 {
+        if !range.contains(&segment) || !segment.subsec_nanos().is_multiple_of(1_000_000) {
             return Err(GridError(segment));
         }
         Ok(Self { segment, rate })

@@ -114,7 +114,8 @@ impl Server {
         sources.sort_unstable();
         sources.dedup();
         let source = |s: &&str| format!("[[channel.source]]\nname = \"{s}\"\ntype = \"srt\"\nlatency = \"200ms\"\n");
-        let b = if options.sources_b.is_empty() { String::new() } else { format!("b = [{}]\n", names(&options.sources_b)) };
+        let b =
+            if options.sources_b.is_empty() { String::new() } else { format!("b = [{}]\n", names(&options.sources_b)) };
         let text = format!(
             "[origin]\nlisten = \"127.0.0.1:{origin}\"\n[control]\nlisten = \"127.0.0.1:{control}\"\n\
              [srt]\nlisten = \"127.0.0.1:{srt}\"\n[[channel]]\nid = \"test\"\nladder = \"{}\"\nframe_rate = \"25\"\n{}\n\
@@ -175,7 +176,11 @@ impl Server {
         let began = Instant::now();
         while !holds(self) {
             if began.elapsed() > LIMIT {
-                panic!("waited {LIMIT:?} for: {what}\nstatus: {:#?}\nlog:\n{}", self.get("/v1/channels/test"), self.log_tail());
+                panic!(
+                    "waited {LIMIT:?} for: {what}\nstatus: {:#?}\nlog:\n{}",
+                    self.get("/v1/channels/test"),
+                    self.log_tail()
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -332,7 +337,8 @@ impl Inspection {
     pub fn start(url: &str, rendition: &str, seconds: u64) -> Self {
         let mut command = tandem();
         command.args(["inspect", "--json", "--for", &format!("{seconds}s"), "--rendition", rendition, url]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("inspect runs");
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("inspect runs");
         Self { child, what: format!("{rendition} of {url}") }
     }
 
@@ -340,7 +346,11 @@ impl Inspection {
         let what = self.what;
         let Output { status, stdout, stderr } = self.child.wait_with_output().expect("inspect ends");
         let json = serde_json::from_slice(&stdout).unwrap_or_else(|e| {
-            panic!("{what}: {e}\nstdout: {}\nstderr: {}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
+            panic!(
+                "{what}: {e}\nstdout: {}\nstderr: {}",
+                String::from_utf8_lossy(&stdout),
+                String::from_utf8_lossy(&stderr)
+            )
         });
         Verdict { json, code: status.code().unwrap_or(-1) }
     }
@@ -350,9 +360,7 @@ impl Inspection {
 pub fn inspect_all(server: &Server, seconds: u64) -> Vec<(String, Inspection)> {
     let urls = [("HLS", server.hls()), ("DASH", server.dash())];
     urls.iter()
-        .flat_map(|(name, url)| {
-            ["top", "lowest"].map(|r| (format!("{name} {r}"), Inspection::start(url, r, seconds)))
-        })
+        .flat_map(|(name, url)| ["top", "lowest"].map(|r| (format!("{name} {r}"), Inspection::start(url, r, seconds))))
         .collect()
 }
 
