@@ -85,8 +85,12 @@ impl<'t> Document<'t> {
         document
     }
 
-    /// Reads the tree into a `File`, noting each key that does not fit.
+    /// Reads the tree into a `File`, noting each key that does not fit. Of a text that is no TOML nothing is read: after
+    /// one lost bracket every key looks misplaced.
     pub fn read<T: DeserializeOwned + Default>(&mut self) -> T {
+        if !self.well_formed {
+            return T::default();
+        }
         let mut rest = self.tree.clone();
         lift_types(rest.get_mut());
         while self.report.len() < MISTAKES_MAX {
@@ -177,12 +181,10 @@ fn find_in_table(table: &DeTable<'_>, span: &Span, path: String) -> Option<Strin
     })
 }
 
+/// Inside first: a list of `[[tables]]` has the span of its first one.
 fn find_in_value(value: &Spanned<DeValue<'_>>, span: &Span, path: String) -> Option<String> {
-    if value.span() == *span {
-        return Some(path);
-    }
-    match value.get_ref() {
-        DeValue::Table(table) => find_in_table(table, span, path),
+    let inside = match value.get_ref() {
+        DeValue::Table(table) => find_in_table(table, span, path.clone()),
         DeValue::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
             // An entry with an id is easier to find by it than by counting.
             let id = item.get_ref().get("id").and_then(|id| id.get_ref().as_str()).map(super::units::excerpt);
@@ -190,17 +192,21 @@ fn find_in_value(value: &Spanned<DeValue<'_>>, span: &Span, path: String) -> Opt
             find_in_value(item, span, format!("{path}[{label}]"))
         }),
         _ => None,
-    }
+    };
+    inside.or_else(|| (value.span() == *span).then_some(path))
 }
 
-/// Removes the entry whose key or value stands at `span`; false if there is none.
+/// Removes the entry whose key or value stands at `span`, the innermost if there are several; false if there is none.
 fn cut(table: &mut DeTable<'_>, span: &Span) -> bool {
+    if table.iter_mut().any(|(_, value)| cut_in_value(value.get_mut(), span)) {
+        return true;
+    }
     let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
     if let Some(key) = found.map(|(key, _)| key.get_ref().to_string()) {
         table.remove(&*key);
         return true;
     }
-    table.iter_mut().any(|(_, value)| cut_in_value(value.get_mut(), span))
+    false
 }
 
 fn cut_in_value(value: &mut DeValue<'_>, span: &Span) -> bool {
@@ -217,32 +223,34 @@ fn cut_in_value(value: &mut DeValue<'_>, span: &Span) -> bool {
     }
 }
 
-/// Turns `{ type = "srt", … }` into `{ srt = { … } }` wherever it stands. serde reads the second form with positions, but
+/// The key whose entries say by `type` what they are.
+const TYPED: &str = "source";
+
+/// Turns `{ type = "srt", … }` into `{ srt = { … } }` in lists of sources. serde reads the second form with positions, but
 /// loses them in the first, as it must look for `type` before it knows what the other keys are.
 fn lift_types(table: &mut DeTable<'_>) {
-    for (_, value) in table.iter_mut() {
-        lift_types_in_value(value.get_mut());
+    for (key, value) in table.iter_mut() {
+        match value.get_mut() {
+            DeValue::Table(table) => lift_types(table),
+            DeValue::Array(items) => items.iter_mut().for_each(|item| {
+                let span = item.span();
+                if let DeValue::Table(table) = item.get_mut() {
+                    if key.get_ref() == TYPED { lift_type(table, span) } else { lift_types(table) }
+                }
+            }),
+            _ => {}
+        }
     }
 }
 
-fn lift_types_in_value(value: &mut DeValue<'_>) {
-    match value {
-        DeValue::Table(table) => lift_types(table),
-        DeValue::Array(items) => {
-            for item in items.iter_mut() {
-                let span = item.span();
-                let DeValue::Table(table) = item.get_mut() else { continue };
-                lift_types(table);
-                // Without a `type` of text the entry stays as it is, and its reader complains of that.
-                let Some(kind) = table.get("type").filter(|kind| kind.get_ref().is_str()).cloned() else { continue };
-                table.remove("type");
-                let DeValue::String(name) = kind.get_ref() else { continue };
-                let inner = Spanned::new(span, DeValue::Table(std::mem::take(table)));
-                table.insert(Spanned::new(kind.span(), name.clone()), inner);
-            }
-        }
-        _ => {}
-    }
+/// An entry that does not say its type becomes an empty one: its reader then complains of that, and of nothing else.
+fn lift_type(table: &mut DeTable<'_>, span: Span) {
+    let keys = std::mem::take(table);
+    let Some(kind) = keys.get("type").cloned() else { return };
+    let DeValue::String(name) = kind.get_ref() else { return };
+    let mut keys = keys;
+    keys.remove("type");
+    table.insert(Spanned::new(kind.span(), name.clone()), Spanned::new(span, DeValue::Table(keys)));
 }
 
 /// A serde message as (what is wrong, how to mend it). Values that were written are not repeated, but for text that one
@@ -270,7 +278,7 @@ fn explain(message: &str) -> (String, String) {
         return (format!("{kind} does not fit here"), format!("write {wanted}"));
     }
     if message.starts_with("wanted exactly 1 element") {
-        return ("`type` is missing".into(), "add type = \"srt\" or type = \"test\"".into());
+        return ("`type` is missing, or no text".into(), "write type = \"srt\" or type = \"test\"".into());
     }
     match message.rsplit_once(": ") {
         Some((wrong, mend)) => (wrong.to_owned(), mend.to_owned()),
