@@ -1,1 +1,287 @@
-//! The command line.
+//! The command line: what can be asked for, and which part answers.
+//!
+//! In:    arguments and environment.
+//! Out:   an exit code: 0 done, 1 it went wrong, 2 it could not be tried (a bad command line; `inspect` could not look).
+//! Never: decides anything about media.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Config};
+
+/// Live channels that do not go dark: SRT in, two encode pipelines, HLS and DASH out.
+#[derive(Debug, Parser)]
+#[command(name = "tandem", version, max_term_width = 100, after_help = FIRST_STEPS)]
+struct Cli {
+    #[command(flatten)]
+    log: Log,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  tandem run config/demo.toml       the demo; open the address it prints
+  tandem check my.toml              all mistakes of a config, with line and mend
+  tandem inspect http://127.0.0.1:8080/live/demo/index.m3u8
+                                    account for every frame a viewer gets
+
+Exit codes:
+  0  done, or nothing wrong found
+  1  it went wrong: mistakes in the config, faults in the stream, a part that cannot start
+  2  it could not be tried: a bad command line, or `inspect` could not look";
+
+#[derive(Debug, Args)]
+struct Log {
+    /// How log lines are written to stderr
+    #[arg(long = "log", value_name = "FORMAT", global = true, default_value = "text")]
+    format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or per module as in RUST_LOG (tandem::ingest=debug,info)
+    #[arg(long = "log-level", value_name = "LEVEL", global = true, env = "RUST_LOG", default_value = "info")]
+    level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line, for log collectors
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the channels of a config
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
+    /// Check a config: all its mistakes with line and mend, or what it makes the program do
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
+    /// Print the JSON Schema of config files, for editors that complete and check as you type
+    #[command(after_help = SCHEMA_HELP)]
+    Schema(Schema),
+    /// Generate the test signal: moving picture, clock, frame numbers, flash and beep
+    #[command(after_help = SIGNAL_HELP)]
+    Signal(placeholder::SignalOptions),
+    /// Read a stream as a stranger would and account for every frame
+    #[command(after_help = INSPECT_HELP)]
+    Inspect(placeholder::InspectOptions),
+    /// A pipeline's encode process; the main process starts it
+    #[command(hide = true)]
+    EncodeWorker,
+    /// The process that speaks SRT; the main process starts it
+    #[command(hide = true)]
+    SrtGateway,
+    /// Serve a folder by the origin alone, to be measured
+    #[command(hide = true)]
+    BenchOrigin(BenchOrigin),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The config file
+    #[arg(default_value = "config/demo.toml")]
+    config: PathBuf,
+    /// For diagnosis: save every segment of both pipelines side by side below this folder. Nothing is ever deleted there
+    #[arg(long, value_name = "DIR")]
+    save_segments: Option<PathBuf>,
+}
+
+const RUN_HELP: &str = "\
+Examples:
+  tandem run                                    the demo, config/demo.toml
+  tandem run --log json /etc/tandem/news.toml   as a service
+  tandem run --save-segments /tmp/segments      keep what A and B made, to compare them
+
+SIGTERM or Ctrl-C ends it in order: encoders are told to finish, answers under way are sent. Exit code 0 then; 1 when the
+config has mistakes or a port is taken.";
+
+#[derive(Debug, Args)]
+struct Check {
+    /// The config file
+    #[arg(default_value = "config/demo.toml")]
+    config: PathBuf,
+}
+
+const CHECK_HELP: &str = "\
+Examples:
+  tandem check config/demo.toml
+  STUDIO_KEY=0123456789 tandem check config/studio.toml    secrets are looked up, so they must be there
+
+Exit code 0 when it is good; 1 with all mistakes on stderr, each as file:line:column: key: what is wrong, and its mend.";
+
+#[derive(Debug, Args)]
+struct Schema {
+    /// The schema of ladder files instead
+    #[arg(long)]
+    ladder: bool,
+}
+
+const SCHEMA_HELP: &str = "\
+Example:
+  tandem schema > tandem.schema.json
+  Then begin a config with the line `#:schema ./tandem.schema.json`; editors with a TOML language server
+  (Taplo, Even Better TOML) complete keys and show what they mean.";
+
+const SIGNAL_HELP: &str = "\
+Example:
+  tandem signal --to 'srt://127.0.0.1:9710?streamid=demo/s1' --to 'srt://127.0.0.1:9710?streamid=demo/s2'
+                                    the same bytes to two sources";
+
+const INSPECT_HELP: &str = "\
+Examples:
+  tandem inspect http://127.0.0.1:8080/live/demo/index.m3u8
+  tandem inspect --json --for 60s http://127.0.0.1:8080/live/demo/manifest.mpd
+
+Exit code 0 when every frame is accounted for, 1 on faults, 2 when it could not look.";
+
+#[derive(Debug, Args)]
+struct BenchOrigin {
+    /// The folder to serve
+    folder: PathBuf,
+    /// Address and port
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Server threads
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = start_log(&cli.log) {
+        eprintln!("tandem: --log-level: {error}");
+        return ExitCode::from(2);
+    }
+    match cli.command {
+        Command::Run(options) => run(&options),
+        Command::Check(options) => check(&options),
+        Command::Schema(options) => schema(&options),
+        Command::Signal(options) => placeholder::signal(options),
+        Command::Inspect(options) => placeholder::inspect(options),
+        Command::EncodeWorker => placeholder::encode_worker(),
+        Command::SrtGateway => placeholder::srt_gateway(),
+        Command::BenchOrigin(options) => placeholder::bench_origin(&options),
+    }
+}
+
+fn start_log(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(&log.level)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match log.format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn run(options: &Run) -> ExitCode {
+    let config = match Config::load(&options.config) {
+        Ok(config) => config,
+        Err(report) => {
+            eprintln!("{report}");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!("{} is good\n{}", options.config.display(), config.summary());
+    placeholder::supervise(config, options.save_segments.clone())
+}
+
+fn check(options: &Check) -> ExitCode {
+    match Config::load(&options.config) {
+        Ok(config) => {
+            print_all(&format!("{} is good\n\n{}", options.config.display(), config.summary()));
+            ExitCode::SUCCESS
+        }
+        Err(report) => {
+            eprintln!("{report}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn schema(options: &Schema) -> ExitCode {
+    print_all(&format!("{:#}\n", config::schema(options.ladder)));
+    ExitCode::SUCCESS
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no fault.
+fn print_all(text: &str) {
+    use io::Write as _;
+    if let Err(error) = io::stdout().write_all(text.as_bytes())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("tandem: stdout: {error}");
+    }
+}
+
+/// Where the commands of other parts are joined on.
+mod placeholder {
+    use std::path::PathBuf;
+    use std::process::ExitCode;
+
+    use super::{BenchOrigin, Config};
+
+    #[derive(Debug, clap::Args)]
+    pub struct SignalOptions {}
+
+    #[derive(Debug, clap::Args)]
+    pub struct InspectOptions {}
+
+    pub fn supervise(_config: Config, _save_segments: Option<PathBuf>) -> ExitCode {
+        missing("run")
+    }
+
+    pub fn signal(_options: SignalOptions) -> ExitCode {
+        missing("signal")
+    }
+
+    pub fn inspect(_options: InspectOptions) -> ExitCode {
+        missing("inspect")
+    }
+
+    pub fn encode_worker() -> ExitCode {
+        missing("encode-worker")
+    }
+
+    pub fn srt_gateway() -> ExitCode {
+        missing("srt-gateway")
+    }
+
+    pub fn bench_origin(options: &BenchOrigin) -> ExitCode {
+        missing(&format!("bench-origin {} {} {}", options.folder.display(), options.listen, options.threads))
+    }
+
+    fn missing(command: &str) -> ExitCode {
+        eprintln!("tandem: `{command}` is not part of this build");
+        ExitCode::from(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn hidden_commands_stay_hidden() {
+        let help = Cli::command().render_long_help().to_string();
+        for hidden in ["encode-worker", "srt-gateway", "bench-origin"] {
+            assert!(!help.contains(hidden), "{hidden}");
+        }
+        for shown in ["run", "check", "schema", "signal", "inspect", "Exit codes"] {
+            assert!(help.contains(shown), "{shown}");
+        }
+    }
+}

@@ -1,3 +1,7 @@
 //! The `tandem` binary: see [`tandem::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tandem::cli::main()
+}

@@ -1,14 +1,28 @@
 //! What the operator wrote, checked once: `file` (serde) → `validate` → [`Config`]. There is no other way to make one.
 //!
-//! Out: plain values with units in their types. Never: reads a clock, opens a socket.
+//! In:    a TOML file, the ladder files it names, the secrets it points at.
+//! Out:   plain values with units in their types; or *all* mistakes, each with line, key and mend ([`Report`]).
+//! Never: reads a clock, opens a socket, repeats a secret.
+
+mod document;
+mod file;
+mod ladder;
+mod report;
+mod source;
+mod summary;
+mod units;
+mod validate;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, SourceId, SourceName};
+
+pub use report::{Mistake, Report};
+pub use summary::Summary;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -23,6 +37,51 @@ pub struct Config {
     pub channels: Vec<Channel>,
     /// Built-in test-signal generators that run beside the channels and push over the network like anybody else.
     pub signals: Vec<Signal>,
+}
+
+impl Config {
+    /// Reads and checks a config file.
+    ///
+    /// # Errors
+    /// All its mistakes, and those of the ladders it names.
+    pub fn load(file: &Path) -> Result<Self, Report> {
+        let name = file.display().to_string();
+        let text = validate::read_text(file).map_err(|error| {
+            let mut report = Report::default();
+            report.add(Mistake::whole_file(&name, error.to_string(), "give the path of a config file".into()));
+            report
+        })?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks a config's text. `file` is what mistakes call it, and where relative paths begin.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Report> {
+        let mut document = document::Document::parse(&file.display().to_string(), text);
+        let written: file::File = document.read();
+        let base = file.parent().unwrap_or(Path::new(""));
+        let (config, others) = validate::validate(&mut document, &written, base);
+        let mut report = document.into_report();
+        report.append(others);
+        report.sort();
+        match config {
+            Some(config) if report.is_empty() => Ok(config),
+            _ => Err(report),
+        }
+    }
+
+    /// What this config makes the program do, for people.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary(self)
+    }
+}
+
+/// JSON Schema (2020-12) of config files, for editors; `ladder` for that of ladder files.
+pub fn schema(ladder: bool) -> serde_json::Value {
+    let schema = if ladder { schemars::schema_for!(file::LadderFile) } else { schemars::schema_for!(file::File) };
+    schema.to_value()
 }
 
 /// The HTTP origin.

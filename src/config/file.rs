@@ -1,0 +1,290 @@
+//! What a config file may say, key by key. `tandem schema` is made from it, its doc comments included.
+//!
+//! Every key is optional here, so that one mistake does not hide the others; `validate` knows which are required.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::document::Mark;
+use super::units::{BitRate, Bytes, Rate, RevertText, SecretRef, Size, Time};
+
+/// A Tandem configuration: channels, and where they are served.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "Tandem")]
+pub(super) struct File {
+    /// The HTTP origin that players and CDNs fetch from.
+    pub origin: OriginFile,
+    /// The page, the API and the metrics, for operators.
+    pub control: ControlFile,
+    /// The SRT port that all sources of mode "shared" come in by.
+    pub srt: SrtFile,
+    /// The channels; at least one.
+    #[schemars(required, length(min = 1))]
+    pub channel: Vec<Mark<ChannelFile>>,
+    /// Test-signal generators that run beside the channels and push over the network, like any other publisher.
+    pub signal: Vec<Mark<SignalFile>>,
+}
+
+/// The HTTP origin that players and CDNs fetch from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OriginFile {
+    /// Address and port. Default "127.0.0.1:8080": this host only. "0.0.0.0:8080" serves the world.
+    #[schemars(with = "String")]
+    pub listen: Option<Mark<String>>,
+    /// Server threads, 1 to 64. Default: one a core, at most 4.
+    #[schemars(range(min = 1, max = 64))]
+    pub threads: Option<Mark<usize>>,
+}
+
+/// The page, the API and the metrics, for operators. There is no password: keep it on loopback or behind a proxy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ControlFile {
+    /// Address and port. Default "127.0.0.1:8081".
+    #[schemars(with = "String")]
+    pub listen: Option<Mark<String>>,
+}
+
+/// The SRT port that all sources of mode "shared" come in by. Publishers name theirs in the stream id.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SrtFile {
+    /// Address and port (UDP). Default "127.0.0.1:9710".
+    #[schemars(with = "String")]
+    pub listen: Option<Mark<String>>,
+    /// Address space of the gateway process, 64MB to 64GB. Default "1GB". A flood of handshakes ends there, not in the
+    /// host's memory.
+    pub memory_max: Option<Mark<Bytes>>,
+}
+
+/// One linear programme.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ChannelFile {
+    /// Its name in URLs and stream ids: 1 to 64 of a-z, 0-9, "-" and "_".
+    #[schemars(required, with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Its name for people. Default: the id.
+    pub title: Option<String>,
+    /// Frames a second of everything that is encoded. Default "25". A source of another rate is brought to it.
+    pub frame_rate: Option<Mark<Rate>>,
+    /// Segment duration, 1 s to 10 s. Default "2s".
+    pub segment: Option<Mark<Time>>,
+    /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms that
+    /// divides the segment evenly.
+    pub part: Option<Mark<Time>>,
+    /// How much of the past the playlists list: 3 segments to 1 h. Default "60s". It is kept in memory.
+    pub window: Option<Mark<Time>>,
+    /// How long a late frame is waited for before the one before it is repeated: above `loss_after`, at most 10 s.
+    /// Default "600ms". It is part of the latency.
+    pub hold: Option<Mark<Time>>,
+    /// How long the last picture is repeated before the slate appears, up to 1 h. Default "1s".
+    pub repeat_for: Option<Mark<Time>>,
+    /// Text on the slate, up to 200 characters. Default "No signal".
+    pub slate_text: Option<Mark<String>>,
+    /// The ladder file, relative to this file.
+    #[schemars(required, with = "String")]
+    pub ladder: Option<Mark<String>>,
+    /// When and how pipelines change source.
+    pub failover: FailoverFile,
+    /// Which sources feed which pipeline.
+    #[schemars(required, with = "PipelinesFile")]
+    pub pipelines: Option<Mark<PipelinesFile>>,
+    /// The contribution feeds; at least one.
+    #[schemars(required, length(min = 1))]
+    pub source: Vec<Mark<SourceFile>>,
+}
+
+/// When and how pipelines change source.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FailoverFile {
+    /// Silence after which the next source takes over, 50 ms to 10 s. Default "200ms".
+    pub loss_after: Option<Mark<Time>>,
+    /// How much of each source is kept, so that a key frame is at hand at once, 500 ms to 30 s. Default "4s". It should
+    /// be longer than the sources' key-frame distance.
+    pub join_buffer: Option<Mark<Time>>,
+    /// When to go back to a preferred source: "never", or after it has been well for so long. Default "never".
+    pub revert: Option<Mark<RevertText>>,
+}
+
+/// Which sources feed which pipeline, in the order of preference. A source may feed both.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PipelinesFile {
+    /// Sources of pipeline A; at least one.
+    #[schemars(required, with = "Vec<String>", length(min = 1))]
+    pub a: Option<Mark<Vec<Mark<String>>>>,
+    /// Sources of pipeline B. Without it the channel has one pipeline and no redundancy behind its sources.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub b: Option<Mark<Vec<Mark<String>>>>,
+}
+
+/// One contribution feed; `type` says how it arrives.
+// `document` hands entries over as `{ srt = { … } }`, so that serde keeps positions; people write `type = "srt"`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(tag = "type")]
+pub(super) enum SourceFile {
+    /// MPEG-TS over SRT.
+    Srt(SrtSourceFile),
+    /// The built-in test signal.
+    Test(TestSourceFile),
+}
+
+/// MPEG-TS over SRT.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SrtSourceFile {
+    /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_". Publishers send the stream id "channel/source".
+    #[schemars(required, with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Who calls whom. Default "shared".
+    pub mode: Option<Mark<SrtModeFile>>,
+    /// Mode "listener": address and port (UDP) of its own.
+    #[schemars(with = "String")]
+    pub listen: Option<Mark<String>>,
+    /// Mode "caller": "host:port" of the server to call.
+    #[schemars(with = "String")]
+    pub address: Option<Mark<String>>,
+    /// Mode "caller": the stream id to ask for.
+    #[schemars(with = "String")]
+    pub stream_id: Option<Mark<String>>,
+    /// How long a lost packet may take to be sent again, 20 ms to 8 s. Default "200ms". The larger of both sides holds;
+    /// four round trips are a good value.
+    pub latency: Option<Mark<Time>>,
+    /// Where the passphrase is: "env:NAME" or "file:path" (relative to this file). 10 to 79 characters.
+    pub passphrase: Option<Mark<SecretRef>>,
+    /// Mode "caller" with a passphrase: AES key length in bytes. 16, 24 or 32; default 16. Publishers choose their own.
+    #[schemars(range(min = 16, max = 32))]
+    pub key_length: Option<Mark<u8>>,
+    /// Programme number in a stream with several. Default: the first one.
+    #[schemars(range(min = 1))]
+    pub program: Option<Mark<u16>>,
+}
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SrtModeFile {
+    /// Publishers call the shared SRT port and name the source in their stream id.
+    Shared,
+    /// Publishers call a port of this source's own.
+    Listener,
+    /// We call a server.
+    Caller,
+}
+
+/// The built-in test signal, without a network between.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TestSourceFile {
+    /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
+    #[schemars(required, with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Picture size, both even, 160x90 to 3840x2160. Default "1280x720".
+    pub size: Option<Mark<Size>>,
+    /// Frames a second. Default "25".
+    pub rate: Option<Mark<Rate>>,
+    /// Video bit rate, 100kbps to 100Mbps. Default "4Mbps".
+    pub bitrate: Option<Mark<BitRate>>,
+}
+
+/// A test-signal generator that pushes over the network.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SignalFile {
+    /// Where the same bytes go, such as "srt://127.0.0.1:9710?streamid=demo/s1"; at least one.
+    #[schemars(required, with = "Vec<String>", length(min = 1))]
+    pub to: Option<Mark<Vec<Mark<String>>>>,
+    /// Picture size, both even, 160x90 to 3840x2160. Default "1280x720".
+    pub size: Option<Mark<Size>>,
+    /// Frames a second. Default "25".
+    pub rate: Option<Mark<Rate>>,
+    /// Video bit rate, 100kbps to 100Mbps. Default "4Mbps".
+    pub bitrate: Option<Mark<BitRate>>,
+}
+
+/// A ladder file: the renditions of a channel.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "Tandem ladder")]
+pub(super) struct LadderFile {
+    /// Video renditions, largest first; at least one.
+    #[schemars(required, length(min = 1))]
+    pub video: Vec<Mark<VideoRungFile>>,
+    /// Audio renditions.
+    pub audio: Vec<Mark<AudioRungFile>>,
+}
+
+/// One video rendition.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct VideoRungFile {
+    /// Its name in URLs.
+    #[schemars(required, with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Picture size; width and height even. Widths in multiples of 128 stay byte-equal on AVX-512 hosts too.
+    #[schemars(required, with = "Size")]
+    pub size: Option<Mark<Size>>,
+    /// Cap of the bit rate, 50kbps to 100Mbps.
+    #[schemars(required, with = "BitRate")]
+    pub max_bitrate: Option<Mark<BitRate>>,
+    /// Quality below the cap: x264's constant rate factor, 0 (lossless) to 51. Default 23.
+    #[schemars(range(min = 0, max = 51))]
+    pub crf: Option<Mark<f32>>,
+    /// x264's preset, "ultrafast" to "placebo". Default "veryfast".
+    pub preset: Option<Mark<Preset>>,
+    /// B-frames between references, 0 to 3. Default 2.
+    #[schemars(range(max = 3))]
+    pub bframes: Option<Mark<u32>>,
+    /// Frames of look-ahead, 0 to 60; each is a frame of latency. Default 10.
+    #[schemars(range(max = 60))]
+    pub lookahead: Option<Mark<u32>>,
+    /// x264's profile. Default "high".
+    pub profile: Option<Mark<Profile>>,
+}
+
+/// One audio rendition: AAC-LC, 48 kHz.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AudioRungFile {
+    /// Its name in URLs.
+    #[schemars(required, with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Bit rate, 32kbps to 320kbps. Default "128kbps".
+    pub bitrate: Option<Mark<BitRate>>,
+    /// 1 or 2. Default 2.
+    #[schemars(range(min = 1, max = 2))]
+    pub channels: Option<Mark<u8>>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $type:ident { $($name:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+        #[serde(rename_all = "lowercase")]
+        pub(super) enum $type { $($name),* }
+
+        impl $type {
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+words! {
+    /// x264's speed against compression.
+    Preset {
+        Ultrafast = "ultrafast", Superfast = "superfast", Veryfast = "veryfast", Faster = "faster", Fast = "fast",
+        Medium = "medium", Slow = "slow", Slower = "slower", Veryslow = "veryslow", Placebo = "placebo",
+    }
+}
+
+words! {
+    /// H.264 profile.
+    Profile { Baseline = "baseline", Main = "main", High = "high" }
+}

@@ -1,0 +1,293 @@
+//! Whether sources and generators make sense: addresses, keys, passphrases, who calls whom.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::document::{Mark, Span};
+use super::file::{SignalFile, SourceFile, SrtModeFile, SrtSourceFile, TestSourceFile};
+use super::ladder::{bitrate_within, picture_size};
+use super::units::{BitRate, Rate, SecretRef, Size, excerpt};
+use super::validate::{Checks, Transport, read_text};
+use super::{Input, Secret, Signal, SignalShape, Source, SrtInput, SrtMode};
+use crate::media::{ChannelId, FrameRate, SourceId, SourceName};
+
+/// libsrt: SRTO_STREAMID holds at most 512 bytes.
+const STREAM_ID_BYTES_MAX: usize = 512;
+/// libsrt: SRTO_PASSPHRASE is 10 to 79 characters.
+const PASSPHRASE_BYTES: std::ops::RangeInclusive<usize> = 10..=79;
+
+/// Stream ids the shared listener will know, of all channels.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    stream_ids: BTreeSet<String>,
+    encrypted: BTreeSet<String>,
+}
+
+/// The id of a source of any kind.
+pub(super) fn id(source: &SourceFile) -> Option<&Mark<String>> {
+    match source {
+        SourceFile::Srt(source) => source.id.as_ref(),
+        SourceFile::Test(source) => source.id.as_ref(),
+    }
+}
+
+/// All sources of one channel.
+pub(super) fn sources(
+    checks: &mut Checks<'_, '_>,
+    channel_span: &Span,
+    files: &[Mark<SourceFile>],
+    channel: &ChannelId,
+    declared: &mut Declared,
+) -> Option<Vec<Source>> {
+    if files.is_empty() {
+        let mend = "add a [[channel.source]] with id = \"s1\" and type = \"srt\"";
+        checks.document.missing(channel_span, "source", mend);
+    }
+    let mut names = BTreeSet::new();
+    let sources: Vec<_> = files.iter().map(|file| source(checks, file, channel, &mut names, declared)).collect();
+    sources.into_iter().collect()
+}
+
+fn source(
+    checks: &mut Checks<'_, '_>,
+    file: &Mark<SourceFile>,
+    channel: &ChannelId,
+    names: &mut BTreeSet<String>,
+    declared: &mut Declared,
+) -> Option<Source> {
+    let name = source_name(checks, &file.span, id(&file.value), names);
+    let id = name.map(|source| SourceId { channel: channel.clone(), source });
+    let (input, program) = match &file.value {
+        SourceFile::Srt(srt) => (Input::Srt(srt_input(checks, &file.span, srt, id.as_ref(), declared)?), program(checks, srt)),
+        SourceFile::Test(test) => (Input::Test(test_shape(checks, test)), None),
+    };
+    Some(Source { id: id?, input, program })
+}
+
+fn source_name(
+    checks: &mut Checks<'_, '_>,
+    span: &Span,
+    id: Option<&Mark<String>>,
+    names: &mut BTreeSet<String>,
+) -> Option<SourceName> {
+    let Some(id) = id else {
+        checks.document.missing(span, "id", "add id = \"s1\", or another name; pipelines and stream ids use it");
+        return None;
+    };
+    if !names.insert(id.value.clone()) {
+        checks.document.mistake(&id.span, "another source of the channel has this id", "give each its own");
+    }
+    SourceName::new(&id.value).map_err(|error| checks.document.refuse(&id.span, &error)).ok()
+}
+
+fn program(checks: &mut Checks<'_, '_>, file: &SrtSourceFile) -> Option<u16> {
+    let program = file.program.as_ref()?;
+    if program.value == 0 {
+        // ISO/IEC 13818-1 §2.4.4.5: programme number 0 is the network PID.
+        checks.document.mistake(&program.span, "0 is no programme", "write 1 to 65535, or leave it out for the first one");
+    }
+    Some(program.value)
+}
+
+fn srt_input(
+    checks: &mut Checks<'_, '_>,
+    span: &Span,
+    file: &SrtSourceFile,
+    id: Option<&SourceId>,
+    declared: &mut Declared,
+) -> Option<SrtInput> {
+    let mode = srt_mode(checks, span, file);
+    let latency = checks.time(file.latency.as_ref(), "200ms", "20ms", "8s");
+    let passphrase = file.passphrase.as_ref().map(|place| passphrase(checks, place));
+    let key_length = key_length(checks, file, matches!(mode, Some(SrtMode::Caller { .. })));
+    if let (Some(SrtMode::Shared), Some(id)) = (&mode, id) {
+        declared.stream_ids.insert(id.to_string());
+        if passphrase.is_some() {
+            declared.encrypted.insert(id.to_string());
+        }
+    }
+    Some(SrtInput {
+        mode: mode?,
+        latency,
+        passphrase: match passphrase {
+            None => None,
+            Some(found) => Some(found?),
+        },
+        key_length,
+    })
+}
+
+fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
+    let mode = file.mode.as_ref().map_or(SrtModeFile::Shared, |mode| mode.value);
+    let only = |checks: &mut Checks<'_, '_>, key: Option<&Mark<String>>, its: SrtModeFile, word: &str| {
+        if let Some(key) = key.filter(|_| mode != its) {
+            let mend = format!("remove it, or write mode = \"{word}\"");
+            checks.document.mistake(&key.span, format!("means something in mode \"{word}\" only"), mend);
+        }
+    };
+    only(checks, file.listen.as_ref(), SrtModeFile::Listener, "listener");
+    only(checks, file.address.as_ref(), SrtModeFile::Caller, "caller");
+    only(checks, file.stream_id.as_ref(), SrtModeFile::Caller, "caller");
+    match mode {
+        SrtModeFile::Shared => Some(SrtMode::Shared),
+        SrtModeFile::Listener => {
+            if file.listen.is_none() {
+                checks.document.missing(span, "listen", "add listen = \"127.0.0.1:9711\", or another address and port");
+                return None;
+            }
+            Some(SrtMode::Listener(checks.listen(file.listen.as_ref(), "127.0.0.1:9711", Transport::Udp)))
+        }
+        SrtModeFile::Caller => caller(checks, span, file),
+    }
+}
+
+fn caller(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
+    if let Some(stream_id) = file.stream_id.as_ref().filter(|s| s.value.len() > STREAM_ID_BYTES_MAX) {
+        checks.document.mistake(&stream_id.span, "is too long for SRT", format!("write at most {STREAM_ID_BYTES_MAX} bytes"));
+    }
+    let Some(address) = &file.address else {
+        checks.document.missing(span, "address", "add address = \"host:port\" of the server to call");
+        return None;
+    };
+    if !is_host_and_port(&address.value) {
+        let wrong = format!("`{}` cannot be called", excerpt(&address.value));
+        checks.document.mistake(&address.span, wrong, "write host and port, such as \"encoder.example:9710\"");
+    }
+    Some(SrtMode::Caller { address: address.value.clone(), stream_id: file.stream_id.as_ref().map(|s| s.value.clone()) })
+}
+
+fn key_length(checks: &mut Checks<'_, '_>, file: &SrtSourceFile, caller: bool) -> u8 {
+    let Some(length) = &file.key_length else { return 16 };
+    if ![16, 24, 32].contains(&length.value) {
+        checks.document.mistake(&length.span, format!("{} is no AES key length", length.value), "16, 24 and 32 are possible");
+    } else if file.passphrase.is_none() {
+        checks.document.mistake(&length.span, "there is no passphrase to make a key of", "add passphrase = \"env:NAME\"");
+    } else if !caller {
+        let mend = "remove it; the publisher chooses (pbkeylen)";
+        checks.document.mistake(&length.span, "means something in mode \"caller\" only", mend);
+    }
+    length.value
+}
+
+/// Fetches a secret and checks its length; says where it was looked for, and never what was found.
+fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Secret> {
+    let (found, wrong, mend) = match &place.value {
+        SecretRef::Env(name) => {
+            let name = excerpt(name);
+            (variable(&name), format!("there is no environment variable {name}"), format!("set {name} before the start"))
+        }
+        SecretRef::File(path) => {
+            let path = checks.path(path);
+            let found = read_text(&path);
+            let wrong = found.as_ref().err().map_or(String::new(), |error| format!("{}: {error}", path.display()));
+            (found.ok(), wrong, "put the passphrase into that file, readable for this user".into())
+        }
+    };
+    let Some(text) = found else {
+        checks.document.mistake(&place.span, wrong, mend);
+        return None;
+    };
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if !PASSPHRASE_BYTES.contains(&secret.len()) {
+        let wrong = format!("what it points at has {} characters", secret.len());
+        checks.document.mistake(&place.span, wrong, "SRT takes passphrases of 10 to 79 characters");
+        return None;
+    }
+    Some(Secret::new(secret.to_owned()))
+}
+
+fn variable(name: &str) -> Option<String> {
+    // std::env::var panics on names no system has.
+    if name.is_empty() || name.contains(['=', '\0']) { None } else { std::env::var(name).ok() }
+}
+
+fn test_shape(checks: &mut Checks<'_, '_>, file: &TestSourceFile) -> SignalShape {
+    shape(checks, file.size.as_ref(), file.rate.as_ref(), file.bitrate.as_ref())
+}
+
+fn shape(
+    checks: &mut Checks<'_, '_>,
+    size: Option<&Mark<Size>>,
+    rate: Option<&Mark<Rate>>,
+    bitrate: Option<&Mark<BitRate>>,
+) -> SignalShape {
+    if let Some(size) = size {
+        picture_size(checks.document, size, (160, 90), (3840, 2160));
+    }
+    if let Some(bitrate) = bitrate {
+        bitrate_within(checks.document, bitrate, 100_000, 100_000_000);
+    }
+    let size = size.map_or(Size { width: 1280, height: 720 }, |size| size.value);
+    SignalShape {
+        width: size.width,
+        height: size.height,
+        rate: rate.map_or(FrameRate::new(25, 1).expect("25 is within a rate's range"), |rate| rate.value.0),
+        bitrate: bitrate.map_or(4_000_000, |bitrate| bitrate.value.0),
+    }
+}
+
+/// A generator and its destinations; those that call our own listener must name a source it knows.
+pub(super) fn signal(
+    checks: &mut Checks<'_, '_>,
+    file: &Mark<SignalFile>,
+    shared: SocketAddr,
+    declared: &Declared,
+) -> Option<Signal> {
+    let (span, file) = (&file.span, &file.value);
+    let shape = shape(checks, file.size.as_ref(), file.rate.as_ref(), file.bitrate.as_ref());
+    let Some(to) = &file.to else {
+        checks.document.missing(span, "to", "add to = [\"srt://127.0.0.1:9710?streamid=channel/source\"]");
+        return None;
+    };
+    if to.value.is_empty() {
+        checks.document.mistake(&to.span, "goes nowhere", "list at least one srt:// address");
+    }
+    for url in &to.value {
+        if let Err((wrong, mend)) = destination(&url.value, shared, declared) {
+            checks.document.mistake(&url.span, wrong, mend);
+        }
+    }
+    Some(Signal { shape, to: to.value.iter().map(|url| url.value.clone()).collect() })
+}
+
+fn destination(url: &str, shared: SocketAddr, declared: &Declared) -> Result<(), (String, String)> {
+    let example = "write an address such as \"srt://127.0.0.1:9710?streamid=demo/s1\"";
+    let Some(rest) = url.strip_prefix("srt://") else { return Err(("is no srt:// address".into(), example.into())) };
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !is_host_and_port(address) {
+        return Err(("has no host and port".into(), example.into()));
+    }
+    let value = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+    if value("passphrase").is_some() {
+        let mend = "remove it; to test an encrypted source, publish to it with an encoder of your own";
+        return Err(("a secret never stands in the config itself".into(), mend.into()));
+    }
+    let ours = address.parse::<SocketAddr>().is_ok_and(|a| {
+        a.port() == shared.port() && (a.ip() == shared.ip() || (a.ip().is_loopback() && shared.ip().is_unspecified()))
+    });
+    if !ours {
+        return Ok(());
+    }
+    let Some(stream_id) = value("streamid") else {
+        return Err(("calls our own SRT port without a stream id".into(), example.into()));
+    };
+    if !declared.stream_ids.contains(stream_id) {
+        let mend = super::document::nearest(stream_id, declared.stream_ids.iter().map(String::as_str));
+        return Err((format!("no channel has a shared SRT source `{}`", excerpt(stream_id)), mend));
+    }
+    if declared.encrypted.contains(stream_id) {
+        let mend = "remove the source's passphrase, or publish to it with an encoder of your own";
+        return Err((format!("`{stream_id}` wants a passphrase, and this generator has none"), mend.into()));
+    }
+    Ok(())
+}
+
+/// `host:port`, `1.2.3.4:port` or `[v6]:port`.
+fn is_host_and_port(text: &str) -> bool {
+    if text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0) {
+        return true;
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_';
+    !host.is_empty() && host.bytes().all(letters) && port.parse::<u16>().is_ok_and(|port| port != 0)
+}

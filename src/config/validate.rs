@@ -1,0 +1,378 @@
+//! Whether what is written makes sense. Notes every mistake, and goes on with a default to find the next one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::document::{Document, Mark, Span};
+use super::file::{ChannelFile, File, PipelinesFile, SrtFile};
+use super::report::Report;
+use super::source::{self, Declared};
+use super::units::{RevertText, Time, spell};
+use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Revert, SrtListener};
+use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
+
+/// Files a config points at are small; a wrong path may be anything.
+const POINTED_BYTES_MAX: u64 = 1 << 20;
+/// A longer window needs more memory than a host should be made to spend by one key.
+const WINDOW_MAX: Duration = Duration::from_secs(3600);
+/// What a part lasts at most where the file does not say: hold-back is three of them.
+const PART_DEFAULT_MAX: Duration = Duration::from_millis(500);
+
+/// Everything checks share: the document that takes mistakes, where relative paths begin, what was seen so far.
+pub(super) struct Checks<'d, 't> {
+    pub document: &'d mut Document<'t>,
+    pub base: &'d Path,
+    /// Mistakes of ladder files.
+    pub others: Report,
+    ports: Vec<(Transport, SocketAddr, Span)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// The config, unless something is wrong; the mistakes are in the document and in the report returned.
+pub(super) fn validate(document: &mut Document<'_>, file: &File, base: &Path) -> (Option<Config>, Report) {
+    let mut checks = Checks { document, base, others: Report::default(), ports: Vec::new() };
+    let config = checks.config(file);
+    (config, checks.others)
+}
+
+impl Checks<'_, '_> {
+    fn config(&mut self, file: &File) -> Option<Config> {
+        let origin = Origin {
+            listen: self.listen(file.origin.listen.as_ref(), "127.0.0.1:8080", Transport::Tcp),
+            threads: self.threads(file.origin.threads.as_ref()),
+        };
+        let control = Control { listen: self.listen(file.control.listen.as_ref(), "127.0.0.1:8081", Transport::Tcp) };
+        let srt = self.srt(&file.srt);
+        if file.channel.is_empty() {
+            self.document.missing(&(0..0), "channel", "add a [[channel]]; config/demo.toml shows one");
+        }
+        let mut ids = BTreeSet::new();
+        let mut declared = Declared::default();
+        let channels: Vec<_> =
+            file.channel.iter().map(|channel| self.channel(channel, &mut ids, &mut declared)).collect();
+        let signals: Vec<_> =
+            file.signal.iter().map(|signal| source::signal(self, signal, srt.listen, &declared)).collect();
+        Some(Config {
+            origin,
+            control,
+            srt,
+            channels: channels.into_iter().collect::<Option<_>>()?,
+            signals: signals.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn threads(&mut self, threads: Option<&Mark<usize>>) -> usize {
+        match threads {
+            Some(threads) if !(1..=64).contains(&threads.value) => {
+                self.document.mistake(&threads.span, format!("{} threads", threads.value), "1 to 64 are possible");
+                1
+            }
+            Some(threads) => threads.value,
+            None => std::thread::available_parallelism().map_or(1, usize::from).min(4),
+        }
+    }
+
+    fn srt(&mut self, srt: &SrtFile) -> SrtListener {
+        let memory = srt.memory_max.as_ref().map_or(1_000_000_000, |memory| {
+            if !(64_000_000..=64_000_000_000).contains(&memory.value.0) {
+                self.document.mistake(&memory.span, "cannot hold a gateway", "64MB to 64GB are possible");
+            }
+            memory.value.0
+        });
+        SrtListener { listen: self.listen(srt.listen.as_ref(), "127.0.0.1:9710", Transport::Udp), memory_max: memory }
+    }
+
+    fn channel(
+        &mut self,
+        channel: &Mark<ChannelFile>,
+        ids: &mut BTreeSet<String>,
+        declared: &mut Declared,
+    ) -> Option<Channel> {
+        let (span, file) = (&channel.span, &channel.value);
+        let id = self.channel_id(span, file.id.as_ref(), ids);
+        let grid = self.grid(file);
+        let part = self.part(file.part.as_ref(), grid);
+        let window = self.window(file.window.as_ref(), grid);
+        let failover = self.failover(file);
+        let hold = self.hold(file.hold.as_ref(), failover.loss_after);
+        let repeat_for = self.time(file.repeat_for.as_ref(), "1s", "0s", "1h");
+        let slate_text = self.slate_text(file.slate_text.as_ref());
+        let ladder = self.ladder(span, file.ladder.as_ref());
+        // Sources are checked even where the channel's own name is no good.
+        let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
+        let sources = source::sources(self, span, &file.source, &name_for_now, declared);
+        let pipelines = self.pipelines(span, file.pipelines.as_ref(), &file.source);
+        let id = id?;
+        Some(Channel {
+            title: file.title.clone().unwrap_or_else(|| id.to_string()),
+            id,
+            grid,
+            part,
+            window,
+            hold,
+            repeat_for,
+            slate_text,
+            sources: sources?,
+            pipelines: pipelines?,
+            failover,
+            ladder: ladder?,
+        })
+    }
+
+    fn channel_id(&mut self, span: &Span, id: Option<&Mark<String>>, ids: &mut BTreeSet<String>) -> Option<ChannelId> {
+        let Some(id) = id else {
+            self.document.missing(span, "id", "add id = \"news\", or another name for URLs and stream ids");
+            return None;
+        };
+        if !ids.insert(id.value.clone()) {
+            self.document.mistake(&id.span, "another channel has this id", "give each its own; it is part of the URL");
+        }
+        ChannelId::new(&id.value).map_err(|error| self.document.refuse(&id.span, &error)).ok()
+    }
+
+    fn grid(&mut self, file: &ChannelFile) -> Grid {
+        let rate = file.frame_rate.as_ref().map_or_else(default_rate, |rate| rate.value.0);
+        let segment = file.segment.as_ref().map_or(Duration::from_secs(2), |segment| segment.value.0);
+        Grid::new(segment, rate).unwrap_or_else(|error| {
+            if let Some(segment) = &file.segment {
+                self.document.refuse(&segment.span, &error);
+            }
+            Grid::new(Duration::from_secs(2), rate).expect("two seconds are within a grid's range")
+        })
+    }
+
+    /// A whole number of slots, given to the millisecond: 400 ms means 400.4 ms at 29.97.
+    fn part(&mut self, part: Option<&Mark<Time>>, grid: Grid) -> Duration {
+        let rate = grid.rate();
+        let Some(part) = part else { return default_part(grid) };
+        let asked = part.value.0;
+        let slots = (asked.as_secs_f64() * rate.as_f64()).round() as u64;
+        let (below, near) = (slots_duration(slots.saturating_sub(1), rate), slots_duration(slots, rate));
+        if asked > grid.segment() {
+            let wrong = format!("{} is longer than a segment of {}", spell(asked), spell(grid.segment()));
+            self.document.mistake(&part.span, wrong, format!("write {}, or leave it out", spell(default_part(grid))));
+        } else if slots == 0 {
+            let wrong = format!("shorter than a frame of {}", spell(slots_duration(1, rate)));
+            self.document.mistake(&part.span, wrong, format!("write {}, or leave it out", spell(default_part(grid))));
+        } else if near.abs_diff(asked) > Duration::from_millis(1) {
+            let other = if near > asked { below } else { slots_duration(slots + 1, rate) };
+            let wrong = format!("{} is no whole number of frames at {rate} frames a second", spell(asked));
+            let [low, high] = if near > asked { [other, near] } else { [near, other] };
+            let mend = if low.is_zero() {
+                format!("write {}", spell(high))
+            } else {
+                format!("write {} or {}", spell(low), spell(high))
+            };
+            self.document.mistake(&part.span, wrong, mend);
+        }
+        near
+    }
+
+    fn window(&mut self, window: Option<&Mark<Time>>, grid: Grid) -> Duration {
+        let Some(window) = window else { return Duration::from_secs(60) };
+        // RFC 8216 §6.2.2: a live playlist should list at least three target durations.
+        let least = 3 * grid.segment();
+        if !(least..=WINDOW_MAX).contains(&window.value.0) {
+            let mend = format!("{} (3 segments) to {} are possible", spell(least), spell(WINDOW_MAX));
+            self.document.mistake(&window.span, format!("a window of {}", spell(window.value.0)), mend);
+        }
+        window.value.0
+    }
+
+    fn failover(&mut self, file: &ChannelFile) -> Failover {
+        let file = &file.failover;
+        Failover {
+            loss_after: self.time(file.loss_after.as_ref(), "200ms", "50ms", "10s"),
+            join_buffer: self.time(file.join_buffer.as_ref(), "4s", "500ms", "30s"),
+            revert: match file.revert.as_ref().map(|r| r.value) {
+                None | Some(RevertText::Never) => Revert::Never,
+                Some(RevertText::After(well)) => Revert::After(well),
+            },
+        }
+    }
+
+    /// The next source takes over after `loss_after`; frames it brings must still be awaited then.
+    fn hold(&mut self, hold: Option<&Mark<Time>>, loss_after: Duration) -> Duration {
+        let usual = loss_after + Duration::from_millis(400);
+        let Some(hold) = hold else { return usual };
+        if hold.value.0 <= loss_after {
+            let wrong = format!("{} is not above loss_after, {}", spell(hold.value.0), spell(loss_after));
+            let mend = format!("write {}: else every change of source shows as repeated frames", spell(usual));
+            self.document.mistake(&hold.span, wrong, mend);
+        }
+        self.time(Some(hold), "600ms", "0s", "12s")
+    }
+
+    fn slate_text(&mut self, text: Option<&Mark<String>>) -> String {
+        let Some(text) = text else { return "No signal".to_owned() };
+        if text.value.chars().count() > 200 || text.value.contains(|c: char| c.is_control() && c != '\n') {
+            self.document.mistake(&text.span, "does not fit on a slate", "write at most 200 printable characters");
+        }
+        text.value.clone()
+    }
+
+    fn ladder(&mut self, channel: &Span, ladder: Option<&Mark<String>>) -> Option<Ladder> {
+        let Some(ladder) = ladder else {
+            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", or another ladder's path";
+            self.document.missing(channel, "ladder", mend);
+            return None;
+        };
+        let path = self.base.join(&ladder.value);
+        let text = match read_text(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let mend = "give the path of a ladder file, relative to this file";
+                self.document.mistake(&ladder.span, format!("{}: {error}", path.display()), mend);
+                return None;
+            }
+        };
+        Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()
+    }
+
+    fn pipelines(
+        &mut self,
+        channel: &Span,
+        pipelines: Option<&Mark<PipelinesFile>>,
+        sources: &[Mark<super::file::SourceFile>],
+    ) -> Option<Vec<Pipeline>> {
+        let mend = "add a = [\"…\"] with the channel's sources, and b = [\"…\"] for redundancy, under [channel.pipelines]";
+        let Some(pipelines) = pipelines else {
+            self.document.missing(channel, "pipelines", mend);
+            return None;
+        };
+        if pipelines.value.a.is_none() {
+            self.document.missing(&pipelines.span, "a", mend);
+        }
+        let known: BTreeSet<&str> = sources.iter().filter_map(|s| source::id(&s.value)).map(|id| &*id.value).collect();
+        let both = [(PipelineId::A, &pipelines.value.a), (PipelineId::B, &pipelines.value.b)];
+        let both: Vec<_> = both.into_iter().filter_map(|(id, list)| Some((id, list.as_ref()?))).collect();
+        both.into_iter().map(|(id, list)| self.pipeline(channel, id, list, &known)).collect()
+    }
+
+    fn pipeline(
+        &mut self,
+        channel: &Span,
+        id: PipelineId,
+        list: &Mark<Vec<Mark<String>>>,
+        known: &BTreeSet<&str>,
+    ) -> Option<Pipeline> {
+        if list.value.is_empty() {
+            self.document.mistake(&list.span, "has no source", "list at least one, or leave the pipeline out");
+        }
+        let mut seen = BTreeSet::new();
+        let mut sources = Vec::new();
+        for name in &list.value {
+            if !seen.insert(&*name.value) {
+                self.document.mistake(&name.span, "is listed twice in this pipeline", "list each source once");
+            } else if !known.contains(&*name.value) {
+                // A source whose own mistakes hid it is there nevertheless.
+                if !self.document.lost(channel, &format!("source[{}]", super::units::excerpt(&name.value))) {
+                    let wrong = format!("the channel has no source `{}`", super::units::excerpt(&name.value));
+                    self.document.mistake(&name.span, wrong, super::document::nearest(&name.value, known.iter().copied()));
+                }
+            }
+            sources.push(SourceName::new(&name.value).ok());
+        }
+        Some(Pipeline { id, sources: sources.into_iter().collect::<Option<_>>()? })
+    }
+
+    /// An address to listen on; no two of one transport may collide.
+    pub(super) fn listen(&mut self, text: Option<&Mark<String>>, default: &str, transport: Transport) -> SocketAddr {
+        let default: SocketAddr = default.parse().expect("defaults are addresses");
+        let (address, span) = match text {
+            None => (default, 0..0),
+            Some(text) => match text.value.parse() {
+                Ok(address) => (address, text.span.clone()),
+                Err(_) => {
+                    let wrong = format!("`{}` is no address to listen on", super::units::excerpt(&text.value));
+                    let mend = format!("write an IP address and a port, such as \"{default}\" or \"[::1]:{}\"", default.port());
+                    self.document.mistake(&text.span, wrong, mend);
+                    return default;
+                }
+            },
+        };
+        if address.port() == 0 {
+            // The system would choose one, and nobody could find it.
+            self.document.mistake(&span, "port 0 is none", format!("write a port, such as {}", default.port()));
+            return address;
+        }
+        if self.ports.iter().any(|(t, a, _)| *t == transport && collide(*a, address)) {
+            let wrong = format!("port {} is taken by another key of this config", address.port());
+            self.document.mistake(&span, wrong, "give each its own port");
+        }
+        self.ports.push((transport, address, span));
+        address
+    }
+
+    /// A duration within limits, which are spelled as in a config.
+    pub(super) fn time(
+        &mut self,
+        time: Option<&Mark<Time>>,
+        default: &'static str,
+        min: &'static str,
+        max: &'static str,
+    ) -> Duration {
+        let [default, least, most] = [default, min, max].map(Time::known);
+        let Some(time) = time else { return default };
+        if !(least..=most).contains(&time.value.0) {
+            let wrong = format!("{} does not fit here", spell(time.value.0));
+            self.document.mistake(&time.span, wrong, format!("{min} to {max} are possible"));
+        }
+        time.value.0
+    }
+
+    /// A path of the config, relative to its file.
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        self.base.join(text)
+    }
+}
+
+/// A small text file, and nothing else: opening a pipe would wait for ever.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    let mut text = String::new();
+    fs::File::open(path)?.take(POINTED_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > POINTED_BYTES_MAX {
+        return Err(io::Error::other(format!("is longer than {POINTED_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+fn default_rate() -> FrameRate {
+    FrameRate::new(25, 1).expect("25 is within a rate's range")
+}
+
+/// So many slots, to the nearest nanosecond.
+fn slots_duration(slots: u64, rate: FrameRate) -> Duration {
+    let (num, den) = (u128::from(rate.num()), u128::from(rate.den()));
+    let nanos = (u128::from(slots) * den * 1_000_000_000 + num / 2) / num;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The longest part up to [`PART_DEFAULT_MAX`] that divides a segment evenly: 10 of 50 slots at 25, 12 of 60 at 29.97.
+fn default_part(grid: Grid) -> Duration {
+    let rate = grid.rate();
+    let slots = |d: Duration| d.as_secs_f64() * rate.as_f64();
+    let segment = slots(grid.segment()).round() as u64;
+    let longest = (slots(PART_DEFAULT_MAX).floor() as u64).max(1);
+    let best = (1..=longest).rev().find(|n| segment % n == 0).unwrap_or(1);
+    slots_duration(best, rate)
+}
+
+/// Whether two listeners would ask for the same port. `[::]` takes IPv4 as well where the system is set so.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let everything = |ip: IpAddr| ip.is_unspecified();
+    a.port() == b.port() && (a.ip() == b.ip() || everything(a.ip()) || everything(b.ip()))
+}
