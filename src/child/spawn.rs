@@ -26,6 +26,8 @@ pub struct Spec {
     pub program: PathBuf,
     /// The hidden subcommand, with its arguments. Visible to everybody on the host: no secrets here.
     pub arguments: Vec<String>,
+    /// Set on top of our own environment.
+    pub environment: Vec<(&'static str, String)>,
     /// Address space it may take, bytes; beyond it allocations fail and the child ends.
     pub memory_max: Option<u64>,
     /// Bytes that may wait for it in [`Sender`]'s queue.
@@ -81,6 +83,7 @@ where
     ours.set_nonblocking(true)?;
     let mut process = Command::new(&spec.program)
         .args(&spec.arguments)
+        .envs(spec.environment)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -113,7 +113,7 @@ impl Server {
         let mut sources: Vec<&str> = options.sources_a.iter().chain(&options.sources_b).copied().collect();
         sources.sort_unstable();
         sources.dedup();
-        let source = |s: &&str| format!("[[channel.source]]\nname = \"{s}\"\ntype = \"srt\"\nlatency = \"200ms\"\n");
+        let source = |s: &&str| format!("[[channel.source]]\nid = \"{s}\"\ntype = \"srt\"\nlatency = \"200ms\"\n");
         let b =
             if options.sources_b.is_empty() { String::new() } else { format!("b = [{}]\n", names(&options.sources_b)) };
         let text = format!(
