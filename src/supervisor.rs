@@ -1,1 +1,203 @@
 //! Builds channels, origin and control from a config, and takes them down again.
+//!
+//! In:    a checked config; SIGTERM or SIGINT.
+//! Out:   a running program; its end in order: publishers are let go, encode processes finish, answers under way are sent.
+//! Never: holds media or state of a channel.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::channel::{self, Input};
+use crate::child::{self, Backoff};
+use crate::clock;
+use crate::config::{self, Config};
+use crate::control::{self, Board};
+use crate::ingest;
+use crate::ingest::srt::News;
+use crate::monitor::EventLog;
+use crate::origin::{self, ChannelFeed, Directory, Limits};
+
+/// Sums repeated events up this often.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// Why the program could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// An address is taken or not ours.
+    #[error("{what} cannot listen on {address}")]
+    Listen {
+        /// Which server.
+        what: &'static str,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system refuses signal handlers, or a runtime.
+    #[error("the runtime")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Runs until it is told to end. `save` is where every segment of both pipelines is kept, for diagnosis.
+pub fn run(config: Config, save: Option<PathBuf>) -> Result<(), RunError> {
+    // Channels, ingest and control share two threads; the origin brings its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    runtime.block_on(supervise(config, save))
+}
+
+async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Runtime)?;
+    let (stop, stopped) = watch::channel(false);
+
+    let events = Arc::new(EventLog::default());
+    let directory = Arc::new(Directory::default());
+    let board = Arc::new(Board::new(Arc::clone(&events)));
+    let listen = config.origin.listen;
+    let origin = origin::start(listen, config.origin.threads, Arc::clone(&directory), Limits::default())
+        .map_err(|source| RunError::Listen { what: "the origin", address: listen, source })?;
+    let address = config.control.listen;
+    let control = control::start(control_config(&config), Arc::clone(&board), origin.counters())
+        .await
+        .map_err(|source| RunError::Listen { what: "the control port", address, source })?;
+
+    let channels: Vec<channel::run::Handle> =
+        config.channels.iter().map(|c| start_channel(c, &events, &directory, &board, save.clone(), &stopped)).collect();
+    let (gateways, news) = start_ingest(&config, &channels, &stopped);
+    let generators: Vec<JoinHandle<()>> = config.signals.iter().map(|s| start_signal(s, &stopped)).collect();
+    let tell = tokio::spawn(tell_channels(news, channels.iter().map(|c| c.inputs.clone()).collect()));
+    let flush = tokio::spawn(flush(Arc::clone(&events)));
+
+    info!("page      http://{address}/");
+    for channel in &config.channels {
+        info!("HLS       http://{}/live/{}/index.m3u8", origin.address(), channel.id);
+        info!("DASH      http://{}/live/{}/manifest.mpd", origin.address(), channel.id);
+    }
+
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: ending in order"),
+        _ = interrupt.recv() => info!("SIGINT: ending in order"),
+    }
+    stop.send_replace(true);
+    gateways.stop().await;
+    for generator in generators {
+        let _ = generator.await;
+    }
+    for channel in channels {
+        if channel.task.await.is_err() {
+            warn!("a channel's task had panicked");
+        }
+    }
+    origin.stop().await;
+    control.stop().await;
+    tell.abort();
+    flush.abort();
+    info!("ended");
+    Ok(())
+}
+
+fn start_channel(
+    config: &config::Channel,
+    events: &Arc<EventLog>,
+    directory: &Directory,
+    board: &Board,
+    save: Option<PathBuf>,
+    stopped: &watch::Receiver<bool>,
+) -> channel::run::Handle {
+    let log = Arc::clone(events);
+    let handle = channel::run::start(config.clone(), save, move |event| log.report(event), stopped.clone());
+    directory.insert(&config.id, ChannelFeed::live(handle.snapshots.clone()));
+    board.insert(&config.id, handle.status.clone());
+    handle
+}
+
+fn start_ingest(
+    config: &Config,
+    channels: &[channel::run::Handle],
+    stopped: &watch::Receiver<bool>,
+) -> (ingest::srt::Handle, mpsc::Receiver<News>) {
+    let sources: Vec<config::Source> = config.channels.iter().flat_map(|c| c.sources.iter().cloned()).collect();
+    let sink = |id: &crate::media::SourceId| {
+        let at = config.channels.iter().position(|c| c.id == id.channel)?;
+        Some(channels[at].media.clone())
+    };
+    for source in &sources {
+        if let config::Input::Test(shape) = &source.input
+            && let Some(sink) = sink(&source.id)
+        {
+            let run = ingest::test::run(child::program(), source.id.clone(), shape.clone(), sink, stopped.clone());
+            tokio::spawn(run.instrument(info_span!("source", id = %source.id)));
+        }
+    }
+    ingest::srt::start(child::program(), &config.srt, &sources, sink)
+}
+
+/// What happens to gateways concerns every channel that has sources behind them.
+async fn tell_channels(mut news: mpsc::Receiver<News>, channels: Vec<mpsc::Sender<Input>>) {
+    while let Some(news) = news.recv().await {
+        let text = match news {
+            News::Died { gateway, reason, .. } => format!("{gateway} died: {reason}; it is started again"),
+            News::Listening { .. } | News::Refused { .. } => continue,
+        };
+        for channel in &channels {
+            let _ = channel.send(Input::GatewayDied(text.clone())).await;
+        }
+    }
+}
+
+async fn flush(events: Arc<EventLog>) {
+    let mut tick = tokio::time::interval(FLUSH_EVERY);
+    loop {
+        tick.tick().await;
+        events.flush(clock::now().channel_time());
+    }
+}
+
+/// A built-in generator: a publisher like any other, in a process of its own.
+fn start_signal(signal: &config::Signal, stopped: &watch::Receiver<bool>) -> JoinHandle<()> {
+    let shape = &signal.shape;
+    let mut arguments = vec![
+        "signal".to_owned(),
+        format!("--size={}x{}", shape.width, shape.height),
+        format!("--rate={}", shape.rate),
+        format!("--bitrate={}", shape.bitrate),
+    ];
+    arguments.extend(signal.to.iter().map(|to| format!("--to={to}")));
+    let mut stopped = stopped.clone();
+    let keep = async move {
+        let mut backoff = Backoff::default();
+        loop {
+            backoff.started(clock::now().mono);
+            let mut command = Command::new(child::program());
+            command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+            let ended = async {
+                match command.spawn() {
+                    Ok(mut child) => child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string()),
+                    Err(error) => error.to_string(),
+                }
+            };
+            tokio::select! {
+                reason = ended => warn!(%reason, "the generator ended; it is started again"),
+                _ = stopped.wait_for(|stop| *stop) => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.ended(clock::now().mono)) => {}
+                _ = stopped.wait_for(|stop| *stop) => return,
+            }
+        }
+    };
+    tokio::spawn(keep.instrument(info_span!("signal")))
+}

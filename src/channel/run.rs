@@ -17,12 +17,16 @@ use crate::child::{self, Child, Sender};
 use crate::clock;
 use crate::config;
 use crate::encode::ipc::{FromWorker, Job, ToWorker};
-use crate::media::PipelineId;
+use crate::ingest::IngestEvent;
+use crate::media::{PipelineId, SourceId};
 use crate::monitor::{ChannelStatus, Event};
 use crate::package::Snapshot;
 
-/// Inputs that may wait. A second of 100 Mbit/s in portions of 1,316 bytes is 9,500.
-const INPUTS_MAX: usize = 16_384;
+/// Portions of media that may wait. A second of 100 Mbit/s in portions of 1,316 bytes is 9,500.
+const MEDIA_MAX: usize = 16_384;
+
+/// Other inputs that may wait: coded units mostly. A full queue holds up the encode processes' readers.
+const INPUTS_MAX: usize = 4096;
 
 /// Bytes that may wait for an encode process: 4 s of join buffer at 100 Mbit/s. One that falls further behind is ended.
 const ENCODER_QUEUE_BYTES: usize = 64 << 20;
@@ -41,6 +45,8 @@ pub struct Handle {
     /// What the control port shows.
     pub status: watch::Receiver<Arc<ChannelStatus>>,
     /// Where ingest delivers. A full queue means that the channel does not keep up: the sender drops and counts.
+    pub media: mpsc::Sender<(SourceId, IngestEvent)>,
+    /// Where everybody else tells the channel something.
     pub inputs: mpsc::Sender<Input>,
     /// Ends after `stop` turned true and the encode processes are gone.
     pub task: JoinHandle<()>,
@@ -48,6 +54,7 @@ pub struct Handle {
 
 /// Starts a channel. `events` takes what is worth logging; `stop` ends it.
 pub fn start(config: config::Channel, events: impl Fn(Event) + Send + 'static, stop: watch::Receiver<bool>) -> Handle {
+    let (media, from_ingest) = mpsc::channel(MEDIA_MAX);
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let channel = Channel::new(config.clone(), clock::now());
@@ -55,8 +62,8 @@ pub fn start(config: config::Channel, events: impl Fn(Event) + Send + 'static, s
     let span = info_span!("channel", id = %config.id);
     let shell =
         Shell { config, inputs: inputs.clone(), publish, show, events: Box::new(events), encoders: [None, None] };
-    let task = tokio::spawn(shell.run(channel, queue, stop).instrument(span));
-    Handle { snapshots, status, inputs, task }
+    let task = tokio::spawn(shell.run(channel, from_ingest, queue, stop).instrument(span));
+    Handle { snapshots, status, media, inputs, task }
 }
 
 struct Shell {
@@ -77,7 +84,13 @@ struct Encoder {
 }
 
 impl Shell {
-    async fn run(mut self, mut channel: Channel, mut queue: mpsc::Receiver<Input>, mut stop: watch::Receiver<bool>) {
+    async fn run(
+        mut self,
+        mut channel: Channel,
+        mut media: mpsc::Receiver<(SourceId, IngestEvent)>,
+        mut queue: mpsc::Receiver<Input>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         loop {
             let now = clock::now();
             let wait = channel.wake_at(now).since(now);
@@ -85,6 +98,7 @@ impl Shell {
                 biased;
                 () = told(&mut stop) => break,
                 Some(input) = queue.recv() => input,
+                Some((id, event)) = media.recv() => Input::Source(id.source, event),
                 () = tokio::time::sleep(wait) => Input::Tick,
             };
             // A bug in a core must cost one channel one restart, not the process all of them.
@@ -128,6 +142,7 @@ impl Shell {
         let spec = child::Spec {
             program: child::program(),
             arguments: vec!["encode-worker".to_owned()],
+            environment: Vec::new(),
             memory_max: Some(ENCODER_MEMORY_MAX),
             queue_bytes_max: ENCODER_QUEUE_BYTES,
             span: span.clone(),

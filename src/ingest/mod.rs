@@ -5,6 +5,7 @@
 //! Never: looks into the stream.
 
 pub mod srt;
+pub mod test;
 
 use bytes::Bytes;
 

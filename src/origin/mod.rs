@@ -1,1 +1,22 @@
-//! The HTTP origin players and CDNs pull from.
+//! The HTTP origin players and CDNs pull from: HTTP/1.1 and cleartext HTTP/2 on one port.
+//!
+//! In:    requests; the newest snapshot of each channel through the [`Directory`].
+//! Out:   answers whose bodies are windows into the snapshots' memory; [`Counters`].
+//! Never: takes a lock on a request's way, copies media, changes anything: every request only reads.
+//!
+//! `route` says what a path means, `conditional` what a request's conditions and ranges mean, `respond` what is
+//! answered; they are pure. `server` runs the threads, `shell` their connections.
+
+pub mod bench;
+mod conditional;
+mod counters;
+mod directory;
+mod respond;
+mod route;
+mod server;
+pub mod shell;
+
+pub use counters::{Closed, Counters, Kind, Shard};
+pub use directory::{ChannelFeed, Directory};
+pub use server::{Running, start};
+pub use shell::Limits;
