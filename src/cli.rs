@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
+use crate::{encode, ingest, inspect, origin, signal, supervisor};
 
 /// Live channels that do not go dark: SRT in, two encode pipelines, HLS and DASH out.
 #[derive(Debug, Parser)]
@@ -67,10 +68,10 @@ enum Command {
     Schema(Schema),
     /// Generate the test signal: moving picture, clock, frame numbers, flash and beep
     #[command(after_help = SIGNAL_HELP)]
-    Signal(placeholder::SignalOptions),
+    Signal(signal::Options),
     /// Read a stream as a stranger would and account for every frame
     #[command(after_help = INSPECT_HELP)]
-    Inspect(placeholder::InspectOptions),
+    Inspect(inspect::Options),
     /// A pipeline's encode process; the main process starts it
     #[command(hide = true)]
     EncodeWorker,
@@ -163,11 +164,13 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::Check(options) => check(&options),
         Command::Schema(options) => schema(&options),
-        Command::Signal(options) => placeholder::signal(options),
-        Command::Inspect(options) => placeholder::inspect(options),
-        Command::EncodeWorker => placeholder::encode_worker(),
-        Command::SrtGateway => placeholder::srt_gateway(),
-        Command::BenchOrigin(options) => placeholder::bench_origin(&options),
+        Command::Signal(options) => done("signal", signal::run(options)),
+        Command::Inspect(options) => inspect::main(&options),
+        Command::EncodeWorker => done("encode-worker", encode::worker::run()),
+        Command::SrtGateway => done("srt-gateway", ingest::srt::gateway::run()),
+        Command::BenchOrigin(options) => {
+            done("bench-origin", origin::bench::run(&options.folder, options.listen, options.threads))
+        }
     }
 }
 
@@ -190,7 +193,7 @@ fn run(options: &Run) -> ExitCode {
         }
     };
     tracing::info!("{} is good\n{}", options.config.display(), config.summary());
-    placeholder::supervise(config, options.save_segments.clone())
+    done("run", supervisor::run(config, options.save_segments.clone()))
 }
 
 fn check(options: &Check) -> ExitCode {
@@ -221,46 +224,14 @@ fn print_all(text: &str) {
     }
 }
 
-/// Where the commands of other parts are joined on.
-mod placeholder {
-    use std::path::PathBuf;
-    use std::process::ExitCode;
-
-    use super::{BenchOrigin, Config};
-
-    #[derive(Debug, clap::Args)]
-    pub struct SignalOptions {}
-
-    #[derive(Debug, clap::Args)]
-    pub struct InspectOptions {}
-
-    pub fn supervise(_config: Config, _save_segments: Option<PathBuf>) -> ExitCode {
-        missing("run")
-    }
-
-    pub fn signal(_options: SignalOptions) -> ExitCode {
-        missing("signal")
-    }
-
-    pub fn inspect(_options: InspectOptions) -> ExitCode {
-        missing("inspect")
-    }
-
-    pub fn encode_worker() -> ExitCode {
-        missing("encode-worker")
-    }
-
-    pub fn srt_gateway() -> ExitCode {
-        missing("srt-gateway")
-    }
-
-    pub fn bench_origin(options: &BenchOrigin) -> ExitCode {
-        missing(&format!("bench-origin {} {} {}", options.folder.display(), options.listen, options.threads))
-    }
-
-    fn missing(command: &str) -> ExitCode {
-        eprintln!("tandem: `{command}` is not part of this build");
-        ExitCode::from(2)
+/// Says what went wrong, with every cause.
+fn done<E: Into<anyhow::Error>>(command: &str, result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tandem {command}: {:#}", error.into());
+            ExitCode::FAILURE
+        }
     }
 }
 

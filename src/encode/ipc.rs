@@ -14,6 +14,9 @@ use crate::media::{ChannelId, ChannelTime, Grid, Item, PipelineId, SegmentNumber
 /// How often a worker that is well says so.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
 
+/// How much sound in front of a segment takes part in its encoding.
+pub const AUDIO_LEAD: Duration = Duration::from_millis(500);
+
 /// Everything a worker needs to know. Two workers with equal jobs (but for `pipeline` and `start`) and equal items emit
 /// equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,8 @@ pub struct Job {
     pub pipeline: PipelineId,
     /// Segment duration and output rate.
     pub grid: Grid,
-    /// The first segment to emit, from its first slot. Slots before it are dropped.
+    /// The first segment to emit, from its first slot. Slots before it are dropped. It is byte-identical to the peer's if the items
+    /// begin with a key frame at or before its first slot, and [`AUDIO_LEAD`] or more before its start.
     pub start: SegmentNumber,
     /// A slot still empty this long after its time is filled by a repeat (later by slate).
     pub hold: Duration,
@@ -36,6 +40,8 @@ pub struct Job {
     pub video: Vec<VideoRung>,
     /// Audio renditions.
     pub audio: Vec<AudioRung>,
+    /// Text of a pipeline template to use in place of the built-in `pipelines/encode.toml`.
+    pub template: Option<String>,
 }
 
 /// Main → worker.

@@ -1,0 +1,175 @@
+//! Coded video → pictures with their channel time, in display order.
+//!
+//! In:    units of one track, breaks between them.
+//! Out:   pictures; those the decoder knows to be wrong without their pixels.
+//! Never: guesses a time: a picture whose access unit had no PTS is left out and counted.
+
+use std::collections::VecDeque;
+
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+
+use super::gst::{Chain, ChainError, Door, Sample};
+use super::pulse::Pulse;
+use super::scale::{Picture, bt709, raw_info};
+use super::template::Template;
+use crate::media::{ChannelTime, Codec, Unit};
+
+/// Times of damaged units that are remembered until their pictures come out; more than any reorder depth.
+const DAMAGED_MAX: usize = 32;
+
+/// What came out of the decoder.
+#[derive(Debug)]
+pub struct Decoded {
+    /// When it is shown.
+    pub at: ChannelTime,
+    /// `None` where the decoder knows that it is wrong.
+    pub picture: Option<Picture>,
+    /// Bytes were missing or wrong in its unit.
+    pub damaged: bool,
+}
+
+/// The video decoder of one worker. It lives as long as its source goes on.
+#[derive(Debug)]
+pub struct VideoDecoder {
+    template: Template,
+    door: Door,
+    pulse: Pulse,
+    codec: Codec,
+    chain: Option<Chain>,
+    info: Option<(gst::Caps, gst_video::VideoInfo)>,
+    damaged: VecDeque<ChannelTime>,
+    serial: u64,
+    errors: u64,
+}
+
+impl VideoDecoder {
+    /// Times before `zero` cannot be decoded.
+    pub fn new(template: Template, zero: ChannelTime, pulse: Pulse) -> Self {
+        Self {
+            template,
+            door: Door::new(zero),
+            pulse,
+            codec: Codec::H264,
+            chain: None,
+            info: None,
+            damaged: VecDeque::new(),
+            serial: 0,
+            errors: 0,
+        }
+    }
+
+    /// Decoder errors so far.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// The codec of what follows. A change drains the old decoder.
+    pub fn set_codec(&mut self, codec: Codec) -> Vec<Decoded> {
+        let rest = if codec == self.codec { Vec::new() } else { self.drain() };
+        self.codec = codec;
+        rest
+    }
+
+    /// Puts a unit in; out comes what can be shown by now.
+    pub fn push(&mut self, unit: &Unit<ChannelTime>) -> Vec<Decoded> {
+        let Some(pts) = self.door.inward(unit.pts) else {
+            self.errors += 1;
+            return Vec::new();
+        };
+        if unit.damaged {
+            if self.damaged.len() == DAMAGED_MAX {
+                self.damaged.pop_front();
+            }
+            self.damaged.push_back(unit.pts);
+        }
+        let mut buffer = gst::Buffer::from_slice(unit.data.clone());
+        buffer.get_mut().expect("just made").set_pts(pts);
+        let result = match self.chain() {
+            Ok(chain) => chain.push(buffer).map(|()| chain.take()),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(samples) => self.pictures(samples),
+            Err(error) => {
+                self.errors += 1;
+                tracing::warn!(codec = ?self.codec, error = &error as &dyn std::error::Error, "video decoder begins anew");
+                self.chain = None;
+                Vec::new()
+            }
+        }
+    }
+
+    /// What follows does not continue what came before: empties the decoder and ends it.
+    pub fn drain(&mut self) -> Vec<Decoded> {
+        let Some(mut chain) = self.chain.take() else { return Vec::new() };
+        chain.drain();
+        let rest = self.pictures(chain.take());
+        self.damaged.clear();
+        rest
+    }
+
+    fn chain(&mut self) -> Result<&mut Chain, ChainError> {
+        if self.chain.is_none() {
+            let description = self.template.decoder(self.codec).unwrap_or_default();
+            let any = gst::Caps::new_empty_simple("video/x-raw");
+            self.chain = Some(Chain::build(description, &entry_caps(self.codec), &any, &self.pulse)?);
+        }
+        Ok(self.chain.as_mut().expect("made above"))
+    }
+
+    fn pictures(&mut self, samples: Vec<Sample>) -> Vec<Decoded> {
+        samples.into_iter().filter_map(|sample| self.picture(sample)).collect()
+    }
+
+    fn picture(&mut self, sample: Sample) -> Option<Decoded> {
+        let (Some(pts), Some(caps)) = (sample.pts, sample.caps) else {
+            self.errors += 1;
+            return None;
+        };
+        let at = self.door.outward(pts);
+        let damaged = self.damaged.iter().position(|d| *d == at).map(|i| self.damaged.remove(i)).is_some();
+        if sample.buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+            return Some(Decoded { at, picture: None, damaged: true });
+        }
+        if self.info.as_ref().is_none_or(|(known, _)| *known != caps) {
+            let Some(info) = spelled_out(&caps) else {
+                self.errors += 1;
+                return None;
+            };
+            tracing::info!(
+                codec = ?self.codec, format = %info.format(), width = info.width(), height = info.height(), "video source"
+            );
+            self.info = Some((caps, info));
+        }
+        let (_, info) = self.info.as_ref()?;
+        self.serial += 1;
+        let picture = Picture { serial: self.serial, buffer: sample.buffer, info: info.clone() };
+        Some(Decoded { at, picture: Some(picture), damaged })
+    }
+}
+
+/// What a decoder chain is told about its input. Alignment is not claimed: a PES payload need not be one access unit.
+fn entry_caps(codec: Codec) -> gst::Caps {
+    match codec {
+        Codec::Hevc => gst::Caps::builder("video/x-h265").field("stream-format", "byte-stream").build(),
+        Codec::Mpeg2Video => {
+            gst::Caps::builder("video/mpeg").field("mpegversion", 2).field("systemstream", false).build()
+        }
+        _ => gst::Caps::builder("video/x-h264").field("stream-format", "byte-stream").build(),
+    }
+}
+
+/// The decoder's layout with nothing left open.
+fn spelled_out(caps: &gst::Caps) -> Option<gst_video::VideoInfo> {
+    let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+    let stated = caps.structure(0)?.has_field("colorimetry");
+    // A stream that does not name its colours: standard definition means BT.601, all else BT.709.
+    let is_sd = info.width() <= 768 && matches!(info.height(), 480 | 486 | 576);
+    let colorimetry = match (stated, is_sd) {
+        (true, _) => info.colorimetry(),
+        (false, true) => "bt601".parse().expect("GStreamer knows this name"),
+        (false, false) => bt709(),
+    };
+    raw_info(info.format(), info.width(), info.height(), info.par(), &colorimetry).ok()
+}

@@ -1,0 +1,188 @@
+//! The GStreamer chains as `pipelines/encode.toml` writes them, with a ladder's figures put in.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::ladder::{AudioRung, VideoRung};
+use crate::media::Codec;
+
+/// The template this binary was built with.
+pub const BUILT_IN: &str = include_str!("../../pipelines/encode.toml");
+
+/// Why a template was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// Not TOML of this shape.
+    #[error("pipeline template")]
+    Shape(#[from] toml::de::Error),
+    /// A word in braces that nothing is put in for.
+    #[error("pipeline template: `{{{word}}}` in `{chain}` means nothing here")]
+    Placeholder {
+        /// What was in the braces.
+        word: String,
+        /// The chain it is in.
+        chain: String,
+    },
+}
+
+/// A checked template.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    video_decode: HashMap<Codec, String>,
+    video_encode: VideoEncode,
+    audio_decode: HashMap<Codec, String>,
+    audio_encode: AudioEncode,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VideoEncode {
+    chain: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AudioEncode {
+    chain: String,
+    delay: u32,
+}
+
+impl Template {
+    /// Reads and checks a template; that its elements exist is seen when a chain is built.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let template: Self = toml::from_str(text)?;
+        let video = ["preset", "lookahead", "bframes", "crf", "kbps", "asm"].map(|w| (w, String::new()));
+        substitute(&template.video_encode.chain, &video)?;
+        substitute(&template.audio_encode.chain, &[("bitrate", String::new())])?;
+        for chain in template.video_decode.values().chain(template.audio_decode.values()) {
+            substitute(chain, &[])?;
+        }
+        Ok(template)
+    }
+
+    /// The decoder of a codec, if there is one.
+    pub fn decoder(&self, codec: Codec) -> Option<&str> {
+        self.video_decode.get(&codec).or_else(|| self.audio_decode.get(&codec)).map(String::as_str)
+    }
+
+    /// The encoder of a video rung; `simd` as [`Simd::detect`] found it.
+    pub fn video_encoder(&self, rung: &VideoRung, simd: Simd) -> String {
+        let values = [
+            ("preset", rung.preset.clone()),
+            ("lookahead", rung.lookahead.to_string()),
+            ("bframes", rung.bframes.to_string()),
+            ("crf", format!("{:.0}", rung.crf)),
+            ("kbps", (rung.max_bitrate / 1000).to_string()),
+            ("asm", simd.x264_option().to_owned()),
+        ];
+        substitute(&self.video_encode.chain, &values).expect("checked in parse")
+    }
+
+    /// The encoder of an audio rung.
+    pub fn audio_encoder(&self, rung: &AudioRung) -> String {
+        substitute(&self.audio_encode.chain, &[("bitrate", rung.bitrate.to_string())]).expect("checked in parse")
+    }
+
+    /// Samples by which the audio encoder's packets lag behind its input.
+    pub fn audio_delay(&self) -> u32 {
+        self.audio_encode.delay
+    }
+}
+
+/// Puts `values` in for `{words}`.
+fn substitute(chain: &str, values: &[(&str, String)]) -> Result<String, TemplateError> {
+    let mut out = String::with_capacity(chain.len());
+    let mut rest = chain;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (word, after) = after.split_once('}').unwrap_or((after, ""));
+        let Some((_, value)) = values.iter().find(|(name, _)| *name == word) else {
+            return Err(TemplateError::Placeholder { word: word.to_owned(), chain: chain.to_owned() });
+        };
+        out.push_str(before);
+        out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// The instruction set x264 is held at. Its output is equal for SSE4.2, AVX and AVX2, and different below; its AVX-512
+/// code reads memory it never wrote, so that bytes depend on the heap's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Simd {
+    /// x86-64 with AVX2 or better.
+    Avx2,
+    /// x86-64 with SSE4.2.
+    Sse42,
+    /// Whatever x264 finds.
+    Host,
+}
+
+impl Simd {
+    /// What this host has.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx2") {
+                return Self::Avx2;
+            }
+            if std::arch::is_x86_feature_detected!("sse4.2") {
+                return Self::Sse42;
+            }
+        }
+        Self::Host
+    }
+
+    /// For [`Hello`](super::ipc::Hello).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Avx2 => "avx2",
+            Self::Sse42 => "sse4.2",
+            Self::Host => "host",
+        }
+    }
+
+    const fn x264_option(self) -> &'static str {
+        match self {
+            Self::Avx2 => ":asm=AVX2",
+            Self::Sse42 => ":asm=SSE4.2",
+            Self::Host => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Ladder;
+    use std::path::Path;
+
+    #[test]
+    fn the_built_in_template_is_good_and_takes_the_ladders_figures() {
+        let template = Template::parse(BUILT_IN).expect("good");
+        let text = include_str!("../../pipelines/ladders/720p25.toml");
+        let ladder = Ladder::parse(Path::new("720p25.toml"), text).expect("good");
+        let chain = template.video_encoder(&ladder.video[0], Simd::Avx2);
+        for part in ["speed-preset=veryfast", "bitrate=3000 ", "quantizer=23 ", "scenecut=0:asm=AVX2"] {
+            assert!(chain.contains(part), "{part} in {chain}");
+        }
+        assert_eq!(template.audio_encoder(&ladder.audio[0]), "voaacenc bitrate=128000");
+        assert_eq!(template.audio_delay(), 1600);
+        for codec in [Codec::H264, Codec::Hevc, Codec::Mpeg2Video, Codec::AacAdts, Codec::AacLatm] {
+            assert!(template.decoder(codec).is_some(), "{codec:?}");
+        }
+        assert_eq!(template.decoder(Codec::Other(6)), None);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let swapped = BUILT_IN.replace("{crf}", "{quality}");
+        assert!(matches!(Template::parse(&swapped), Err(TemplateError::Placeholder { word, .. }) if word == "quality"));
+        let open = BUILT_IN.replace("{bitrate}", "{bitrate");
+        assert!(matches!(Template::parse(&open), Err(TemplateError::Shape(_) | TemplateError::Placeholder { .. })));
+        assert!(matches!(Template::parse("[video]\n"), Err(TemplateError::Shape(_))));
+    }
+}

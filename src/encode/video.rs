@@ -1,0 +1,198 @@
+//! The video thread: decodes, puts each picture into its slot, fills the slots for which none came, hands all to the rungs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use super::decode::{Decoded, VideoDecoder};
+use super::ipc::{Filled, Showing};
+use super::pulse::Pulse;
+use super::rung::ToRung;
+use super::scale::Picture;
+use super::slots::{Fill, Filling, Slots, Verdict};
+use crate::clock;
+use crate::media::{ChannelTime, Grid, Item, TrackId, TrackKind};
+
+/// Longest sleep, so that a stepped wall clock cannot put the thread to sleep for hours.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
+/// What the heartbeat tells about the video thread.
+#[derive(Debug, Default)]
+pub struct VideoFigures {
+    /// Pictures decoded.
+    pub decoded: AtomicU64,
+    /// Slots filled with a repeat.
+    pub repeated: AtomicU64,
+    /// Slots filled with slate.
+    pub slate: AtomicU64,
+    /// Decoder errors.
+    pub errors: AtomicU64,
+    showing: AtomicU8,
+}
+
+impl VideoFigures {
+    /// What is on the output now.
+    pub fn showing(&self) -> Showing {
+        match self.showing.load(Ordering::Relaxed) {
+            1 => Showing::Source,
+            2 => Showing::Repeat,
+            3 => Showing::Slate,
+            _ => Showing::Nothing,
+        }
+    }
+}
+
+/// What the video thread is made of.
+#[derive(Debug)]
+pub struct Video {
+    /// The channel's grid.
+    pub grid: Grid,
+    /// The filling policy.
+    pub slots: Slots,
+    /// The decoder.
+    pub decoder: VideoDecoder,
+    /// Shown when nothing else is.
+    pub slate: Picture,
+    /// The rungs, in the job's order.
+    pub rungs: Vec<SyncSender<ToRung>>,
+    /// For the heartbeat.
+    pub figures: Arc<VideoFigures>,
+    /// For the heartbeat.
+    pub pulse: Pulse,
+    /// Set while the reader waits for room in another thread's queue: input is there, only not here yet.
+    pub held_up: Arc<AtomicBool>,
+}
+
+impl Video {
+    /// Runs until the sender is gone or a rung has failed.
+    pub fn run(self, items: &Receiver<Item<ChannelTime>>) {
+        let mut running = Running { video: self, track: None, last: None, filled: Filled::default(), rungs_left: true };
+        while running.rungs_left {
+            let sleep = running.video.slots.wake_in(clock::now()).min(SLEEP_MAX);
+            let idle = match items.recv_timeout(sleep) {
+                Ok(item) => {
+                    running.video.pulse.busy();
+                    running.item(item);
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            running.fill_due(idle);
+            running.video.pulse.idle();
+        }
+        running.drain();
+    }
+}
+
+struct Running {
+    video: Video,
+    track: Option<TrackId>,
+    /// The last picture of the source.
+    last: Option<Picture>,
+    /// Of the segment in the making.
+    filled: Filled,
+    rungs_left: bool,
+}
+
+impl Running {
+    fn item(&mut self, item: Item<ChannelTime>) {
+        match item {
+            Item::Tracks(tracks) => {
+                let track = tracks.first(TrackKind::Video);
+                if self.track != track.map(|t| t.id) {
+                    self.drain();
+                }
+                self.track = track.map(|t| t.id);
+                if let Some(track) = track {
+                    let rest = self.video.decoder.set_codec(track.codec);
+                    self.pictures(rest);
+                }
+            }
+            Item::Unit(unit) if Some(unit.track) == self.track => {
+                let pictures = self.video.decoder.push(&unit);
+                self.pictures(pictures);
+            }
+            Item::Unit(_) => {}
+            Item::Break(_) | Item::End => self.drain(),
+        }
+        self.video.figures.errors.store(self.video.decoder.errors(), Ordering::Relaxed);
+    }
+
+    fn drain(&mut self) {
+        let rest = self.video.decoder.drain();
+        self.pictures(rest);
+    }
+
+    fn pictures(&mut self, decoded: Vec<Decoded>) {
+        for Decoded { at, picture, damaged } in decoded {
+            let now = clock::now();
+            // A wrong picture shows that the decoder lives, but it must not keep the clock from filling its slot.
+            let Some(picture) = picture else {
+                self.filled.damaged += u32::from(self.video.grid.slot_at(at) >= self.video.slots.next());
+                continue;
+            };
+            self.video.slots.moved(now);
+            self.video.figures.decoded.fetch_add(1, Ordering::Relaxed);
+            match self.video.slots.judge(at, now) {
+                Verdict::Use(slot) => {
+                    while let Some(filling) = self.video.slots.pop_until(slot) {
+                        self.emit(filling);
+                    }
+                    self.filled.damaged += u32::from(damaged);
+                    self.last = Some(picture);
+                    let filling = self.video.slots.place();
+                    self.emit(filling);
+                }
+                Verdict::Past => {}
+                Verdict::Ahead => {
+                    self.video.figures.errors.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn fill_due(&mut self, idle: bool) {
+        if self.video.held_up.load(Ordering::Relaxed) {
+            self.video.slots.moved(clock::now());
+        }
+        while let Some(filling) = self.video.slots.pop_due(idle, clock::now()) {
+            self.emit(filling);
+        }
+    }
+
+    /// Sends one slot's picture to all rungs, and the segment's end behind its last slot.
+    fn emit(&mut self, Filling { slot, fill }: Filling) {
+        let figures = &self.video.figures;
+        let (picture, showing) = match (fill, &self.last) {
+            (Fill::Picture, Some(last)) => (last, 1),
+            (Fill::Repeat, Some(last)) => {
+                self.filled.repeated += 1;
+                figures.repeated.fetch_add(1, Ordering::Relaxed);
+                (last, 2)
+            }
+            (Fill::Slate, _) | (_, None) => {
+                self.filled.slate += 1;
+                figures.slate.fetch_add(1, Ordering::Relaxed);
+                (&self.video.slate, 3)
+            }
+        };
+        figures.showing.store(showing, Ordering::Relaxed);
+        // A full rung blocks us here, on purpose; it has a pulse of its own.
+        self.video.pulse.idle();
+        let segment = self.video.grid.segment_of(slot);
+        let ends = self.video.grid.segment_of(slot.next()) != segment;
+        for rung in &self.video.rungs {
+            self.rungs_left &= rung.send(ToRung::Picture(slot, picture.clone())).is_ok();
+            if ends {
+                self.rungs_left &= rung.send(ToRung::End(segment, self.filled)).is_ok();
+            }
+        }
+        if ends {
+            self.filled = Filled::default();
+        }
+        self.video.pulse.busy();
+    }
+}

@@ -1,0 +1,361 @@
+//! The encode process itself: reads the socket that is its stdin, starts the threads, writes to the same socket.
+//!
+//! It ends with the main process (end of file on stdin), on [`ToWorker::Finish`], or with an error; there is nothing to save.
+
+use std::io::{self, BufReader, BufWriter, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::audio::{Audio, AudioError, Shared};
+use super::decode::VideoDecoder;
+use super::host;
+use super::ipc::{FromWorker, HEARTBEAT_EVERY, Heartbeat, Job, RenditionIndex, ToWorker};
+use super::pulse::Pulse;
+use super::rung::{QUEUE, Rung, RungError};
+use super::scale::ScaleError;
+use super::segment::Recipe;
+use super::slate;
+use super::slots::Slots;
+use super::template::{BUILT_IN, Template, TemplateError};
+use super::video::{Video, VideoFigures};
+use crate::child::frame::{FrameError, read_message, write_message};
+use crate::clock;
+use crate::media::{ChannelTime, Grid, Item, Slot, TrackKind};
+
+/// Items that wait for one media thread; the reader blocks when they are more, and with it the socket.
+const ITEMS_MAX: usize = 64;
+/// Messages that wait for the main process to read them; media threads block when they are more.
+const OUTBOX_MAX: usize = 256;
+/// GStreamer's zero of video lies so far before the job's start: join buffers reach back seconds.
+const HEADROOM: Duration = Duration::from_secs(3600);
+
+/// Why a worker ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// GStreamer is not there or does not start.
+    #[error("GStreamer does not start")]
+    GStreamer(#[source] gstreamer::glib::Error),
+    /// Standard input is no socket, or a thread could not be started.
+    #[error("the worker's own means")]
+    Io(#[from] io::Error),
+    /// The main process wrote what is no message.
+    #[error("reading from the main process")]
+    Read(#[source] FrameError),
+    /// The first message was no job.
+    #[error("the first message must be a job")]
+    NoJob,
+    /// The job cannot be done.
+    #[error("job: {0}")]
+    Job(&'static str),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The slate.
+    #[error("the slate")]
+    Slate(#[from] ScaleError),
+    /// A video rung.
+    #[error("video")]
+    Rung(#[from] RungError),
+    /// An audio rung.
+    #[error("audio")]
+    Audio(#[from] AudioError),
+    /// A thread panicked: our bug.
+    #[error("thread `{0}` panicked")]
+    Panic(String),
+}
+
+/// Where media threads put what the main process is to have. When it is full they wait; when the main process is gone, what they
+/// put in is lost, and they end with their input.
+#[derive(Clone, Debug)]
+pub struct Outbox(SyncSender<FromWorker>);
+
+impl Outbox {
+    /// Blocks while [`OUTBOX_MAX`] messages wait.
+    pub fn send(&self, message: FromWorker) {
+        // The writer ends only with the socket, and then the reader ends the process.
+        let _ = self.0.send(message);
+    }
+}
+
+/// Runs an encode process until its main process is gone or says `Finish`.
+pub fn run() -> Result<(), WorkerError> {
+    gstreamer::init().map_err(WorkerError::GStreamer)?;
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut input = BufReader::with_capacity(1 << 16, socket.try_clone()?);
+    let (outbox, to_write) = sync_channel(OUTBOX_MAX);
+    let crew = Crew { socket: socket.try_clone()?, failure: Arc::default() };
+    let writer_socket = socket.try_clone()?;
+    let writer = crew.start("writer", move || {
+        write_all(&to_write, &writer_socket);
+        Ok(())
+    })?;
+    // A main process that never reads `Hello` still is served; one that sent no job is not.
+    let template = Template::parse(BUILT_IN)?;
+    let _ = outbox.send(FromWorker::Hello(host::hello(&template)));
+    let job = match read_message(&mut input).map_err(WorkerError::Read)? {
+        Some(ToWorker::Job(job)) => *job,
+        None => return Ok(()),
+        Some(_) => return Err(WorkerError::NoJob),
+    };
+    let template = job.template.as_deref().map_or(Ok(template), Template::parse)?;
+    let media = Media::start(&job, &template, &crew, &Outbox(outbox))?;
+    let finished = media.feed(&mut input);
+    if let Some(failure) = crew.failure() {
+        return Err(failure);
+    }
+    if finished? {
+        media.finish();
+        // Everything is in the outbox, and all its senders are gone.
+        let _ = writer.join();
+    }
+    crew.failure().map_or(Ok(()), Err)
+}
+
+/// Writes messages until no sender is left or the main process is gone.
+fn write_all(messages: &Receiver<FromWorker>, socket: &UnixStream) {
+    let mut out = BufWriter::with_capacity(1 << 18, socket);
+    loop {
+        let message = match messages.try_recv() {
+            Ok(message) => message,
+            Err(TryRecvError::Disconnected) => break,
+            // Nothing waits: what is buffered goes out before we sleep.
+            Err(TryRecvError::Empty) => match out.flush().map(|()| messages.recv()) {
+                Ok(Ok(message)) => message,
+                _ => break,
+            },
+        };
+        if write_message(&mut out, &message).is_err() {
+            break;
+        }
+    }
+    let _ = out.flush();
+    // If the main process cannot be written to, the reader need not wait for its end of file.
+    let _ = socket.shutdown(Shutdown::Both);
+}
+
+/// Starts threads, and remembers why the first one failed.
+#[derive(Debug)]
+struct Crew {
+    socket: UnixStream,
+    failure: Arc<Mutex<Option<WorkerError>>>,
+}
+
+impl Crew {
+    fn start(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> Result<(), WorkerError> + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let (failure, socket) = (Arc::clone(&self.failure), self.socket.try_clone()?);
+        let title = name.to_owned();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // A worker with a dead thread is of no use: the reader is woken and the process ends.
+            let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(WorkerError::Panic(title)));
+            if let Err(error) = outcome {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+        })
+    }
+
+    fn failure(&self) -> Option<WorkerError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The media threads, and the queues into them.
+struct Media {
+    video: SyncSender<Item<ChannelTime>>,
+    audio: Vec<SyncSender<Item<ChannelTime>>>,
+    threads: Vec<JoinHandle<()>>,
+    heart_stops: Arc<AtomicBool>,
+    held_up: Arc<AtomicBool>,
+}
+
+impl Media {
+    fn start(job: &Job, template: &Template, crew: &Crew, outbox: &Outbox) -> Result<Self, WorkerError> {
+        let renditions = job.video.len() + job.audio.len();
+        let Some(top) = job.video.first() else { return Err(WorkerError::Job("no video rung")) };
+        if renditions > usize::from(u8::MAX) {
+            return Err(WorkerError::Job("more than 255 renditions"));
+        }
+        let now = clock::now();
+        let held_up = Arc::new(AtomicBool::new(false));
+        let figures = Arc::new(VideoFigures::default());
+        let audio_errors = Arc::new(AtomicU64::new(0));
+        let slate = slate::picture(&job.slate_text, top.width, top.height)?;
+        let mut threads = Vec::new();
+        let mut pulses = Vec::new();
+        let mut pulse = || {
+            let pulse = Pulse::new();
+            pulses.push(pulse.clone());
+            pulse
+        };
+        let mut rungs = Vec::new();
+        let mut newest = Vec::new();
+        for (index, rung) in job.video.iter().enumerate() {
+            let (to, from) = sync_channel(QUEUE);
+            let (pulse, finished) = (pulse(), Arc::new(AtomicU64::new(0)));
+            let recipe = Recipe::new(template, rung, job.grid.rate(), pulse.clone());
+            let work = Rung::new(
+                rung,
+                recipe,
+                job.grid,
+                RenditionIndex(index as u8),
+                outbox.clone(),
+                pulse,
+                Arc::clone(&finished),
+            )?;
+            threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
+            rungs.push(to);
+            newest.push(finished);
+        }
+        let mut audio = Vec::new();
+        for (index, rung) in job.audio.iter().enumerate() {
+            let (to, from) = sync_channel(ITEMS_MAX);
+            let shared = Shared {
+                outbox: outbox.clone(),
+                pulse: pulse(),
+                errors: Arc::clone(&audio_errors),
+                held_up: Arc::clone(&held_up),
+            };
+            let rendition = RenditionIndex((job.video.len() + index) as u8);
+            let work = Audio::new(rung, template, job.grid, job.start, job.hold, rendition, shared);
+            threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
+            audio.push(to);
+        }
+        let (video, items) = sync_channel(ITEMS_MAX);
+        let video_pulse = pulse();
+        let work = Video {
+            grid: job.grid,
+            slots: Slots::new(job.grid, job.start, job.hold, job.repeat_for, now),
+            decoder: VideoDecoder::new(
+                template.clone(),
+                job.grid.segment_start(job.start) - HEADROOM,
+                video_pulse.clone(),
+            ),
+            slate,
+            rungs,
+            figures: Arc::clone(&figures),
+            pulse: video_pulse,
+            held_up: Arc::clone(&held_up),
+        };
+        threads.push(crew.start("video", move || {
+            work.run(&items);
+            Ok(())
+        })?);
+        let heart_stops = Arc::new(AtomicBool::new(false));
+        let heart = Heart { grid: job.grid, pulses, figures, audio_errors, newest };
+        let (stops, outbox) = (Arc::clone(&heart_stops), outbox.clone());
+        threads.push(crew.start("heartbeat", move || {
+            heart.run(&outbox.0, &stops);
+            Ok(())
+        })?);
+        Ok(Self { video, audio, threads, heart_stops, held_up })
+    }
+
+    /// Hands items out until `Finish` (true) or the end of the stream (false).
+    fn feed(&self, input: &mut impl io::Read) -> Result<bool, WorkerError> {
+        let mut tracks = None;
+        loop {
+            let item = match read_message(input).map_err(WorkerError::Read)? {
+                Some(ToWorker::Item(item)) => item,
+                Some(ToWorker::Finish) => return Ok(true),
+                Some(ToWorker::Job(_)) => return Err(WorkerError::Job("a second one")),
+                None => return Ok(false),
+            };
+            if let Item::Tracks(set) = &item {
+                tracks = Some(Arc::clone(set));
+            }
+            let kind = match &item {
+                Item::Unit(unit) => {
+                    tracks.as_ref().and_then(|t| t.get(unit.track)).map_or(TrackKind::Data, |t| t.codec.kind())
+                }
+                _ => TrackKind::Data,
+            };
+            let is_unit = matches!(item, Item::Unit(_));
+            if !is_unit || kind == TrackKind::Audio {
+                for queue in &self.audio {
+                    self.put(queue, item.clone());
+                }
+            }
+            if !is_unit || kind == TrackKind::Video {
+                self.put(&self.video, item);
+            }
+        }
+    }
+
+    /// Puts an item into a queue. A thread that is gone has left word with the crew.
+    fn put(&self, queue: &SyncSender<Item<ChannelTime>>, item: Item<ChannelTime>) {
+        if let Err(TrySendError::Full(item)) = queue.try_send(item) {
+            self.held_up.store(true, Ordering::Relaxed);
+            let _ = queue.send(item);
+            self.held_up.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets the threads work off what they have, and end.
+    fn finish(self) {
+        drop((self.video, self.audio));
+        self.heart_stops.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            // Its failure, if any, is with the crew.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Says four times a second that every media thread makes progress; says nothing when one does not.
+struct Heart {
+    grid: Grid,
+    pulses: Vec<Pulse>,
+    figures: Arc<VideoFigures>,
+    audio_errors: Arc<AtomicU64>,
+    newest: Vec<Arc<AtomicU64>>,
+}
+
+impl Heart {
+    fn run(&self, outbox: &SyncSender<FromWorker>, stops: &AtomicBool) {
+        while !stops.load(Ordering::Relaxed) {
+            std::thread::sleep(HEARTBEAT_EVERY);
+            let now = clock::now();
+            if self.pulses.iter().any(|pulse| pulse.is_hung(now.mono)) {
+                continue;
+            }
+            // A full outbox means that the main process does not read: it will miss nothing by missing this.
+            if let Err(TrySendError::Disconnected(_)) = outbox.try_send(FromWorker::Heartbeat(self.beat(now))) {
+                return;
+            }
+        }
+    }
+
+    fn beat(&self, now: clock::Now) -> Heartbeat {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (rss_bytes, cpu) = host::usage();
+        let newest = self.newest.iter().map(|slot| count(slot)).min().unwrap_or(0);
+        // Before the first slot there is nothing to lag behind.
+        let lag = if newest == 0 {
+            Duration::ZERO
+        } else {
+            now.utc.saturating_sub(self.grid.slot_time(Slot(newest)).to_utc())
+        };
+        Heartbeat {
+            decoded: count(&self.figures.decoded),
+            repeated: count(&self.figures.repeated),
+            slate: count(&self.figures.slate),
+            decode_errors: count(&self.figures.errors) + count(&self.audio_errors),
+            rss_bytes,
+            cpu,
+            lag,
+            showing: self.figures.showing(),
+        }
+    }
+}
