@@ -13,7 +13,7 @@ use super::rung::ToRung;
 use super::scale::Picture;
 use super::slots::{Fill, Filling, Slots, Verdict};
 use crate::clock;
-use crate::media::{ChannelTime, Grid, Item, TrackId, TrackKind};
+use crate::media::{Break, ChannelTime, Grid, Item, TrackId, TrackKind};
 
 /// Longest sleep, so that a stepped wall clock cannot put the thread to sleep for hours.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
@@ -116,6 +116,7 @@ impl Running {
                 self.pictures(pictures);
             }
             Item::Unit(_) => {}
+            Item::Break(Break::SourceSwitch) => self.drain_unbroken(),
             Item::Break(_) | Item::End => self.drain(),
         }
         self.video.figures.errors.store(self.video.decoder.errors(), Ordering::Relaxed);
@@ -123,6 +124,23 @@ impl Running {
 
     fn drain(&mut self) {
         let rest = self.video.decoder.drain();
+        self.pictures(rest);
+    }
+
+    /// Another source takes over, and it begins with a key frame from before the break. Of what the old one left in the
+    /// decoder only the pictures are used that continue without a hole: those in a hole were lost with the old source,
+    /// the new one has them, and so has it the pictures behind it.
+    fn drain_unbroken(&mut self) {
+        let mut rest = self.video.decoder.drain();
+        let mut next = self.video.slots.next();
+        let unbroken = rest.iter().take_while(|d| {
+            let slot = self.video.grid.slot_at(d.at);
+            let continues = d.picture.is_some() && !d.damaged && slot <= next;
+            next = next.max(slot.next());
+            continues
+        });
+        let count = unbroken.count();
+        rest.truncate(count);
         self.pictures(rest);
     }
 
