@@ -448,7 +448,7 @@ impl Channel {
             slate_text: self.config.slate_text.clone(),
             video: plan.video.clone(),
             audio: plan.audio.clone(),
-            template: self.config.template.clone(),
+            template: None,
         };
         let id = self.pipelines[at].id;
         let generation = self.pipelines[at].started(now);
