@@ -146,6 +146,7 @@ pub fn start(
             news: news.clone(),
             status,
             name,
+            failure: None,
         };
         gateways.push((status_out, tokio::spawn(keeper.keep(stop.subscribe()).instrument(span))));
     }
@@ -211,6 +212,8 @@ struct Keeper {
     outlets: Outlets,
     news: mpsc::Sender<News>,
     status: watch::Sender<GatewayStatus>,
+    /// What the gateway said when it gave up.
+    failure: Option<String>,
 }
 
 /// Why one life of a gateway is over.
@@ -297,7 +300,10 @@ impl Keeper {
                         let _ = child.kill().await;
                         return End::Died(e.to_string());
                     }
-                    None => return End::Died(last_words(&mut child).await),
+                    None => {
+                        let ended = last_words(&mut child).await;
+                        return End::Died(self.failure.take().unwrap_or(ended));
+                    }
                 },
                 _ = stop.changed() => {
                     let _ = to.send(&ToGateway::Stop);
@@ -324,6 +330,7 @@ impl Keeper {
                 self.status.send_modify(|s| s.listening = true);
                 self.tell(News::Listening { gateway: self.name.clone() });
             }
+            FromGateway::Failed { reason } => self.failure = Some(reason),
             FromGateway::Up { feed, peer } => self.outlets.up(feed, peer),
             FromGateway::Data { feed, arrival, data } => self.outlets.data(feed, arrival, data),
             FromGateway::Down { feed, reason } => self.outlets.down(feed, &reason),

@@ -28,6 +28,8 @@ impl Reject {
     pub const BAD_MODE: Self = Self(1405);
     /// Somebody publishes this stream already.
     pub const CONFLICT: Self = Self(1409);
+    /// Our own fault.
+    pub const INTERNAL: Self = Self(1500);
 }
 
 impl fmt::Display for Reject {

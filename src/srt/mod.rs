@@ -19,4 +19,5 @@ pub use error::{Error, Reject};
 pub use ffi::SocketId;
 pub use link::{Receiver, Sender};
 pub use stats::Stats;
+pub(crate) use url::resolve;
 pub use url::{Mode, Url, UrlError};

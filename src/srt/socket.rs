@@ -217,9 +217,7 @@ impl Socket {
 
     /// Why the last handshake was refused, if it was.
     pub fn reject_reason(&self) -> Option<Reject> {
-        // SAFETY: plain values.
-        let reason = unsafe { ffi::srt_getrejectreason(self.0) };
-        (reason > 0).then_some(Reject(reason))
+        reject_reason(self.0)
     }
 
     /// Whether a handshake is through and the peer is there.
@@ -276,6 +274,13 @@ impl Socket {
 pub fn may_come(socket: SocketId) -> bool {
     // SAFETY: plain values; an unknown number is answered with "does not exist".
     (state::INIT..=state::CONNECTED).contains(&unsafe { ffi::srt_getsockstate(socket) })
+}
+
+/// Why the handshake of a socket that was never ours was refused, as long as libsrt remembers it.
+pub fn reject_reason(socket: SocketId) -> Option<Reject> {
+    // SAFETY: plain values; an unknown number is answered with "unknown".
+    let reason = unsafe { ffi::srt_getrejectreason(socket) };
+    (reason > 0).then_some(Reject(reason))
 }
 
 /// A caller whose handshake has begun: what a listener's hook decides on.
@@ -335,7 +340,7 @@ where
     let reject = match verdict {
         Ok(Ok(())) => return 0,
         Ok(Err(reject)) => reject,
-        Err(_) => Reject(1500),
+        Err(_) => Reject::INTERNAL,
     };
     // SAFETY: plain values; the socket is the one libsrt asks about.
     unsafe { ffi::srt_setrejectreason(socket, reject.0) };

@@ -93,6 +93,11 @@ pub enum ToGateway {
 pub enum FromGateway {
     /// Every port is open.
     Listening,
+    /// The gateway cannot do its work and ends.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
     /// A feed's connection is up.
     Up {
         /// Whose.
