@@ -1,1 +1,17 @@
 //! The control port: page, API, metrics. Loopback unless told otherwise.
+//!
+//! In:    requests; each channel's newest [`ChannelStatus`](crate::monitor::ChannelStatus) and the event log through the [`Board`]; the
+//!        origin's counters.
+//! Out:   the page, JSON, server-sent events, OpenMetrics text.
+//! Never: changes anything; shows a secret; answers a page of another site (a name that is not ours, in `Host`).
+
+mod api;
+mod assets;
+mod board;
+mod host;
+mod metrics;
+mod server;
+mod stream;
+
+pub use board::Board;
+pub use server::{Config, Publish, Running, start};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::media::{ChannelId, ChannelTime, PipelineId, SourceName};
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -14,6 +14,17 @@ pub enum Severity {
     Warning,
     /// Viewers see it.
     Error,
+}
+
+impl Severity {
+    /// Its name in metrics and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Kinds of events; the name is the metric's label.
@@ -56,6 +67,31 @@ pub enum EventKind {
     GatewayDied,
     /// The channel came up.
     ChannelStarted,
+}
+
+impl EventKind {
+    /// Its name in logs, metrics and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SourceConnected => "source-connected",
+            Self::SourceDisconnected => "source-disconnected",
+            Self::SourceRefused => "source-refused",
+            Self::SourceTracks => "source-tracks",
+            Self::SourceAnchored => "source-anchored",
+            Self::SourceDamaged => "source-damaged",
+            Self::SourceSwitched => "source-switched",
+            Self::SourceNone => "source-none",
+            Self::EncoderStarted => "encoder-started",
+            Self::EncoderLocked => "encoder-locked",
+            Self::EncoderDied => "encoder-died",
+            Self::ChildLog => "child-log",
+            Self::PipelineSwitched => "pipeline-switched",
+            Self::SegmentDiffers => "segment-differs",
+            Self::SegmentGap => "segment-gap",
+            Self::GatewayDied => "gateway-died",
+            Self::ChannelStarted => "channel-started",
+        }
+    }
 }
 
 /// What happened.

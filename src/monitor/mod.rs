@@ -2,7 +2,9 @@
 //! log line and the counter.
 
 mod event;
+mod log;
 mod status;
 
 pub use event::{Event, EventKind, Severity};
+pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use status::{ChannelStatus, LinkStatus, PipelineStatus, PublishStatus, RenditionStatus, SourceStatus};

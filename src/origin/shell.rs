@@ -125,7 +125,7 @@ pub async fn serve<S, B>(
                     connection.judge(&limits);
                 }
             }
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         }
     }
 
@@ -147,6 +147,11 @@ pub async fn serve<S, B>(
             connection.end(End::Now);
         }
     }
+}
+
+/// Waits until `stop` is true or its sender gone.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn peer_is_gone(error: &io::Error) -> bool {

@@ -1,0 +1,213 @@
+//! `/metrics`: OpenMetrics text, made from the same snapshots the page shows. Built anew for each scrape: there is no
+//! second copy of a number that could disagree with the first.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+use crate::encode::ipc::Showing;
+use crate::media::PipelineId;
+use crate::monitor::{ChannelStatus, EventCount};
+use crate::origin::{Closed, Counters};
+
+/// The media type that belongs to it.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+type Counts = Family<Labels, Counter<u64>>;
+type Seconds = Family<Labels, Counter<f64, AtomicU64>>;
+
+/// Everything as OpenMetrics text.
+///
+/// # Errors
+/// The text cannot be formatted.
+pub fn render(
+    channels: &[Arc<ChannelStatus>],
+    events: &[EventCount],
+    origin: Option<&Counters>,
+) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("tandem");
+    let build = gauges(&mut registry, "build_info", "Version of this program.", None);
+    set(&build, vec![("version", env!("CARGO_PKG_VERSION").into())], 1.0);
+    sources(&mut registry, channels);
+    pipelines(&mut registry, channels);
+    publications(&mut registry, channels);
+    let events_seen = counts(&mut registry, "events", "Events, whether their line was shown or summed.");
+    for EventCount { channel, kind, severity, count } in events {
+        let labels = vec![
+            ("channel", channel.to_string()),
+            ("kind", kind.as_str().into()),
+            ("severity", severity.as_str().into()),
+        ];
+        add(&events_seen, labels, *count);
+    }
+    if let Some(counters) = origin {
+        requests(&mut registry, counters);
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let connected = gauges(registry, "source_connected", "The source's connection is up.", None);
+    let flowing = gauges(registry, "source_flowing", "Media arrives from the source.", None);
+    let on_air = gauges(registry, "source_on_air", "The pipeline takes this source.", None);
+    let bitrate = gauges(registry, "source_bitrate", "Received over the last second.", bits_per_second());
+    let continuity = counts(registry, "source_continuity_errors", "Continuity errors in the transport stream.");
+    let rtt = gauges(registry, "source_round_trip", "Round-trip time of the link.", Some(Unit::Seconds));
+    let latency = gauges(registry, "source_latency", "Negotiated latency of the link.", Some(Unit::Seconds));
+    let packets = counts(registry, "source_received_packets", "Packets since the link came up.");
+    let lost = counts(registry, "source_lost_packets", "Packets found missing, before recovery.");
+    let resent = counts(registry, "source_retransmitted_packets", "Packets that came by retransmission.");
+    let dropped = counts(registry, "source_dropped_packets", "Packets given up because they came too late.");
+    let sealed = counts(registry, "source_undecrypted_packets", "Packets that could not be decrypted.");
+    for (channel, source) in channels.iter().flat_map(|c| c.sources.iter().map(move |s| (c, s))) {
+        let labels = || vec![("channel", channel.id.to_string()), ("source", source.name.to_string())];
+        set(&connected, labels(), flag(source.connected));
+        set(&flowing, labels(), flag(source.flowing));
+        for pipeline in PipelineId::BOTH {
+            let mut labels = labels();
+            labels.push(("pipeline", pipeline.to_string()));
+            set(&on_air, labels, flag(source.on_air.contains(&pipeline)));
+        }
+        set(&bitrate, labels(), source.bitrate as f64);
+        add(&continuity, labels(), source.continuity_errors);
+        if let Some(link) = &source.link {
+            set(&rtt, labels(), link.rtt_ms / 1000.0);
+            set(&latency, labels(), f64::from(link.latency_ms) / 1000.0);
+            add(&packets, labels(), link.packets);
+            add(&lost, labels(), link.lost);
+            add(&resent, labels(), link.retransmitted);
+            add(&dropped, labels(), link.dropped);
+            add(&sealed, labels(), link.undecrypted);
+        }
+    }
+}
+
+fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let running = gauges(registry, "pipeline_running", "The encode process is up.", None);
+    let locked = gauges(registry, "pipeline_locked", "It delivers whole segments in step.", None);
+    let on_air = gauges(registry, "pipeline_on_air", "The packager takes segments from it.", None);
+    let showing = gauges(registry, "pipeline_showing", "1 for what the encoder shows.", None);
+    let starts = counts(registry, "pipeline_starts", "Starts of the encode process.");
+    let cpu: Seconds = Family::default();
+    register(registry, "pipeline_cpu", "CPU time of the running process.", Some(Unit::Seconds), &cpu);
+    let memory = gauges(registry, "pipeline_resident_memory", "Resident memory.", Some(Unit::Bytes));
+    let lag = gauges(registry, "pipeline_lag", "How far the newest slot lies behind.", Some(Unit::Seconds));
+    let repeated = counts(registry, "pipeline_repeated_slots", "Slots filled with repeats.");
+    let slate = counts(registry, "pipeline_slate_slots", "Slots filled with slate.");
+    for (channel, pipeline) in channels.iter().flat_map(|c| c.pipelines.iter().map(move |p| (c, p))) {
+        let labels = || vec![("channel", channel.id.to_string()), ("pipeline", pipeline.id.to_string())];
+        set(&running, labels(), flag(pipeline.running));
+        set(&locked, labels(), flag(pipeline.locked));
+        set(&on_air, labels(), flag(pipeline.on_air));
+        for (state, name) in [
+            (Showing::Nothing, "nothing"),
+            (Showing::Source, "source"),
+            (Showing::Repeat, "repeat"),
+            (Showing::Slate, "slate"),
+        ] {
+            let mut labels = labels();
+            labels.push(("showing", name.into()));
+            set(&showing, labels, flag(pipeline.showing == state));
+        }
+        add(&starts, labels(), u64::from(pipeline.starts));
+        cpu.get_or_create(&labels()).inc_by(pipeline.cpu_seconds);
+        set(&memory, labels(), pipeline.rss_bytes as f64);
+        set(&lag, labels(), pipeline.lag_ms as f64 / 1000.0);
+        add(&repeated, labels(), pipeline.repeated);
+        add(&slate, labels(), pipeline.slate);
+    }
+}
+
+fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let newest = gauges(registry, "channel_newest_segment", "Number of the newest segment.", None);
+    let published = counts(registry, "channel_published_segments", "Segments published.");
+    let gaps = counts(registry, "channel_gap_segments", "Segments no pipeline delivered.");
+    let equal = counts(registry, "channel_equal_segments", "Segments both delivered with equal bytes.");
+    let differs = counts(registry, "channel_different_segments", "Segments both delivered with different bytes.");
+    let single = counts(registry, "channel_single_segments", "Segments only one pipeline delivered.");
+    let average = gauges(registry, "rendition_average_bitrate", "Measured average.", bits_per_second());
+    let peak = gauges(registry, "rendition_peak_bitrate", "Measured peak.", bits_per_second());
+    for channel in channels {
+        let labels = || vec![("channel", channel.id.to_string())];
+        let publish = &channel.publish;
+        if let Some(number) = publish.newest {
+            set(&newest, labels(), number as f64);
+        }
+        add(&published, labels(), publish.segments);
+        add(&gaps, labels(), publish.gaps);
+        add(&equal, labels(), publish.equal);
+        add(&differs, labels(), publish.differs);
+        add(&single, labels(), publish.one_missing);
+        for rendition in &publish.renditions {
+            let labels = || vec![("channel", channel.id.to_string()), ("rendition", rendition.id.to_string())];
+            set(&average, labels(), rendition.average_bitrate as f64);
+            set(&peak, labels(), rendition.peak_bitrate as f64);
+        }
+    }
+}
+
+fn requests(registry: &mut Registry, origin: &Counters) {
+    let answered = counts(registry, "origin_requests", "Requests answered, by what was asked and how it ended.");
+    for (kind, status, count) in origin.requests() {
+        let status = if status == 0 { "other".to_owned() } else { status.to_string() };
+        add(&answered, vec![("kind", kind.as_str().into()), ("status", status)], count);
+    }
+    let sent = Counter::<u64>::default();
+    sent.inc_by(origin.sent_bytes());
+    register(registry, "origin_sent", "Bytes written to sockets, heads included.", Some(Unit::Bytes), &sent);
+    let open = gauges(registry, "origin_open_connections", "Connections open now.", None);
+    set(&open, Labels::new(), origin.open() as f64);
+    let accepted = counts(registry, "origin_accepted_connections", "Connections accepted.");
+    add(&accepted, Labels::new(), origin.accepted());
+    let closed = counts(registry, "origin_closed_connections", "Connections ended or refused by us.");
+    for why in Closed::ALL {
+        add(&closed, vec![("reason", why.as_str().into())], origin.closed(why));
+    }
+}
+
+fn bits_per_second() -> Option<Unit> {
+    Some(Unit::Other("bits_per_second".into()))
+}
+
+fn gauges(registry: &mut Registry, name: &str, help: &str, unit: Option<Unit>) -> Gauges {
+    let family = Gauges::default();
+    register(registry, name, help, unit, &family);
+    family
+}
+
+fn counts(registry: &mut Registry, name: &str, help: &str) -> Counts {
+    let family = Counts::default();
+    register(registry, name, help, None, &family);
+    family
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, unit: Option<Unit>, metric: &M) {
+    // The encoder sets the full stop.
+    let help = help.trim_end_matches('.');
+    match unit {
+        Some(unit) => registry.register_with_unit(name, help, unit, metric.clone()),
+        None => registry.register(name, help, metric.clone()),
+    }
+}
+
+fn set(family: &Gauges, labels: Labels, value: f64) {
+    family.get_or_create(&labels).set(value);
+}
+
+fn add(family: &Counts, labels: Labels, value: u64) {
+    family.get_or_create(&labels).inc_by(value);
+}
+
+fn flag(set: bool) -> f64 {
+    f64::from(u8::from(set))
+}
