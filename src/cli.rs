@@ -156,7 +156,8 @@ struct BenchOrigin {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = start_log(&cli.log) {
+    let child = matches!(cli.command, Command::EncodeWorker | Command::SrtGateway);
+    if let Err(error) = start_log(&cli.log, child) {
         eprintln!("tandem: --log-level: {error}");
         return ExitCode::from(2);
     }
@@ -167,16 +168,19 @@ pub fn main() -> ExitCode {
         Command::Signal(options) => done("signal", signal::run(options)),
         Command::Inspect(options) => inspect::main(&options),
         Command::EncodeWorker => done("encode-worker", encode::worker::run()),
-        Command::SrtGateway => done("srt-gateway", ingest::srt::gateway::run()),
-        Command::BenchOrigin(options) => {
-            done("bench-origin", origin::bench::run(&options.folder, options.listen, options.threads))
-        }
+        Command::SrtGateway => ingest::srt::gateway::run(),
+        Command::BenchOrigin(options) => done("bench-origin", bench_origin(&options)),
     }
 }
 
-fn start_log(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
+fn start_log(log: &Log, child: bool) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(&log.level)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if child {
+        // The main process reads these lines, adds time and span, and writes them in the format it was asked for.
+        lines.with_ansi(false).without_time().with_target(false).init();
+        return Ok(());
+    }
     match log.format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
@@ -212,6 +216,14 @@ fn check(options: &Check) -> ExitCode {
 fn schema(options: &Schema) -> ExitCode {
     print_all(&format!("{:#}\n", config::schema(options.ladder)));
     ExitCode::SUCCESS
+}
+
+fn bench_origin(options: &BenchOrigin) -> io::Result<()> {
+    // It runs until it is killed.
+    let _running = origin::bench::run(&options.folder, options.listen, options.threads)?;
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no fault.

@@ -70,7 +70,8 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     let origin = origin::start(listen, config.origin.threads, Arc::clone(&directory), Limits::default())
         .map_err(|source| RunError::Listen { what: "the origin", address: listen, source })?;
     let address = config.control.listen;
-    let control = control::start(control_config(&config), Arc::clone(&board), origin.counters())
+    let shown = control::Config::new(&config, origin.address());
+    let control = control::start(shown, Arc::clone(&board), Some(origin.counters()))
         .await
         .map_err(|source| RunError::Listen { what: "the control port", address, source })?;
 
@@ -81,7 +82,7 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     let tell = tokio::spawn(tell_channels(news, channels.iter().map(|c| c.inputs.clone()).collect()));
     let flush = tokio::spawn(flush(Arc::clone(&events)));
 
-    info!("page      http://{address}/");
+    info!("page      http://{}/", control.address());
     for channel in &config.channels {
         info!("HLS       http://{}/live/{}/index.m3u8", origin.address(), channel.id);
         info!("DASH      http://{}/live/{}/manifest.mpd", origin.address(), channel.id);

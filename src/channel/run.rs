@@ -5,6 +5,7 @@
 //! Never: blocks on a child, or lets a panic of one channel reach another.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,12 @@ pub struct Handle {
 }
 
 /// Starts a channel. `events` takes what is worth logging; `stop` ends it.
-pub fn start(config: config::Channel, events: impl Fn(Event) + Send + 'static, stop: watch::Receiver<bool>) -> Handle {
+pub fn start(
+    config: config::Channel,
+    save: Option<PathBuf>,
+    events: impl Fn(Event) + Send + 'static,
+    stop: watch::Receiver<bool>,
+) -> Handle {
     let (media, from_ingest) = mpsc::channel(MEDIA_MAX);
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));

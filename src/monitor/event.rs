@@ -87,6 +87,7 @@ impl EventKind {
             Self::ChildLog => "child-log",
             Self::PipelineSwitched => "pipeline-switched",
             Self::SegmentDiffers => "segment-differs",
+            Self::SegmentRefused => "segment-refused",
             Self::SegmentGap => "segment-gap",
             Self::GatewayDied => "gateway-died",
             Self::ChannelStarted => "channel-started",

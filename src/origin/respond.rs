@@ -124,9 +124,7 @@ fn resource_answer(method: &Method, request: &HeaderMap, resource: Resource) -> 
                 let told = format!("bytes {}-{}/{}", part.start, part.end - 1, body.len());
                 (StatusCode::PARTIAL_CONTENT, Some(body.slice(part)), Some(told))
             }
-            Ranged::Unsatisfiable => {
-                (StatusCode::RANGE_NOT_SATISFIABLE, None, Some(format!("bytes */{}", body.len())))
-            }
+            Ranged::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, None, Some(format!("bytes */{}", body.len()))),
         }
     };
 

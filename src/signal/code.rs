@@ -177,9 +177,8 @@ fn mean_of_middle(luma: Luma<'_>, ys: std::ops::Range<usize>, xs: std::ops::Rang
     };
     let (ys, xs) = (inner(ys), inner(xs));
     let count = (ys.len() * xs.len()) as i32;
-    let sum: i32 = ys
-        .map(|y| luma.data[y * luma.stride..][xs.clone()].iter().map(|&p| i32::from(p)).sum::<i32>())
-        .sum();
+    let sum: i32 =
+        ys.map(|y| luma.data[y * luma.stride..][xs.clone()].iter().map(|&p| i32::from(p)).sum::<i32>()).sum();
     sum / count.max(1)
 }
 
