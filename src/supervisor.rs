@@ -183,7 +183,7 @@ fn start_signal(signal: &config::Signal, stopped: &watch::Receiver<bool>) -> Joi
         loop {
             backoff.started(clock::now().mono);
             let mut command = Command::new(child::program());
-            command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+            command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).process_group(0);
             let ended = async {
                 match command.spawn() {
                     Ok(mut child) => child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string()),

@@ -264,7 +264,7 @@ impl Channel {
         let Some(at) = self.current(id, generation) else { return };
         match self.pipelines[at].hear(now, word) {
             Word::Started(hello) => {
-                let text = format!("up: GStreamer {}, {}, {}", hello.gstreamer, hello.x264, hello.simd);
+                let text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);
                 self.pipeline_event(now, id, Severity::Info, EventKind::EncoderStarted, text);
             }
             Word::Coded(unit) => {

@@ -88,6 +88,8 @@ where
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        // Ctrl-C in a terminal reaches the whole process group. Children are ended by us, in order.
+        .process_group(0)
         .spawn()?;
     let pid = process.id().ok_or_else(|| io::Error::other("the child ended at once"))?;
     if let Some(bytes) = spec.memory_max {

@@ -91,5 +91,6 @@ fn spawn(program: &PathBuf, shape: &SignalShape) -> std::io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
+        .process_group(0)
         .spawn()
 }
