@@ -129,9 +129,12 @@ pub enum Refusal {
     /// Far from the live edge.
     #[error("far from the live edge")]
     OutOfRange,
-    /// Its process went away before it was whole.
-    #[error("left unfinished")]
-    Unfinished,
+    /// Too many segments are under construction; the oldest makes room.
+    #[error("given up unfinished: newer ones are under construction")]
+    Abandoned,
+    /// No memory to keep it in.
+    #[error("no memory for it: {0}")]
+    Storage(std::io::ErrorKind),
 }
 
 impl PackageEvent {

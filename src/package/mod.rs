@@ -4,9 +4,20 @@
 //! Out:   an immutable [`Snapshot`] after each publication; decisions as [`PackageEvent`]s.
 //! Never: opens a socket, reads a clock, waits for a pipeline longer than the live edge allows.
 
+mod compare;
+mod dash;
 mod event;
+mod hls;
+mod layout;
 mod packager;
+mod segmenter;
+mod selector;
+mod slab;
 mod snapshot;
+mod window;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -15,6 +26,7 @@ use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
 pub use event::{Change, PackageEvent, Refusal, Verdict};
 pub use packager::Packager;
+pub use slab::Stored;
 pub use snapshot::{Cache, Lookup, Resource, Snapshot};
 
 /// What one channel's packager needs to know.
@@ -53,6 +65,9 @@ pub enum PackageError {
     /// Two renditions under one name.
     #[error("two renditions are called `{0}`")]
     SameName(RenditionId),
+    /// It goes into playlists as it stands.
+    #[error("`{0}` is no language tag: write `en`, `deu`, `pt-BR`, or `und`")]
+    Language(String),
     /// Nobody to take segments from.
     #[error("a channel needs one or two different pipelines")]
     Pipelines,

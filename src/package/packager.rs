@@ -1,48 +1,200 @@
 //! The core that ties segmenter, selector and window together.
 
+use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Config, PackageError, PackageEvent, Snapshot};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::compare::Comparer;
+use super::event::{Change, PackageEvent, Refusal, Verdict};
+use super::hls::Rates;
+use super::layout::{Kind, Layout};
+use super::segmenter::{Segmenter, Whole};
+use super::selector::{Candidate, Decision, Made, Selector};
+use super::slab::Shelf;
+use super::snapshot::{Cache, Listing, Resource, Snapshot, entity_tag, hex};
+use super::window::{Entry, Object, Rendition, Window};
+use super::{Config, PackageError, dash, hls};
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
-use crate::media::PipelineId;
-use crate::monitor::PublishStatus;
+use crate::media::{AUDIO_RATE, PipelineId, RenditionId, SegmentNumber};
+use crate::monitor::{PublishStatus, RenditionStatus};
+use crate::wire::mp4::{AudioTrack, AvcConfig, Track, TrackMedia, header};
+
+/// Segments a rendition of a pipeline may have under construction: encoders overlap two. Beyond, the oldest is given up.
+const OPEN_MAX: usize = 4;
+/// How far ahead of the clock, and of what was published last, a segment may lie, and how far behind. Encoders work at the
+/// pace of the clock; a number outside is a fault of theirs, and must not make us fill a million numbers with gaps.
+const AHEAD_MAX: u64 = 8;
+const BEHIND_MAX: u64 = 1000;
+/// Decisions that may wait for [`Packager::poll`]; the caller polls after each input, so there are a handful. Beyond, the
+/// oldest is dropped; counters in the status stay right.
+const EVENTS_MAX: usize = 4096;
 
 /// Packages one channel. Sans-IO: time is an argument; call [`Self::poll`] after each input and at [`Self::wake_at`].
 #[derive(Debug)]
 pub struct Packager {
     config: Config,
+    layout: Layout,
+    names: Vec<RenditionId>,
+    shelves: Vec<Shelf>,
+    selector: Selector,
+    comparer: Comparer,
+    window: Window,
+    /// What players were told with the first published segment, and the name of its headers.
+    published: Option<Published>,
+    /// When the newest number was decided.
+    decided: Option<Now>,
+    wake: Option<Now>,
+    events: Vec<PackageEvent>,
     snapshot: Arc<Snapshot>,
     status: PublishStatus,
-    on_air: Option<PipelineId>,
+}
+
+#[derive(Debug)]
+struct Published {
+    renditions: Vec<Rendition>,
+    avc: Vec<Option<AvcConfig>>,
+    init: String,
 }
 
 impl Packager {
-    /// A packager that has published nothing yet.
+    /// A packager that has published nothing yet. Tell it with [`Self::pipeline`] which processes are up.
     pub fn new(config: Config, _now: Now) -> Result<Self, PackageError> {
+        let names: Vec<RenditionId> =
+            config.video.iter().map(|v| &v.id).chain(config.audio.iter().map(|a| &a.id)).cloned().collect();
+        let twice = |n: &&RenditionId| names.iter().filter(|m| m == n).count() > 1;
         if config.video.is_empty() {
             return Err(PackageError::NoVideo);
         }
-        Ok(Self { config, snapshot: Arc::default(), status: PublishStatus::default(), on_air: None })
+        if names.len() > 256 {
+            return Err(PackageError::TooManyRenditions(names.len()));
+        }
+        if let Some(name) = names.iter().find(twice) {
+            return Err(PackageError::SameName(name.clone()));
+        }
+        if !matches!(config.pipelines[..], [_] | [PipelineId::A, PipelineId::B] | [PipelineId::B, PipelineId::A]) {
+            return Err(PackageError::Pipelines);
+        }
+        let bcp47 = |tag: &str| !tag.is_empty() && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !bcp47(&config.language) {
+            return Err(PackageError::Language(config.language));
+        }
+        let layout = Layout::new(config.grid, config.part);
+        let window = Window::new(&layout, config.window);
+        // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
+        let slab = |bitrate: u32| {
+            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.retained() as f64 / 2.0;
+            Shelf::new(bytes as u64)
+        };
+        let bitrates = config.video.iter().map(|v| v.max_bitrate).chain(config.audio.iter().map(|a| a.bitrate));
+        Ok(Self {
+            shelves: bitrates.map(slab).collect(),
+            selector: Selector::new(layout, names.len(), &config.pipelines),
+            layout,
+            names,
+            comparer: Comparer::default(),
+            window,
+            published: None,
+            decided: None,
+            wake: None,
+            events: Vec::new(),
+            snapshot: Arc::default(),
+            status: PublishStatus::default(),
+            config,
+        })
     }
 
-    /// One coded picture or audio frame.
-    pub fn coded(&mut self, _now: Now, _from: PipelineId, _unit: CodedUnit) {}
+    /// One coded picture or audio frame. Units of a pipeline that is not up are dropped.
+    pub fn coded(&mut self, now: Now, from: PipelineId, unit: CodedUnit) {
+        let (r, n) = (usize::from(unit.rendition.0), unit.segment);
+        if r >= self.names.len() {
+            return;
+        }
+        let in_range = self.in_range(now, n);
+        let wanted = self.wanted(n, from, r);
+        let (kind, layout) = (self.kind(r), self.layout);
+        let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
+        line.progress = Some(now);
+        if !in_range {
+            return self.refuse(from, r, n, Refusal::OutOfRange);
+        }
+        line.newest[r] = line.newest[r].max(Some(n));
+        if !wanted {
+            return;
+        }
+        let open = &mut line.open[r];
+        let segmenter = open.entry(n).or_insert_with(|| Segmenter::new(kind, layout, n));
+        let spoiled = segmenter.push(&unit).err();
+        let oldest = open.first_key_value().map(|(&n, _)| n).filter(|_| open.len() > OPEN_MAX);
+        if let Some(oldest) = oldest {
+            self.refuse(from, r, oldest, Refusal::Abandoned);
+        }
+        if let Some(why) = spoiled {
+            self.refuse(from, r, n, why);
+        }
+    }
 
     /// A rendition's segment is whole.
-    pub fn segment_end(&mut self, _now: Now, _from: PipelineId, _end: SegmentEnd) {}
-
-    /// A pipeline's process came up, or is gone: what it left unfinished is dropped.
-    pub fn pipeline(&mut self, _now: Now, _which: PipelineId, _alive: bool) {}
-
-    /// Publishes what is due and tells what was decided since the last call.
-    pub fn poll(&mut self, _now: Now) -> Vec<PackageEvent> {
-        Vec::new()
+    pub fn segment_end(&mut self, now: Now, from: PipelineId, end: SegmentEnd) {
+        let (r, n) = (usize::from(end.rendition.0), end.segment);
+        if r >= self.names.len() || !self.wanted(n, from, r) || !self.in_range(now, n) {
+            return;
+        }
+        let (kind, layout) = (self.kind(r), self.layout);
+        let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
+        line.progress = Some(now);
+        line.newest[r] = line.newest[r].max(Some(n));
+        let segmenter = line.open[r].remove(&n).unwrap_or_else(|| Segmenter::new(kind, layout, n));
+        let whole = match segmenter.finish(end.units, end.filled) {
+            Ok(whole) if self.fits(r, &whole) => whole,
+            Ok(_) => return self.refuse(from, r, n, Refusal::Unlike),
+            Err(why) => return self.refuse(from, r, n, why),
+        };
+        self.made(from, r, n, Made::Whole(whole));
+        let Some(line) = self.selector.line_mut(from) else { return };
+        if let Some(candidate) = line.waiting.get_mut(&n).filter(|c| c.is_whole()) {
+            candidate.done = Some(now);
+            if !mem::replace(&mut line.locked, true) {
+                self.tell(PackageEvent::Locked { pipeline: from, number: n });
+            }
+        }
     }
 
-    /// When [`Self::poll`] has something to decide even if nothing arrives.
+    /// A pipeline's process came up, or is gone: what it left unfinished is dropped, what is whole stays good.
+    pub fn pipeline(&mut self, now: Now, which: PipelineId, alive: bool) {
+        if let Some(line) = self.selector.line_mut(which) {
+            line.set_alive(now, alive);
+        }
+    }
+
+    /// Publishes what is due and tells what was decided since the last call.
+    pub fn poll(&mut self, now: Now) -> Vec<PackageEvent> {
+        self.wake = None;
+        let mut changed = false;
+        while let Some(n) = self.window.newest().map(SegmentNumber::next).or_else(|| self.selector.first()) {
+            match self.selector.decide(now, n, self.decided) {
+                Decision::Wait(until) => {
+                    self.wake = Some(until);
+                    break;
+                }
+                decision => self.carry_out(now, n, decision),
+            }
+            changed = true;
+        }
+        if changed {
+            self.render(now);
+        }
+        self.settle();
+        mem::take(&mut self.events)
+    }
+
+    /// When [`Self::poll`] has something to decide even if nothing arrives. `None` before the first publication.
     pub fn wake_at(&self) -> Option<Now> {
-        None
+        self.wake
     }
 
     /// Everything that may be served now.
@@ -57,11 +209,285 @@ impl Packager {
 
     /// The pipeline segments come from.
     pub fn on_air(&self) -> Option<PipelineId> {
-        self.on_air
+        self.selector.on_air
+    }
+
+    /// Whether a pipeline delivered a whole segment since its process came up.
+    pub fn locked(&self, which: PipelineId) -> bool {
+        self.selector.line(which).is_some_and(|l| l.locked)
     }
 
     /// What it was made with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn kind(&self, rendition: usize) -> Kind {
+        if rendition < self.config.video.len() { Kind::Video } else { Kind::Audio }
+    }
+
+    fn in_range(&self, now: Now, n: SegmentNumber) -> bool {
+        let clock = self.layout.grid().segment_at(now.channel_time()).0;
+        // What is published counts too: the wall clock may step, the numbers do not.
+        let newest = self.window.newest().map_or(clock, |n| n.0);
+        (clock.min(newest).saturating_sub(BEHIND_MAX)..=clock.max(newest) + AHEAD_MAX).contains(&n.0)
+    }
+
+    /// Whether this rendition of segment `n` is still of use: to publish it, or to compare it with what was published.
+    fn wanted(&self, n: SegmentNumber, from: PipelineId, rendition: usize) -> bool {
+        if self.window.newest().is_some_and(|newest| n <= newest) {
+            return self.comparer.wants(n, from, rendition);
+        }
+        let candidate = self.selector.line(from).and_then(|l| l.waiting.get(&n));
+        candidate.is_none_or(|c| matches!(c.made.get(rendition), Some(Made::Missing)))
+    }
+
+    /// Whether players that were given the published header can play it.
+    fn fits(&self, rendition: usize, whole: &Whole) -> bool {
+        self.published.as_ref().is_none_or(|p| p.avc[rendition] == whole.avc)
+    }
+
+    fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
+        let rendition = self.names[r].clone();
+        // A number out of range has no place to note this in, and would have one for each packet of a mad encoder.
+        if why != Refusal::OutOfRange {
+            if let Some(line) = self.selector.line_mut(from) {
+                line.open[r].remove(&n);
+            }
+            self.made(from, r, n, Made::Refused);
+        }
+        self.tell(PackageEvent::Refused { pipeline: from, rendition, number: n, why });
+    }
+
+    /// Notes what became of one rendition of one pipeline's segment.
+    fn made(&mut self, from: PipelineId, r: usize, n: SegmentNumber, made: Made) {
+        if self.window.newest().is_some_and(|newest| n <= newest) {
+            return self.comparer.late(n, from, r, made);
+        }
+        let renditions = self.names.len();
+        if let Some(line) = self.selector.line_mut(from) {
+            line.waiting.entry(n).or_insert_with(|| Candidate::new(renditions)).made[r] = made;
+        }
+    }
+
+    fn tell(&mut self, event: PackageEvent) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.remove(0);
+        }
+        self.events.push(event);
+    }
+
+    fn carry_out(&mut self, now: Now, n: SegmentNumber, decision: Decision) {
+        let mut taken: [Vec<Made>; 2] = PipelineId::BOTH.map(|p| self.take_waiting(p, n));
+        let source = |p: PipelineId, made: &[Vec<Made>; 2], r: usize| match &made[p.index()][r] {
+            Made::Whole(whole) => Some(whole.clone()),
+            _ => None,
+        };
+        let (from, wholes) = match decision {
+            Decision::Take { from, change } => {
+                self.go_on_air(n, from, change);
+                (Some(from), (0..self.names.len()).map(|r| source(from, &taken, r)).collect::<Option<Vec<_>>>())
+            }
+            Decision::Mix => {
+                let first = self.selector.on_air.unwrap_or(PipelineId::A);
+                let of = |r| source(first, &taken, r).or_else(|| source(first.other(), &taken, r));
+                (None, (0..self.names.len()).map(of).collect())
+            }
+            Decision::Gap | Decision::Wait(_) => (None, None),
+        };
+        let published = wholes.and_then(|wholes| self.store(now, n, from, wholes));
+        if published.is_none() {
+            // Nothing to compare with either.
+            taken = [Vec::new(), Vec::new()];
+            let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
+            self.window.push(Entry { number: n, from: None, objects: Vec::new(), lines });
+            self.status.gaps += 1;
+            self.tell(PackageEvent::Gap { number: n });
+        }
+        if !taken[0].is_empty() && self.config.pipelines.len() == 2 {
+            self.comparer.open(n, taken);
+        }
+        self.decided = Some(now);
+        self.status.newest = Some(n.0);
+    }
+
+    /// What a pipeline has made of segment `n`; numbers before it will not be asked for any more.
+    fn take_waiting(&mut self, which: PipelineId, n: SegmentNumber) -> Vec<Made> {
+        let renditions = self.names.len();
+        let Some(line) = self.selector.line_mut(which) else { return Candidate::new(renditions).made };
+        let later = line.waiting.split_off(&n.next());
+        let mut upto = mem::replace(&mut line.waiting, later);
+        upto.remove(&n).unwrap_or_else(|| Candidate::new(renditions)).made
+    }
+
+    fn go_on_air(&mut self, number: SegmentNumber, to: PipelineId, change: Option<Change>) {
+        if let Some(why) = change {
+            self.tell(PackageEvent::Switched { number, to, why });
+        }
+        self.selector.on_air = Some(to);
+    }
+
+    /// Puts a segment's renditions to rest and lists it. `None`, told as a refusal, when there is no memory.
+    fn store(&mut self, now: Now, n: SegmentNumber, from: Option<PipelineId>, wholes: Vec<Whole>) -> Option<()> {
+        let mut objects = Vec::with_capacity(wholes.len());
+        for (r, whole) in wholes.iter().enumerate() {
+            let pieces: Vec<Bytes> = whole.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect();
+            match self.shelves[r].store(&pieces) {
+                Ok(stored) => objects.push(Object { stored, etag: entity_tag(&whole.digest) }),
+                Err(error) => {
+                    let (rendition, why) = (self.names[r].clone(), Refusal::Storage(error.kind()));
+                    let pipeline = from.or(self.selector.on_air).unwrap_or(PipelineId::A);
+                    self.tell(PackageEvent::Refused { pipeline, rendition, number: n, why });
+                    return None;
+                }
+            }
+        }
+        if self.published.is_none() {
+            self.published = Some(self.introduce(&wholes));
+            self.drop_unlike();
+        }
+        let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, false)).collect();
+        self.measure(n, &wholes);
+        self.window.push(Entry { number: n, from, objects, lines });
+        self.status.segments += 1;
+        let end = self.layout.grid().segment_start(n.next()).to_utc();
+        self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
+        Some(())
+    }
+
+    /// What the first segment tells about its renditions.
+    fn introduce(&self, wholes: &[Whole]) -> Published {
+        let avc: Vec<Option<AvcConfig>> = wholes.iter().map(|w| w.avc.clone()).collect();
+        let mut all = Sha256::new();
+        let mut renditions = Vec::with_capacity(wholes.len());
+        for (r, avc) in avc.iter().enumerate() {
+            let (kind, id) = (self.kind(r), self.names[r].clone());
+            let timescale = self.layout.timescale(kind).hz();
+            let (media, codec, size, channels, cap) = match avc {
+                Some(avc) => {
+                    let size = Some((avc.sps.width, avc.sps.height));
+                    let cap = self.config.video[r].max_bitrate;
+                    (TrackMedia::Avc(avc.clone()), avc.codec(), size, 0, cap)
+                }
+                None => {
+                    let rung = &self.config.audio[r - self.config.video.len()];
+                    let track = AudioTrack { rate: AUDIO_RATE, channels: rung.channels, bitrate: rung.bitrate };
+                    (TrackMedia::Aac(track), "mp4a.40.2".to_owned(), None, rung.channels, rung.bitrate)
+                }
+            };
+            let init = Bytes::from(header(&Track { timescale, language: self.config.language.clone(), media }));
+            all.update(&init);
+            // A tenth above the cap: what the rate control overshoots in a segment, and the boxes.
+            let declared = u64::from(cap) * 11 / 10;
+            renditions.push(Rendition { id, kind, init, codec, size, channels, declared, peak: 0 });
+        }
+        // One name for all headers, from the bytes of all: it can be said once for a whole adaptation set, and a header
+        // that ever differs has another URL.
+        let init = format!("init-{}.mp4", &hex(&all.finalize())[..8]);
+        Published { renditions, avc, init }
+    }
+
+    /// Segments that came before anything was published, with parameter sets other than the published ones.
+    fn drop_unlike(&mut self) {
+        let mut unlike = Vec::new();
+        for p in PipelineId::BOTH {
+            let waiting: &BTreeMap<_, Candidate> = match self.selector.line(p) {
+                Some(line) => &line.waiting,
+                None => continue,
+            };
+            for (&n, candidate) in waiting {
+                let differs = |&r: &usize| candidate.whole(r).is_some_and(|w| !self.fits(r, w));
+                unlike.extend((0..self.names.len()).filter(differs).map(|r| (p, r, n)));
+            }
+        }
+        for (p, r, n) in unlike {
+            self.refuse(p, r, n, Refusal::Unlike);
+        }
+    }
+
+    /// Keeps declared bandwidths above what is measured.
+    fn measure(&mut self, n: SegmentNumber, wholes: &[Whole]) {
+        let Some(published) = &mut self.published else { return };
+        for (rendition, whole) in published.renditions.iter_mut().zip(wholes) {
+            let bits = (whole.len as f64 * 8.0 / self.layout.seconds(rendition.kind, n)).ceil() as u64;
+            rendition.peak = rendition.peak.max(bits);
+            if bits > rendition.declared {
+                // With some room, so that a playlist does not change with every new peak.
+                rendition.declared = (bits * 21 / 20).next_multiple_of(1000);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let (Some(a), Some(b)) = (self.selector.line(PipelineId::A), self.selector.line(PipelineId::B)) else { return };
+        for (number, verdict) in self.comparer.settle([a, b], &self.names) {
+            match verdict {
+                Verdict::Equal => self.status.equal += 1,
+                Verdict::Differs { .. } => self.status.differs += 1,
+                Verdict::OneMissing { .. } => self.status.one_missing += 1,
+            }
+            self.tell(PackageEvent::Compared { number, verdict });
+        }
+    }
+
+    /// Makes the snapshot and the figures anew.
+    fn render(&mut self, now: Now) {
+        let Some(published) = &self.published else { return };
+        let renditions = &published.renditions;
+        let average = |r: usize| self.window.average(&self.layout, r, renditions[r].kind);
+        // Rounded, so that the multivariant playlist stays the same while nothing much changes.
+        let rates: Vec<Rates> = renditions
+            .iter()
+            .enumerate()
+            .map(|(r, rendition)| Rates { declared: rendition.declared, average: average(r).next_multiple_of(10_000) })
+            .collect();
+        self.status.renditions = renditions
+            .iter()
+            .enumerate()
+            .map(|(r, rendition)| RenditionStatus {
+                id: rendition.id.clone(),
+                codec: rendition.codec.clone(),
+                size: rendition.size,
+                average_bitrate: average(r),
+                peak_bitrate: rendition.peak,
+            })
+            .collect();
+        let segment = self.layout.grid().segment();
+        let text = |content_type, text| Resource::text(content_type, Cache::For(segment / 2), text);
+        let m3u8 = |body| text("application/vnd.apple.mpegurl", body);
+        let facts = dash::Facts {
+            init: &published.init,
+            published: now.utc,
+            depth: segment.saturating_mul(u32::try_from(self.window.listed_max()).unwrap_or(u32::MAX)),
+            language: &self.config.language,
+            time_uri: &self.config.time_uri,
+        };
+        let mut texts = BTreeMap::new();
+        let multivariant = hls::multivariant(&self.layout, renditions, &rates, &self.config.language);
+        texts.insert("index.m3u8".to_owned(), m3u8(multivariant));
+        let manifest = dash::manifest(&self.layout, &self.window, renditions, facts);
+        texts.insert("manifest.mpd".to_owned(), text("application/dash+xml", manifest));
+        for (r, rendition) in renditions.iter().enumerate() {
+            let playlist = hls::media(&self.layout, &self.window, r, &published.init);
+            texts.insert(format!("{}/index.m3u8", rendition.id), m3u8(playlist));
+            texts.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
+        }
+        let (entries, whole) = self.window.kept();
+        let renditions = renditions.iter().map(|r| (r.id.clone(), r.kind)).collect();
+        let listing = Listing { layout: self.layout, published: now, renditions, texts, entries, whole };
+        self.snapshot = Arc::new(Snapshot { listing: Some(listing) });
+    }
+}
+
+fn init_resource(rendition: &Rendition) -> Resource {
+    Resource {
+        content_type: match rendition.kind {
+            Kind::Video => "video/mp4",
+            Kind::Audio => "audio/mp4",
+        },
+        etag: entity_tag(&Sha256::digest(&rendition.init)),
+        cache: Cache::Immutable,
+        body: rendition.init.clone(),
+        gzip: None,
     }
 }

@@ -1,1 +1,13 @@
 //! ISO base media file format (ISO/IEC 14496-12) and CMAF (ISO/IEC 23000-19): what we write.
+//!
+//! In:    track descriptions and sample tables. Out: the bytes of boxes; media data itself is never touched or copied.
+//! Never: writes a wall-clock time, a random number or anything else that would make equal input unequal output.
+
+mod avc;
+mod boxes;
+mod chunk;
+mod init;
+
+pub use avc::{AvcConfig, AvcError, ParameterSets, Sps, is_sample_nal};
+pub use chunk::{Chunk, Sample, segment_type};
+pub use init::{AudioTrack, Track, TrackMedia, header};

@@ -1,0 +1,118 @@
+//! Are A and B equal? Digests of decided segments are kept until both pipelines have shown theirs, also when one comes
+//! after publication, or until it is plain that one never will.
+
+use std::collections::BTreeMap;
+
+use super::event::Verdict;
+use super::segmenter::Whole;
+use super::selector::{Line, Made};
+use crate::media::{PipelineId, RenditionId, SegmentNumber};
+
+/// What is left of a segment once its media is stored or dropped.
+#[derive(Clone, Debug)]
+struct Print {
+    digest: [u8; 32],
+    units: Vec<u64>,
+}
+
+/// One rendition of one pipeline.
+#[derive(Clone, Debug, Default)]
+enum Shown {
+    #[default]
+    NotYet,
+    Never,
+    Print(Print),
+}
+
+/// A decided segment that both pipelines have not shown yet.
+#[derive(Clone, Debug)]
+struct Open {
+    shown: [Vec<Shown>; 2],
+}
+
+/// The segments still to be compared.
+#[derive(Debug, Default)]
+pub(super) struct Comparer {
+    open: BTreeMap<SegmentNumber, Open>,
+}
+
+/// Most segments that may wait for a comparison; beyond, the oldest is settled as it stands.
+const OPEN_MAX: usize = 64;
+
+impl Shown {
+    fn of(made: Made) -> Self {
+        match made {
+            Made::Missing => Self::NotYet,
+            Made::Refused => Self::Never,
+            Made::Whole(Whole { digest, units, .. }) => Self::Print(Print { digest, units }),
+        }
+    }
+}
+
+impl Comparer {
+    /// Segment `n` is published; this is what each pipeline had made of it by then.
+    pub fn open(&mut self, n: SegmentNumber, made: [Vec<Made>; 2]) {
+        let shown = made.map(|side| side.into_iter().map(Shown::of).collect());
+        self.open.insert(n, Open { shown });
+    }
+
+    /// Whether something of a decided segment is still of interest.
+    pub fn wants(&self, n: SegmentNumber, from: PipelineId, rendition: usize) -> bool {
+        let shown = self.open.get(&n).and_then(|open| open.shown[from.index()].get(rendition));
+        matches!(shown, Some(Shown::NotYet))
+    }
+
+    /// A pipeline finished, or spoiled, a rendition of a decided segment.
+    pub fn late(&mut self, n: SegmentNumber, from: PipelineId, rendition: usize, made: Made) {
+        if let Some(shown) = self.open.get_mut(&n).and_then(|open| open.shown[from.index()].get_mut(rendition)) {
+            *shown = Shown::of(made);
+        }
+    }
+
+    /// The verdicts that stand now. `lines` tells what can still be hoped for.
+    pub fn settle(&mut self, lines: [&Line; 2], renditions: &[RenditionId]) -> Vec<(SegmentNumber, Verdict)> {
+        let mut verdicts = Vec::new();
+        let crowded = self.open.len().saturating_sub(OPEN_MAX);
+        let mut index = 0;
+        self.open.retain(|&n, open| {
+            let force = index < crowded;
+            index += 1;
+            let full = |side: usize| open.shown[side].iter().all(|s| matches!(s, Shown::Print(_)));
+            let lost = |side: usize| {
+                open.shown[side].iter().enumerate().any(|(r, shown)| match shown {
+                    Shown::NotYet => force || lines[side].has_passed(n, r),
+                    Shown::Never => true,
+                    Shown::Print(_) => false,
+                })
+            };
+            let missing = |missing| Some(Verdict::OneMissing { missing });
+            let verdict = match (full(0), full(1)) {
+                (true, true) => Some(open.compare(renditions)),
+                (true, false) if lost(1) => missing(PipelineId::B),
+                (false, true) if lost(0) => missing(PipelineId::A),
+                // Published from both: nothing to say about either as a whole.
+                (false, false) if lost(0) && lost(1) => return false,
+                _ => None,
+            };
+            let settled = verdict.is_some();
+            verdicts.extend(verdict.map(|v| (n, v)));
+            !settled
+        });
+        verdicts
+    }
+}
+
+impl Open {
+    fn compare(&self, renditions: &[RenditionId]) -> Verdict {
+        let [a, b] = &self.shown;
+        for ((a, b), rendition) in a.iter().zip(b).zip(renditions) {
+            if let (Shown::Print(a), Shown::Print(b)) = (a, b)
+                && a.digest != b.digest
+            {
+                let unit = a.units.iter().zip(&b.units).position(|(a, b)| a != b).unwrap_or(0);
+                return Verdict::Differs { rendition: rendition.clone(), unit };
+            }
+        }
+        Verdict::Equal
+    }
+}

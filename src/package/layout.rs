@@ -1,0 +1,215 @@
+//! Where units, parts and segments of each kind of track lie: arithmetic on the grid, the same on every host.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::media::{
+    AUDIO_FRAME_SAMPLES, AUDIO_RATE, AudioFrame, ChannelTime, Grid, MediaTime, Round, SegmentNumber, Slot, Timescale,
+};
+
+/// Picture or sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Video,
+    Audio,
+}
+
+/// The channel's grid with its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    grid: Grid,
+    slots_per_part: u64,
+}
+
+impl Layout {
+    pub fn new(grid: Grid, part: Duration) -> Self {
+        let slots = Round::Nearest.divide(part.as_nanos() as i128, grid.slot_duration().as_nanos() as i128);
+        // A segment has as many slots as the longest one.
+        let most = Self::most(|n| grid.slots(n));
+        Self { grid, slots_per_part: u64::try_from(slots).unwrap_or(1).clamp(1, most) }
+    }
+
+    pub const fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// Ticks a second of tracks of this kind.
+    pub fn timescale(&self, kind: Kind) -> Timescale {
+        match kind {
+            Kind::Video => self.grid.video_timescale(),
+            Kind::Audio => Timescale::new(AUDIO_RATE).expect("48,000 is not zero"),
+        }
+    }
+
+    /// Ticks one unit lasts.
+    pub fn unit_ticks(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Video => self.grid.slot_ticks(),
+            Kind::Audio => AUDIO_FRAME_SAMPLES,
+        }
+    }
+
+    /// Places of the units of segment `n`.
+    pub fn units(&self, kind: Kind, n: SegmentNumber) -> Range<u64> {
+        match kind {
+            Kind::Video => self.grid.slots(n),
+            Kind::Audio => self.grid.audio_frames(n),
+        }
+    }
+
+    /// Where segment `n` begins, in ticks since the epoch.
+    pub fn start(&self, kind: Kind, n: SegmentNumber) -> u64 {
+        self.units(kind, n).start * u64::from(self.unit_ticks(kind))
+    }
+
+    /// How long segment `n` lasts, in ticks.
+    pub fn ticks(&self, kind: Kind, n: SegmentNumber) -> u64 {
+        let units = self.units(kind, n);
+        (units.end - units.start) * u64::from(self.unit_ticks(kind))
+    }
+
+    /// How long segment `n` lasts, seconds.
+    pub fn seconds(&self, kind: Kind, n: SegmentNumber) -> f64 {
+        self.ticks(kind, n) as f64 / f64::from(self.timescale(kind).hz())
+    }
+
+    /// When the first sample of segment `n` is presented, to the nearest millisecond since the epoch.
+    pub fn start_ms(&self, kind: Kind, n: SegmentNumber) -> i64 {
+        let ms = Timescale::new(1000).expect("not zero");
+        let start = MediaTime::new(self.start(kind, n).cast_signed(), self.timescale(kind));
+        start.rescale(ms, Round::Nearest).map_or(0, |t| t.ticks)
+    }
+
+    /// The segment that begins exactly at `ticks`.
+    pub fn starting_at(&self, kind: Kind, ticks: u64) -> Option<SegmentNumber> {
+        let unit = ticks / u64::from(self.unit_ticks(kind));
+        let at = match kind {
+            Kind::Video => self.grid.segment_of(Slot(unit)),
+            Kind::Audio => {
+                let samples = i64::try_from(unit.checked_mul(u64::from(AUDIO_FRAME_SAMPLES))?).ok()?;
+                let time = MediaTime::new(samples, self.timescale(kind)).rescale(crate::media::HZ_90K, Round::Down)?;
+                self.grid.segment_at(ChannelTime::from_ticks(time.ticks))
+            }
+        };
+        (self.start(kind, at) == ticks).then_some(at)
+    }
+
+    /// How many units each part of segment `n` has. Video parts are whole slots; sound is cut at the same boundaries,
+    /// rounded up to a frame, so that both have equally many parts.
+    pub fn parts(&self, kind: Kind, n: SegmentNumber) -> Vec<usize> {
+        let slots = self.grid.slots(n);
+        let units = self.units(kind, n);
+        let (num, den) = (i128::from(self.grid.rate().num()), i128::from(self.grid.rate().den()));
+        let mut at = units.start;
+        let mut parts = Vec::new();
+        let mut boundary = slots.start;
+        while boundary < slots.end {
+            boundary = (boundary + self.slots_per_part).min(slots.end);
+            let end = match kind {
+                _ if boundary == slots.end => units.end,
+                Kind::Video => boundary,
+                Kind::Audio => {
+                    let samples = i128::from(boundary) * den * i128::from(AUDIO_RATE);
+                    let frame = Round::Up.divide(samples, num * i128::from(AUDIO_FRAME_SAMPLES));
+                    AudioFrame(u64::try_from(frame).unwrap_or(units.end)).0
+                }
+            };
+            parts.push(usize::try_from(end - at).expect("a segment has few units"));
+            at = end;
+        }
+        parts
+    }
+
+    /// `mfhd` sequence number of a part: rises with time and is the same on every host. It wraps at 32 bits, as the field does.
+    pub fn sequence(&self, n: SegmentNumber, part: usize) -> u32 {
+        let parts = Self::most(|n| self.grid.slots(n)).div_ceil(self.slots_per_part);
+        (n.0.wrapping_mul(parts).wrapping_add(part as u64) & u64::from(u32::MAX)) as u32
+    }
+
+    /// EXT-X-TARGETDURATION (RFC 8216bis §4.4.3.1): no segment of any kind, ever, rounds above it.
+    pub fn target_duration(&self) -> u64 {
+        self.longest().round() as u64
+    }
+
+    /// The longest any segment can last, seconds.
+    pub fn longest(&self) -> f64 {
+        [Kind::Video, Kind::Audio]
+            .map(|kind| {
+                let units = Self::most(|n| self.units(kind, n));
+                (units * u64::from(self.unit_ticks(kind))) as f64 / f64::from(self.timescale(kind).hz())
+            })
+            .into_iter()
+            .fold(0.0, f64::max)
+    }
+
+    /// Units of the longest segment. Lengths differ by one and come round within 1,001 segments (1001 is the largest
+    /// denominator that frame rates have in practice; a rate with a larger one still has both lengths among these).
+    fn most(units: impl Fn(SegmentNumber) -> Range<u64>) -> u64 {
+        (0..1001).map(|n| units(SegmentNumber(n))).map(|r| r.end - r.start).max().unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::FrameRate;
+    use proptest::prelude::*;
+
+    fn layout(segment_ms: u64, rate: (u32, u32), part_ms: u64) -> Layout {
+        let rate = FrameRate::new(rate.0, rate.1).expect("good rate");
+        let grid = Grid::new(Duration::from_millis(segment_ms), rate).expect("good grid");
+        Layout::new(grid, Duration::from_millis(part_ms))
+    }
+
+    #[test]
+    fn parts_of_picture_and_sound() {
+        let n = SegmentNumber(897_634_800);
+        for (name, layout, video, audio) in [
+            ("25, half seconds", layout(2000, (25, 1), 500), vec![13, 13, 13, 11], vec![25, 24, 24, 20]),
+            ("25, 400 ms", layout(2000, (25, 1), 400), vec![10; 5], vec![19, 19, 19, 18, 18]),
+            ("50, one part", layout(2000, (50, 1), 2000), vec![100], vec![93]),
+            ("a part longer than a segment", layout(2000, (25, 1), 9000), vec![50], vec![93]),
+        ] {
+            assert_eq!(layout.parts(Kind::Video, n), video, "{name}");
+            assert_eq!(layout.parts(Kind::Audio, n), audio, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_target_duration_holds_for_sound_too() {
+        for (name, layout, want) in [
+            ("2 s", layout(2000, (25, 1), 500), 2),
+            ("29.97: 2.002 s", layout(2000, (30000, 1001), 500), 2),
+            ("2.5 s rounds up", layout(2500, (50, 1), 500), 3),
+            ("6 s", layout(6000, (24000, 1001), 500), 6),
+        ] {
+            assert_eq!(layout.target_duration(), want, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_fill_their_segment_and_starts_lead_back(
+            n in 200_000_000u64..1_800_000_000,
+            rate in prop::sample::select(vec![(24000, 1001), (25, 1), (30000, 1001), (50, 1), (60000, 1001), (25, 2)]),
+            segment_ms in prop::sample::select(vec![1000u64, 1920, 2000, 6000]),
+            part_ms in 100u64..2500,
+        ) {
+            let layout = layout(segment_ms, rate, part_ms);
+            let n = SegmentNumber(n);
+            let count = layout.parts(Kind::Video, n).len();
+            for kind in [Kind::Video, Kind::Audio] {
+                let parts = layout.parts(kind, n);
+                let units = layout.units(kind, n);
+                prop_assert_eq!(parts.len(), count);
+                prop_assert!(parts.iter().all(|&p| p > 0), "{:?}", parts);
+                prop_assert_eq!(parts.iter().sum::<usize>() as u64, units.end - units.start);
+                prop_assert_eq!(layout.starting_at(kind, layout.start(kind, n)), Some(n));
+                prop_assert_eq!(layout.starting_at(kind, layout.start(kind, n) + 1), None);
+                prop_assert_eq!(layout.start(kind, n) + layout.ticks(kind, n), layout.start(kind, n.next()));
+                prop_assert!(layout.seconds(kind, n) <= layout.longest());
+                prop_assert!((layout.seconds(kind, n) + 0.5) as u64 <= layout.target_duration());
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Slabs: where published media rests. A slab is a memfd that is mapped once; objects are appended to it, never overwritten,
+//! and it goes away with its last object. So a body is a window into memory that no write will ever touch again, and the
+//! same bytes are at hand as (file, offset, length) for `sendfile`.
+//!
+//! Each rendition has slabs of its own: a segment's parts may come one by one and still lie side by side.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, SealFlags};
+
+/// Largest slab, bytes. A segment that is larger gets a slab of its own size.
+pub(super) const SLAB_MAX: u64 = 64 << 20;
+/// Smallest slab, bytes: fewer would cost more descriptors than they save memory.
+pub(super) const SLAB_MIN: u64 = 1 << 20;
+
+/// One memfd and its mapping.
+struct Slab {
+    file: File,
+    map: MmapRaw,
+}
+
+impl Slab {
+    fn new(len: u64) -> io::Result<Self> {
+        let fd = rustix::fs::memfd_create(c"tandem-slab", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let file = File::from(fd);
+        file.set_len(len)?;
+        // Nobody can shorten the file under the mapping, so that reading it never ends in SIGBUS.
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
+        let map = MmapOptions::new().len(usize::try_from(len).map_err(io::Error::other)?).map_raw_read_only(&file)?;
+        Ok(Self { file, map })
+    }
+}
+
+/// An object at rest: a window into a slab.
+#[derive(Clone)]
+pub struct Stored {
+    slab: Arc<Slab>,
+    range: Range<usize>,
+}
+
+impl Stored {
+    /// Its bytes, without a copy.
+    pub fn bytes(&self) -> Bytes {
+        Bytes::from_owner(self.clone())
+    }
+
+    /// The file it lies in, for `sendfile`.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.slab.file.as_fd()
+    }
+
+    /// Where it begins in [`Self::file`], bytes.
+    pub fn offset(&self) -> u64 {
+        self.range.start as u64
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The window `range` of this object, for a part of a segment.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        debug_assert!(range.end <= self.len());
+        Self { slab: Arc::clone(&self.slab), range: self.range.start + range.start..self.range.start + range.end }
+    }
+}
+
+impl AsRef<[u8]> for Stored {
+    #[allow(unsafe_code)]
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range lies inside the mapping (`Shelf::store` checked it), the mapping lives as long as `slab`, the
+        // seals keep the file from shrinking, and bytes of a stored range are never written again: only `Shelf` writes,
+        // with `pwrite`, and only behind its mark, which has passed this range.
+        unsafe { std::slice::from_raw_parts(self.slab.map.as_ptr().add(self.range.start), self.range.len()) }
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stored({:?})", self.range)
+    }
+}
+
+/// Where one rendition's objects are put: the slab being filled and how far it is.
+pub(super) struct Shelf {
+    slab_len: u64,
+    open: Option<(Arc<Slab>, u64)>,
+}
+
+impl Shelf {
+    /// A shelf that fills slabs of `slab_len` bytes.
+    pub fn new(slab_len: u64) -> Self {
+        Self { slab_len: slab_len.clamp(SLAB_MIN, SLAB_MAX), open: None }
+    }
+
+    /// Puts an object down in one piece; `pieces` are its bytes in order. This is the one copy media makes here.
+    pub fn store(&mut self, pieces: &[Bytes]) -> io::Result<Stored> {
+        let len: u64 = pieces.iter().map(|p| p.len() as u64).sum();
+        let (slab, start) = match self.open.take() {
+            Some((slab, mark)) if mark + len <= slab.map.len() as u64 => (slab, mark),
+            _ => (Arc::new(Slab::new(self.slab_len.max(len))?), 0),
+        };
+        write_all_at(&slab.file, pieces, start)?;
+        let range = start as usize..(start + len) as usize;
+        self.open = Some((Arc::clone(&slab), start + len));
+        Ok(Stored { slab, range })
+    }
+}
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shelf").field("slab_len", &self.slab_len).finish_non_exhaustive()
+    }
+}
+
+/// Slices one `pwritev` takes at most (IOV_MAX).
+const SLICES_MAX: usize = 1024;
+
+fn write_all_at(file: &File, pieces: &[Bytes], mut at: u64) -> io::Result<()> {
+    for batch in pieces.chunks(SLICES_MAX) {
+        let mut slices: Vec<IoSlice<'_>> = batch.iter().map(|p| IoSlice::new(p)).collect();
+        let mut left = slices.as_mut_slice();
+        loop {
+            // `pwritev` of nothing but empty slices writes nothing, which must not look like a full disk.
+            while left.first().is_some_and(|s| s.is_empty()) {
+                left = &mut left[1..];
+            }
+            if left.is_empty() {
+                break;
+            }
+            match rustix::io::pwritev(file, left, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    fn piece(byte: u8, len: usize) -> Bytes {
+        Bytes::from(vec![byte; len])
+    }
+
+    #[test]
+    fn objects_keep_their_bytes_and_lie_in_one_piece() {
+        let mut shelf = Shelf::new(SLAB_MIN);
+        let first = shelf.store(&[piece(1, 300_000), Bytes::new(), piece(2, 5)]).expect("memfd");
+        let body = first.bytes();
+        let second = shelf.store(&[piece(3, 700_000)]).expect("memfd");
+        // The third does not fit into the first slab's rest.
+        let third = shelf.store(&[piece(4, 60_000)]).expect("memfd");
+        assert_eq!((first.offset(), second.offset(), third.offset()), (0, 300_005, 0));
+        assert!(body[..300_000].iter().all(|&b| b == 1) && body[300_000..] == [2; 5]);
+        assert!(second.as_ref().iter().all(|&b| b == 3) && third.as_ref().iter().all(|&b| b == 4));
+
+        let file = File::from(second.file().try_clone_to_owned().expect("dup"));
+        let mut read = vec![0; second.len()];
+        file.read_exact_at(&mut read, second.offset()).expect("pread");
+        assert_eq!(read, second.as_ref(), "the file says the same as the mapping");
+    }
+
+    #[test]
+    fn an_object_larger_than_a_slab_gets_its_own() {
+        let mut shelf = Shelf::new(SLAB_MIN);
+        let large = shelf.store(&[piece(7, 3 << 20)]).expect("memfd");
+        assert_eq!(large.len(), 3 << 20);
+        assert!(large.as_ref().iter().all(|&b| b == 7));
+    }
+
+    #[test]
+    fn more_pieces_than_one_call_takes() {
+        let pieces: Vec<Bytes> = (0..5000u32).map(|i| Bytes::from(i.to_be_bytes().to_vec())).collect();
+        let stored = Shelf::new(SLAB_MIN).store(&pieces).expect("memfd");
+        assert_eq!(stored.as_ref(), pieces.concat());
+    }
+
+    #[test]
+    fn a_slab_goes_with_its_last_object() {
+        let mut shelf = Shelf::new(SLAB_MIN);
+        let stored = shelf.store(&[piece(1, 10)]).expect("memfd");
+        let watch = Arc::downgrade(&stored.slab);
+        let body = stored.bytes();
+        drop((stored, shelf));
+        assert!(watch.upgrade().is_some(), "a body on its way to a socket keeps it");
+        drop(body);
+        assert!(watch.upgrade().is_none());
+    }
+}

@@ -1,0 +1,126 @@
+//! CMAF chunks: one `moof` and one `mdat` (ISO/IEC 23000-19 §7.3.2.3). A segment is `styp` and its chunks.
+
+use super::boxes::Writer;
+use super::init::TRACK_ID;
+
+/// One sample of a chunk, in decode order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Bytes.
+    pub size: u32,
+    /// Presentation time less decode time, in the track's timescale.
+    pub composition_offset: i32,
+    /// A decoder may start here.
+    pub sync: bool,
+}
+
+/// One chunk: its samples all last equally long.
+#[derive(Clone, Debug)]
+pub struct Chunk<'a> {
+    /// `mfhd` sequence number (ISO/IEC 14496-12 §8.8.5).
+    pub sequence: u32,
+    /// Decode time of the first sample since the epoch, in the track's timescale (§8.8.12).
+    pub decode_time: u64,
+    /// Ticks each sample lasts.
+    pub sample_ticks: u32,
+    /// At least one.
+    pub samples: &'a [Sample],
+}
+
+/// §8.8.3.1: depends on no other sample; is not a non-sync sample.
+const SYNC: u32 = 0x0200_0000;
+/// §8.8.3.1: depends on others; is a non-sync sample.
+const NON_SYNC: u32 = 0x0101_0000;
+
+/// `tfhd` flags (§8.8.7).
+mod tfhd {
+    pub const DEFAULT_DURATION: u32 = 0x08;
+    pub const DEFAULT_FLAGS: u32 = 0x20;
+    pub const DEFAULT_BASE_IS_MOOF: u32 = 0x2_0000;
+}
+
+/// `trun` flags (§8.8.8).
+mod trun {
+    pub const DATA_OFFSET: u32 = 0x1;
+    pub const FIRST_FLAGS: u32 = 0x4;
+    pub const SIZE: u32 = 0x200;
+    pub const FLAGS: u32 = 0x400;
+    pub const COMPOSITION_OFFSET: u32 = 0x800;
+}
+
+/// The `styp` in front of a segment (§8.16.2): a CMAF segment, a DASH media segment.
+pub fn segment_type() -> Vec<u8> {
+    let mut w = Writer::default();
+    w.boxed(b"styp", |w| {
+        w.bytes(b"cmfs").u32(0).bytes(b"cmfs").bytes(b"msdh").bytes(b"cmf2");
+    });
+    w.finish()
+}
+
+impl Chunk<'_> {
+    /// `moof` and the header of `mdat`; the samples' bytes follow in order.
+    pub fn header(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        let mut data_offset_at = 0;
+        w.boxed(b"moof", |w| {
+            w.full(b"mfhd", 0, 0, |w| {
+                w.u32(self.sequence);
+            });
+            w.boxed(b"traf", |w| {
+                let default_flags = if self.samples.iter().all(|s| s.sync) { SYNC } else { NON_SYNC };
+                let flags = tfhd::DEFAULT_BASE_IS_MOOF | tfhd::DEFAULT_DURATION | tfhd::DEFAULT_FLAGS;
+                w.full(b"tfhd", 0, flags, |w| {
+                    w.u32(TRACK_ID).u32(self.sample_ticks).u32(default_flags);
+                });
+                // Version 1: 32 bits at 25 kHz wrap after 48 hours, and we count from 1970.
+                w.full(b"tfdt", 1, 0, |w| {
+                    w.u64(self.decode_time);
+                });
+                data_offset_at = self.trun(w, default_flags);
+            });
+        });
+        let data: u64 = self.samples.iter().map(|s| u64::from(s.size)).sum();
+        let data_offset = u32::try_from(w.len() + 8).expect("a moof stays far below 4 GiB");
+        w.patch(data_offset_at, data_offset);
+        w.u32(u32::try_from(data + 8).expect("a chunk stays far below 4 GiB")).bytes(b"mdat");
+        w.finish()
+    }
+
+    /// Returns where the data offset has to be filled in.
+    fn trun(&self, w: &mut Writer, default_flags: u32) -> usize {
+        let [first, rest @ ..] = self.samples else { unreachable!("a chunk has at least one sample") };
+        let flag_of = |s: &Sample| if s.sync { SYNC } else { NON_SYNC };
+        let offsets = self.samples.iter().any(|s| s.composition_offset != 0);
+        let each = rest.iter().any(|s| flag_of(s) != default_flags);
+        let mut flags = trun::DATA_OFFSET | trun::SIZE;
+        if each {
+            flags |= trun::FLAGS;
+        } else if flag_of(first) != default_flags {
+            flags |= trun::FIRST_FLAGS;
+        }
+        if offsets {
+            flags |= trun::COMPOSITION_OFFSET;
+        }
+        let mut data_offset_at = 0;
+        // Version 1: composition offsets are signed, so the first picture is shown at the segment's start without an
+        // edit list although pictures are reordered (23000-19 §7.5.17).
+        w.full(b"trun", 1, flags, |w| {
+            w.u32(u32::try_from(self.samples.len()).expect("a chunk has few samples"));
+            data_offset_at = w.len();
+            w.u32(0);
+            if flags & trun::FIRST_FLAGS != 0 {
+                w.u32(flag_of(first));
+            }
+            for s in self.samples {
+                w.u32(s.size);
+                if each {
+                    w.u32(flag_of(s));
+                }
+                if offsets {
+                    w.u32(s.composition_offset.cast_unsigned());
+                }
+            }
+        });
+        data_offset_at
+    }
+}
