@@ -385,7 +385,7 @@ fn a_worker_that_is_stopped_or_hung_does_not_beat() {
         ("audio encoder", "chain = \"voaacenc", "chain = \"identity sleep-time=60000000 ! voaacenc"),
     ] {
         let t0 = off_grid();
-        let mut hung = job(grid, first_whole(grid, t0));
+        let mut hung = job(grid, grid.segment_at(t0));
         hung.template = Some(include_str!("../../pipelines/encode.toml").replace(from, to));
         let mut hung = Worker::spawn(hung);
         hung.listen_until("a sign of life", |w| w.heartbeats.len() >= 2);
