@@ -61,7 +61,7 @@ pub struct Audio {
     errors: Arc<AtomicU64>,
     held_up: Arc<AtomicBool>,
     track: Option<(TrackId, Codec)>,
-    /// Segments in the making, rising, without hole; at most two overlap in pre-roll and tail.
+    /// Segments in the making, rising, without hole; pre-roll and tail of two or three overlap.
     open: VecDeque<SegmentAudio>,
     next_open: SegmentNumber,
 }

@@ -14,8 +14,9 @@ use crate::media::{ChannelId, ChannelTime, Grid, Item, PipelineId, SegmentNumber
 /// How often a worker that is well says so.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
 
-/// How much sound in front of a segment takes part in its encoding.
-pub const AUDIO_LEAD: Duration = Duration::from_millis(500);
+/// How much sound in front of a segment takes part in its encoding: a decoder made anew must have met a LATM
+/// configuration (sent every 20 frames by some) and have settled.
+pub const AUDIO_LEAD: Duration = Duration::from_secs(1);
 
 /// Everything a worker needs to know. Two workers with equal jobs (but for `pipeline` and `start`) and equal items emit
 /// equal bytes.

@@ -97,8 +97,9 @@ fn substitute(chain: &str, values: &[(&str, String)]) -> Result<String, Template
     let mut out = String::with_capacity(chain.len());
     let mut rest = chain;
     while let Some((before, after)) = rest.split_once('{') {
-        let (word, after) = after.split_once('}').unwrap_or((after, ""));
-        let Some((_, value)) = values.iter().find(|(name, _)| *name == word) else {
+        let (word, closed) = after.split_once('}').map_or((after, None), |(word, rest)| (word, Some(rest)));
+        let value = values.iter().find(|(name, _)| *name == word);
+        let (Some((_, value)), Some(after)) = (value, closed) else {
             return Err(TemplateError::Placeholder { word: word.to_owned(), chain: chain.to_owned() });
         };
         out.push_str(before);
@@ -182,7 +183,7 @@ mod tests {
         let swapped = BUILT_IN.replace("{crf}", "{quality}");
         assert!(matches!(Template::parse(&swapped), Err(TemplateError::Placeholder { word, .. }) if word == "quality"));
         let open = BUILT_IN.replace("{bitrate}", "{bitrate");
-        assert!(matches!(Template::parse(&open), Err(TemplateError::Shape(_) | TemplateError::Placeholder { .. })));
+        assert!(matches!(Template::parse(&open), Err(TemplateError::Placeholder { word, .. }) if word == "bitrate"));
         assert!(matches!(Template::parse("[video]\n"), Err(TemplateError::Shape(_))));
     }
 }

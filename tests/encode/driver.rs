@@ -1,0 +1,344 @@
+//! Plays the main process: makes coded input with ffmpeg, feeds encode processes, collects what they say.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tandem::child::frame::{read_message, write_message};
+use tandem::encode::ipc::{CodedUnit, Filled, FromWorker, Heartbeat, Hello, Job, ToWorker};
+use tandem::encode::ladder::Ladder;
+use tandem::media::{
+    ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
+    TrackSet, Unit,
+};
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+const VIDEO: TrackId = TrackId(256);
+const AUDIO: TrackId = TrackId(257);
+
+/// Coded media on its own timeline: what a demultiplexer hands on.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    pub tracks: Arc<TrackSet>,
+    /// In transmission order; times in 90 kHz ticks.
+    pub units: Vec<Unit<i64>>,
+}
+
+/// Runs a tool and returns what it prints.
+pub fn output(command: &mut Command) -> Vec<u8> {
+    let out = command.stdin(Stdio::null()).stderr(Stdio::piped()).output().expect("the tool is installed");
+    assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+    out.stdout
+}
+
+/// Makes a transport stream with ffmpeg; `arguments` are inputs and codecs.
+pub fn clip(arguments: &str, video: Codec, audio: Codec) -> Clip {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ts = folder.path().join("clip.ts");
+    output(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-y"])
+            .args(arguments.split_whitespace())
+            .args(["-f", "mpegts", "-mpegts_start_pid", "256"])
+            .arg(&ts),
+    );
+    let track = |id, codec| TrackInfo { id, codec, language: None, shape: None };
+    let tracks = Arc::new(TrackSet { tracks: vec![track(VIDEO, video), track(AUDIO, audio)] });
+    let mut units = packets(&ts, "v:0", VIDEO);
+    units.extend(packets(&ts, "a:0", AUDIO));
+    // Decode order inside a track stays (the sort is stable per key of arrival).
+    units.sort_by_key(|(order, _)| *order);
+    Clip { tracks, units: units.into_iter().map(|(_, unit)| unit).collect() }
+}
+
+/// One track's packets with their place in time of arrival. A packet without PTS belongs to the one before it, as in a PES.
+fn packets(ts: &Path, stream: &str, track: TrackId) -> Vec<(i64, Unit<i64>)> {
+    let table = output(
+        Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", stream, "-of", "csv=p=0"])
+            .args(["-show_entries", "packet=pts,dts,size,flags"])
+            .arg(ts),
+    );
+    let bytes = output(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(ts)
+            .args(["-map", &format!("0:{stream}")])
+            .args(["-c", "copy", "-f", "data", "-"]),
+    );
+    let mut bytes = Bytes::from(bytes);
+    let mut units: Vec<(i64, Unit<i64>)> = Vec::new();
+    for line in String::from_utf8(table).expect("text").lines() {
+        // Side data have lines of their own.
+        let fields: Vec<&str> = line.split(',').collect();
+        let [pts, dts, size, flags, ..] = fields[..] else { continue };
+        let data = bytes.split_to(size.parse().expect("a size"));
+        match (pts.parse(), units.last_mut()) {
+            (Ok(pts), _) => {
+                let order = dts.parse().unwrap_or(pts);
+                let key = flags.starts_with('K');
+                units.push((order, Unit { track, pts, key, damaged: false, data }));
+            }
+            (Err(_), Some((_, last))) => last.data = [last.data.clone(), data].concat().into(),
+            (Err(_), None) => {}
+        }
+    }
+    assert!(!units.is_empty(), "no packets in {stream}");
+    units
+}
+
+/// The usual clip: 640×360p25 H.264 with B-frames, closed GOPs of 1 s, AAC with a beep of 50 ms at each full second.
+pub fn usual_clip(seconds: u32) -> Clip {
+    let beep = "aevalsrc=exprs=lt(mod(t\\,1)\\,0.05)*0.5*sin(2*PI*1000*t):s=48000:c=stereo";
+    clip(
+        &format!(
+            "-f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i {beep} -t {seconds} -c:v libx264 -preset veryfast -bf 2 -g 25 \
+             -sc_threshold 0 -x264-params open-gop=0:aud=1 -b:v 1M -c:a aac -b:a 128k"
+        ),
+        Codec::H264,
+        Codec::AacAdts,
+    )
+}
+
+impl Clip {
+    /// The earliest time in it.
+    pub fn first(&self) -> i64 {
+        self.units.iter().map(|u| u.pts).min().expect("not empty")
+    }
+
+    /// On the channel timeline, its first unit at `at`.
+    pub fn at(&self, at: ChannelTime) -> Vec<Item<ChannelTime>> {
+        let first = self.first();
+        let units = self.units.iter().map(|u| Item::Unit(u.clone().at(at.offset(u.pts - first))));
+        std::iter::once(Item::Tracks(Arc::clone(&self.tracks))).chain(units).collect()
+    }
+}
+
+/// The unit in an item.
+pub fn unit(item: &Item<ChannelTime>) -> Option<&Unit<ChannelTime>> {
+    match item {
+        Item::Unit(unit) => Some(unit),
+        _ => None,
+    }
+}
+
+pub fn grid(segment_ms: u64, num: u32, den: u32) -> Grid {
+    Grid::new(Duration::from_millis(segment_ms), FrameRate::new(num, den).expect("a rate")).expect("a grid")
+}
+
+/// A job on the test ladder whose clock never steps in.
+pub fn job(grid: Grid, start: SegmentNumber) -> Job {
+    let ladder = Ladder::parse(include_str!("../../pipelines/ladders/test.toml")).expect("a good ladder");
+    Job {
+        channel: ChannelId::new("test").expect("a name"),
+        pipeline: PipelineId::A,
+        grid,
+        start,
+        hold: Duration::from_secs(86_400),
+        repeat_for: Duration::from_secs(2),
+        slate_text: "Back soon".to_owned(),
+        video: ladder.video,
+        audio: ladder.audio,
+        template: None,
+    }
+}
+
+/// A segment as it came out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Segment {
+    pub units: Vec<CodedUnit>,
+    /// Set once it is whole.
+    pub filled: Option<Filled>,
+}
+
+impl Segment {
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for unit in &self.units {
+            hash.update(unit.position.to_le_bytes());
+            hash.update([u8::from(unit.key)]);
+            hash.update((unit.data.len() as u64).to_le_bytes());
+            hash.update(&unit.data);
+        }
+        hash.finalize().into()
+    }
+}
+
+/// An encode process and what it has said so far.
+pub struct Worker {
+    child: Child,
+    socket: Option<UnixStream>,
+    messages: Receiver<FromWorker>,
+    pub job: Job,
+    pub hello: Option<Hello>,
+    pub heartbeats: Vec<Heartbeat>,
+    /// By rendition and segment, in order of arrival inside.
+    pub segments: BTreeMap<(u8, u64), Segment>,
+}
+
+impl Worker {
+    pub fn spawn(job: Job) -> Self {
+        let mut worker = Self::spawn_silent(job);
+        let job = worker.job.clone();
+        worker.say(&ToWorker::Job(Box::new(job)));
+        worker
+    }
+
+    /// Without telling it its job.
+    pub fn spawn_silent(job: Job) -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        let child = Command::new(env!("CARGO_BIN_EXE_tandem"))
+            .arg("encode-worker")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .expect("the binary starts");
+        let mut from = ours.try_clone().expect("a socket");
+        let (to, messages) = channel();
+        std::thread::spawn(move || {
+            while let Ok(Some(message)) = read_message(&mut from) {
+                if to.send(message).is_err() {
+                    break;
+                }
+            }
+        });
+        let socket = Some(ours);
+        Self { child, socket, messages, job, hello: None, heartbeats: Vec::new(), segments: BTreeMap::new() }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn say(&mut self, message: &ToWorker) {
+        let socket = self.socket.as_mut().expect("not closed");
+        write_message(socket, message).expect("the worker reads");
+    }
+
+    pub fn feed<'a>(&mut self, items: impl IntoIterator<Item = &'a Item<ChannelTime>>) {
+        for item in items {
+            self.say(&ToWorker::Item(item.clone()));
+            self.listen();
+        }
+    }
+
+    /// Takes in what has been said without waiting.
+    pub fn listen(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            self.hear(message);
+        }
+    }
+
+    /// Listens until `done`, or fails.
+    pub fn listen_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let limit = Instant::now() + PATIENCE;
+        while !done(self) {
+            match self.messages.recv_timeout(limit.saturating_duration_since(Instant::now())) {
+                Ok(message) => self.hear(message),
+                Err(RecvTimeoutError::Timeout) => panic!("{what}: waited for {PATIENCE:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("{what}: the worker is gone"),
+            }
+        }
+    }
+
+    /// Says `Finish`, hears the rest, and returns how the process ended.
+    pub fn finish(&mut self) -> ExitStatus {
+        self.say(&ToWorker::Finish);
+        self.hear_out()
+    }
+
+    /// Closes the socket, as a main process does that dies.
+    pub fn abandon(&mut self) -> ExitStatus {
+        if let Some(socket) = self.socket.take() {
+            // The reading thread holds a clone.
+            socket.shutdown(std::net::Shutdown::Both).expect("shuts");
+        }
+        self.hear_out()
+    }
+
+    pub fn hear_out(&mut self) -> ExitStatus {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            match self.messages.recv_timeout(limit.saturating_duration_since(Instant::now())) {
+                Ok(message) => self.hear(message),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the worker does not end"),
+            }
+        }
+        self.child.wait().expect("our child")
+    }
+
+    fn hear(&mut self, message: FromWorker) {
+        match message {
+            FromWorker::Hello(hello) => self.hello = Some(hello),
+            FromWorker::Heartbeat(beat) => self.heartbeats.push(beat),
+            FromWorker::Coded(unit) => {
+                let segment = self.segments.entry((unit.rendition.0, unit.segment.0)).or_default();
+                assert_eq!(segment.filled, None, "a unit behind its segment's end: {unit:?}");
+                segment.units.push(unit);
+            }
+            FromWorker::SegmentEnd(end) => {
+                let segment = self.segments.entry((end.rendition.0, end.segment.0)).or_default();
+                assert_eq!(segment.filled, None, "ended twice: {end:?}");
+                assert_eq!(segment.units.len(), end.units as usize, "{end:?}");
+                segment.filled = Some(end.filled);
+                self.check(end.rendition.0, end.segment);
+            }
+        }
+    }
+
+    /// What holds for every whole segment, whatever the input was.
+    fn check(&self, rendition: u8, number: SegmentNumber) {
+        let segment = &self.segments[&(rendition, number.0)];
+        let is_video = usize::from(rendition) < self.job.video.len();
+        let range = if is_video { self.job.grid.slots(number) } else { self.job.grid.audio_frames(number) };
+        let mut positions: Vec<u64> = segment.units.iter().map(|u| u.position).collect();
+        if is_video {
+            assert!(segment.units[0].key && segment.units[0].position == range.start, "begins with its IDR picture");
+            assert!(segment.units[1..].iter().all(|u| !u.key), "and has no other");
+            positions.sort_unstable();
+        }
+        assert_eq!(positions, range.collect::<Vec<u64>>(), "rendition {rendition}, segment {number}");
+        if number > self.job.start {
+            let before = self.segments.get(&(rendition, number.0 - 1)).and_then(|s| s.filled);
+            assert!(before.is_some(), "rendition {rendition}: segment before {number} is not whole");
+        }
+    }
+
+    /// Whole segments of a rendition, in order.
+    pub fn whole(&self, rendition: u8) -> impl Iterator<Item = (u64, &Segment, Filled)> {
+        self.segments
+            .range((rendition, 0)..=(rendition, u64::MAX))
+            .filter_map(|((_, number), segment)| Some((*number, segment, segment.filled?)))
+    }
+
+    pub fn renditions(&self) -> u8 {
+        (self.job.video.len() + self.job.audio.len()) as u8
+    }
+
+    /// Index of the first audio rendition.
+    pub fn audio(&self) -> u8 {
+        self.job.video.len() as u8
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // A failed test must not leave its process behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Kind of an item's track, for messages.
+pub fn kind(item: &Item<ChannelTime>) -> Option<TrackKind> {
+    unit(item).map(|u| if u.track == VIDEO { TrackKind::Video } else { TrackKind::Audio })
+}
