@@ -20,8 +20,8 @@ const ORDER: &[&str] = &[
     "timeline",
     "failover",
     "package",
-    "channel",
     "child",
+    "channel",
     "srt",
     "ingest",
     "encode",
@@ -214,7 +214,9 @@ fn use_tree(code: &str, mut at: usize, prefix: &mut Vec<String>, found: &mut Vec
             break;
         }
         at += name.len();
-        prefix.push(name);
+        if name != "self" {
+            prefix.push(name);
+        }
         if !code[at..].starts_with("::") {
             found.push((start, prefix.clone()));
             break;
