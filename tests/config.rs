@@ -457,6 +457,19 @@ fn check_fails_with_all_mistakes_on_stderr() {
 }
 
 #[test]
+fn the_schema_knows_what_is_required() {
+    let schema = schema(false);
+    let required = |place: &serde_json::Value| -> Vec<String> {
+        let mut all: Vec<_> = place["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().into()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(required(&schema), ["channel"]);
+    assert_eq!(required(&schema["$defs"]["ChannelFile"]), ["id", "ladder", "pipelines", "source"]);
+    assert_eq!(required(&schema["$defs"]["SourceFile"]["oneOf"][0]), ["id", "type"]);
+}
+
+#[test]
 fn the_schema_knows_the_keys_of_the_demo() {
     fn keys(value: &toml::Value, into: &mut Vec<String>) {
         match value {
@@ -476,6 +489,7 @@ fn the_schema_knows_the_keys_of_the_demo() {
             assert!(schema.contains(&format!("\"{key}\":")), "{key}");
         }
         assert!(schema.contains("\"additionalProperties\":false"));
+        assert!(!schema.contains("null"), "TOML has none: {schema}");
     }
 }
 

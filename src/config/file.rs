@@ -11,7 +11,7 @@ use super::units::{BitRate, Bytes, Rate, RevertText, SecretRef, Size, Time};
 /// A Tandem configuration: channels, and where they are served.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(title = "Tandem")]
+#[schemars(title = "Tandem", extend("required" = ["channel"]))]
 pub(super) struct File {
     /// The HTTP origin that players and CDNs fetch from.
     pub origin: OriginFile,
@@ -20,7 +20,7 @@ pub(super) struct File {
     /// The SRT port that all sources of mode "shared" come in by.
     pub srt: SrtFile,
     /// The channels; at least one.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub channel: Vec<Mark<ChannelFile>>,
     /// Test-signal generators that run beside the channels and push over the network, like any other publisher.
     pub signal: Vec<Mark<SignalFile>>,
@@ -62,9 +62,10 @@ pub(super) struct SrtFile {
 /// One linear programme.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id", "ladder", "pipelines", "source"]))]
 pub(super) struct ChannelFile {
     /// Its name in URLs and stream ids: 1 to 64 of a-z, 0-9, "-" and "_".
-    #[schemars(required, with = "String")]
+    #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
     /// Its name for people. Default: the id.
     pub title: Option<String>,
@@ -85,15 +86,15 @@ pub(super) struct ChannelFile {
     /// Text on the slate, up to 200 characters. Default "No signal".
     pub slate_text: Option<Mark<String>>,
     /// The ladder file, relative to this file.
-    #[schemars(required, with = "String")]
+    #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
     /// When and how pipelines change source.
     pub failover: FailoverFile,
     /// Which sources feed which pipeline.
-    #[schemars(required, with = "PipelinesFile")]
+    #[schemars(with = "PipelinesFile")]
     pub pipelines: Option<Mark<PipelinesFile>>,
     /// The contribution feeds; at least one.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
 }
 
@@ -113,9 +114,10 @@ pub(super) struct FailoverFile {
 /// Which sources feed which pipeline, in the order of preference. A source may feed both.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["a"]))]
 pub(super) struct PipelinesFile {
     /// Sources of pipeline A; at least one.
-    #[schemars(required, with = "Vec<String>", length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub a: Option<Mark<Vec<Mark<String>>>>,
     /// Sources of pipeline B. Without it the channel has one pipeline and no redundancy behind its sources.
     #[schemars(with = "Vec<String>", length(min = 1))]
@@ -137,9 +139,10 @@ pub(super) enum SourceFile {
 /// MPEG-TS over SRT.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id"]))]
 pub(super) struct SrtSourceFile {
     /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_". Publishers send the stream id "channel/source".
-    #[schemars(required, with = "String")]
+    #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
     /// Who calls whom. Default "shared".
     pub mode: Option<Mark<SrtModeFile>>,
@@ -180,9 +183,10 @@ pub(super) enum SrtModeFile {
 /// The built-in test signal, without a network between.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id"]))]
 pub(super) struct TestSourceFile {
     /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
-    #[schemars(required, with = "String")]
+    #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
     /// Picture size, both even, 160x90 to 3840x2160. Default "1280x720".
     pub size: Option<Mark<Size>>,
@@ -195,9 +199,10 @@ pub(super) struct TestSourceFile {
 /// A test-signal generator that pushes over the network.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["to"]))]
 pub(super) struct SignalFile {
     /// Where the same bytes go, such as "srt://127.0.0.1:9710?streamid=demo/s1"; at least one.
-    #[schemars(required, with = "Vec<String>", length(min = 1))]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub to: Option<Mark<Vec<Mark<String>>>>,
     /// Picture size, both even, 160x90 to 3840x2160. Default "1280x720".
     pub size: Option<Mark<Size>>,
@@ -210,10 +215,10 @@ pub(super) struct SignalFile {
 /// A ladder file: the renditions of a channel.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(title = "Tandem ladder")]
+#[schemars(title = "Tandem ladder", extend("required" = ["video"]))]
 pub(super) struct LadderFile {
     /// Video renditions, largest first; at least one.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub video: Vec<Mark<VideoRungFile>>,
     /// Audio renditions.
     pub audio: Vec<Mark<AudioRungFile>>,
@@ -222,15 +227,16 @@ pub(super) struct LadderFile {
 /// One video rendition.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id", "size", "max_bitrate"]))]
 pub(super) struct VideoRungFile {
     /// Its name in URLs.
-    #[schemars(required, with = "String")]
+    #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
     /// Picture size; width and height even. Widths in multiples of 128 stay byte-equal on AVX-512 hosts too.
-    #[schemars(required, with = "Size")]
+    #[schemars(with = "Size")]
     pub size: Option<Mark<Size>>,
     /// Cap of the bit rate, 50kbps to 100Mbps.
-    #[schemars(required, with = "BitRate")]
+    #[schemars(with = "BitRate")]
     pub max_bitrate: Option<Mark<BitRate>>,
     /// Quality below the cap: x264's constant rate factor, 0 (lossless) to 51. Default 23.
     #[schemars(range(min = 0, max = 51))]
@@ -250,9 +256,10 @@ pub(super) struct VideoRungFile {
 /// One audio rendition: AAC-LC, 48 kHz.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id"]))]
 pub(super) struct AudioRungFile {
     /// Its name in URLs.
-    #[schemars(required, with = "String")]
+    #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
     /// Bit rate, 32kbps to 320kbps. Default "128kbps".
     pub bitrate: Option<Mark<BitRate>>,

@@ -375,7 +375,7 @@ fn default_part(grid: Grid) -> Duration {
     let slots = |d: Duration| d.as_secs_f64() * rate.as_f64();
     let segment = slots(grid.segment()).round() as u64;
     let longest = (slots(PART_DEFAULT_MAX).floor() as u64).max(1);
-    let best = (1..=longest).rev().find(|n| segment % n == 0).unwrap_or(1);
+    let best = (1..=longest).rev().find(|n| segment.is_multiple_of(*n)).unwrap_or(1);
     slots_duration(best, rate)
 }
 

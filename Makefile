@@ -1,0 +1,92 @@
+# Every way to work on Tandem. CI runs the same targets, nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Where rustup puts cargo, also in a shell that was opened before.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+# What `make run` runs, and with which further options: make run CONFIG=my.toml OPTIONS='--log json'
+CONFIG ?= config/demo.toml
+OPTIONS ?=
+
+##@ Use
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n  make run CONFIG=my.toml OPTIONS="--log json"\n'
+
+.PHONY: run
+run: deps web ## Install what is missing, build, and run the demo (or CONFIG=file)
+	cargo build --release --locked
+	exec target/release/tandem run $(OPTIONS) $(CONFIG)
+
+.PHONY: deps
+deps: ## Install what is missing to build and run; says what and why first
+	@scripts/deps.sh build run
+
+##@ Prove
+.PHONY: test
+test: deps-test web fmt-check clippy deny-if-there ## Run every test; ends with the test runner's summary
+	@scripts/test.sh
+
+.PHONY: check
+check: deps web fmt-check clippy deny ## The quick rules: format, clippy, licences, layers
+	cargo test --locked --test layering
+
+.PHONY: fuzz
+fuzz: deps ## Fuzz each parser for 60 s
+	@scripts/fuzz.sh
+
+.PHONY: bench
+bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name=value …` is one figure
+	cargo build --release --locked
+	@scripts/bench.sh
+
+##@ Make
+.PHONY: web
+web: web/dist/index.html ## Build the page, which the binary carries
+
+.PHONY: golden
+golden: deps web ## Write the golden files anew; read the diff before you commit it
+	GOLDEN=write cargo test --locked golden
+	git diff --stat -- tests/golden
+
+.PHONY: format
+format: ## Format the source
+	cargo fmt --all
+
+# --- parts of the above ---
+
+.PHONY: deps-test fmt-check clippy deny deny-if-there
+deps-test:
+	@scripts/deps.sh build run test
+
+fmt-check:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+# Advisories are left out: they need a database from the network, and would make yesterday's good commit fail today.
+DENY := cargo deny --log-level error check licenses bans sources
+
+deny:
+	@command -v cargo-deny >/dev/null || { echo 'make: building cargo-deny, once; it checks licences of crates'; \
+	  cargo install --locked --quiet cargo-deny; }
+	$(DENY)
+
+deny-if-there:
+	@if command -v cargo-deny >/dev/null; then echo '$(DENY)'; $(DENY); \
+	  else echo 'make: no cargo-deny here; `make check` installs it'; fi
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
+	cd web && npm run build
+	touch $@
