@@ -460,7 +460,8 @@ fn check_fails_with_all_mistakes_on_stderr() {
 fn the_schema_knows_what_is_required() {
     let schema = schema(false);
     let required = |place: &serde_json::Value| -> Vec<String> {
-        let mut all: Vec<_> = place["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().into()).collect();
+        let mut all: Vec<_> =
+            place["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().into()).collect();
         all.sort();
         all
     };

@@ -26,7 +26,7 @@ use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
 use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind, VideoShape};
 use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
-use crate::package::{self, PackageEvent, Packager, Snapshot};
+use crate::package::{self, PackageEvent, Packager, Saved, Snapshot};
 use crate::timeline::Timeline;
 
 use feed::{Feed, FeedNews, Sent};
@@ -77,6 +77,8 @@ pub enum Action {
     Status(Arc<ChannelStatus>),
     /// Log and count this.
     Event(Event),
+    /// Write this to the folder for diagnosis.
+    Save(Saved),
 }
 
 /// What the channel encodes. Made once the source's size is known, and then constant: a ladder that changes under a player
@@ -112,13 +114,15 @@ pub struct Channel {
     pipelines: Vec<Pipeline>,
     plan: Option<Plan>,
     packager: Option<Packager>,
+    /// Every whole segment is wanted for diagnosis.
+    save: bool,
     status_at: Now,
     actions: Vec<Action>,
 }
 
 impl Channel {
-    /// A channel that begins now.
-    pub fn new(config: config::Channel, now: Now) -> Self {
+    /// A channel that begins now. With `save` every whole segment of both pipelines is handed out, too.
+    pub fn new(config: config::Channel, save: bool, now: Now) -> Self {
         let sources: Vec<Source> = config.sources.iter().map(|s| Source::new(s, &config.failover)).collect();
         let place = |name: &SourceName| {
             sources.iter().position(|s| s.name == *name).expect("validate checked that each pipeline's sources exist")
@@ -136,6 +140,7 @@ impl Channel {
             pipelines,
             plan: None,
             packager: None,
+            save,
             status_at: now,
             actions: Vec::new(),
         }
@@ -355,6 +360,7 @@ impl Channel {
             audio: plan.audio,
             language: "und".to_owned(),
             time_uri: "/time".to_owned(),
+            save: self.save,
         };
         match Packager::new(config, now) {
             Ok(packager) => {
@@ -477,6 +483,7 @@ impl Channel {
         let Some(packager) = &mut self.packager else { return };
         let before = Arc::as_ptr(&packager.snapshot());
         let events = packager.poll(now);
+        self.actions.extend(packager.take_saved().into_iter().map(Action::Save));
         let snapshot = packager.snapshot();
         if Arc::as_ptr(&snapshot) != before {
             self.actions.push(Action::Publish(snapshot));

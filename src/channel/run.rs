@@ -21,7 +21,7 @@ use crate::encode::ipc::{FromWorker, Job, ToWorker};
 use crate::ingest::IngestEvent;
 use crate::media::{PipelineId, SourceId};
 use crate::monitor::{ChannelStatus, Event};
-use crate::package::Snapshot;
+use crate::package::{Saved, Snapshot};
 
 /// Portions of media that may wait. A second of 100 Mbit/s in portions of 1,316 bytes is 9,500.
 const MEDIA_MAX: usize = 16_384;
@@ -63,11 +63,11 @@ pub fn start(
     let (media, from_ingest) = mpsc::channel(MEDIA_MAX);
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
-    let channel = Channel::new(config.clone(), clock::now());
+    let channel = Channel::new(config.clone(), save.is_some(), clock::now());
     let (show, status) = watch::channel(Arc::new(channel.status(clock::now())));
     let span = info_span!("channel", id = %config.id);
     let shell =
-        Shell { config, inputs: inputs.clone(), publish, show, events: Box::new(events), encoders: [None, None] };
+        Shell { config, inputs: inputs.clone(), publish, show, events: Box::new(events), encoders: [None, None], save };
     let task = tokio::spawn(shell.run(channel, from_ingest, queue, stop).instrument(span));
     Handle { snapshots, status, media, inputs, task }
 }
@@ -79,6 +79,7 @@ struct Shell {
     show: watch::Sender<Arc<ChannelStatus>>,
     events: Box<dyn Fn(Event) + Send>,
     encoders: [Option<Encoder>; 2],
+    save: Option<PathBuf>,
 }
 
 /// The main process's end of an encode process. Dropping `kill` ends the process.
@@ -114,7 +115,7 @@ impl Shell {
                 Err(_) => {
                     error!("the channel's core panicked; it starts anew");
                     self.encoders = [None, None];
-                    channel = Channel::new(self.config.clone(), clock::now());
+                    channel = Channel::new(self.config.clone(), self.save.is_some(), clock::now());
                 }
             }
         }
@@ -139,8 +140,22 @@ impl Shell {
                     self.show.send_replace(status);
                 }
                 Action::Event(event) => (self.events)(event),
+                Action::Save(saved) => self.save(saved),
             }
         }
+    }
+
+    /// For diagnosis only, so a disk that is too slow or full costs nothing but a line in the log.
+    fn save(&self, saved: Saved) {
+        let Some(folder) = &self.save else { return };
+        let folder = folder.join(self.config.id.as_str()).join(saved.pipeline.as_str()).join(saved.rendition.as_str());
+        tokio::task::spawn_blocking(move || {
+            let file = folder.join(format!("{}.m4s", saved.number));
+            let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, saved.pieces.concat()));
+            if let Err(error) = written {
+                warn!(file = %file.display(), %error, "a segment could not be saved");
+            }
+        });
     }
 
     fn start_encoder(&mut self, id: PipelineId, generation: Generation, job: Box<Job>) {

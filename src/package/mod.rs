@@ -25,7 +25,7 @@ use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
 pub use event::{Change, PackageEvent, Refusal, Verdict};
-pub use packager::Packager;
+pub use packager::{Packager, Saved};
 pub use slab::Stored;
 pub use snapshot::{Cache, Lookup, Resource, Snapshot};
 
@@ -50,6 +50,8 @@ pub struct Config {
     pub language: String,
     /// Where the origin tells the time as `xs:dateTime`, for DASH clients (`UTCTiming`); `/time` on our own origin.
     pub time_uri: String,
+    /// Hand out whole segments of both pipelines through [`Packager::take_saved`].
+    pub save: bool,
 }
 
 /// Why a packager could not be made.

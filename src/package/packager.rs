@@ -50,8 +50,23 @@ pub struct Packager {
     decided: Option<Now>,
     wake: Option<Now>,
     events: Vec<PackageEvent>,
+    /// Whole segments for [`Self::take_saved`], as they came.
+    saved: Vec<Saved>,
     snapshot: Arc<Snapshot>,
     status: PublishStatus,
+}
+
+/// A whole segment of one pipeline, for whoever wants to look at what A and B made side by side.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// Who made it.
+    pub pipeline: PipelineId,
+    /// Of which rendition.
+    pub rendition: RenditionId,
+    /// Which.
+    pub number: SegmentNumber,
+    /// Its bytes in order.
+    pub pieces: Vec<Bytes>,
 }
 
 #[derive(Debug)]
@@ -102,6 +117,7 @@ impl Packager {
             decided: None,
             wake: None,
             events: Vec::new(),
+            saved: Vec::new(),
             snapshot: Arc::default(),
             status: PublishStatus::default(),
             config,
@@ -154,6 +170,10 @@ impl Packager {
             Ok(_) => return self.refuse(from, r, n, Refusal::Unlike),
             Err(why) => return self.refuse(from, r, n, why),
         };
+        if self.config.save {
+            let pieces = whole.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect();
+            self.saved.push(Saved { pipeline: from, rendition: self.names[r].clone(), number: n, pieces });
+        }
         self.made(from, r, n, Made::Whole(whole));
         let Some(line) = self.selector.line_mut(from) else { return };
         if let Some(candidate) = line.waiting.get_mut(&n).filter(|c| c.is_whole()) {
@@ -190,6 +210,11 @@ impl Packager {
         }
         self.settle();
         mem::take(&mut self.events)
+    }
+
+    /// What came whole since the last call, where [`Config::save`] is set.
+    pub fn take_saved(&mut self) -> Vec<Saved> {
+        mem::take(&mut self.saved)
     }
 
     /// When [`Self::poll`] has something to decide even if nothing arrives. `None` before the first publication.
@@ -299,7 +324,8 @@ impl Packager {
         if published.is_none() {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
-            let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
+            let lines =
+                (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
             self.window.push(Entry { number: n, from: None, objects: Vec::new(), lines });
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });
