@@ -193,7 +193,9 @@ fn round_to_ticks(element: &gst::Element) {
         {
             let whole = pts.nseconds() + MUX_BASE_NS;
             let ticks = (u128::from(whole) * 9 + 50_000) / 100_000;
-            buffer.make_mut().set_pts(ns_of(ticks as u64));
+            let buffer = buffer.make_mut();
+            buffer.set_pts(ns_of(ticks as u64));
+            buffer.set_dts(ns_of(ticks as u64));
         }
         gst::PadProbeReturn::Ok
     });
