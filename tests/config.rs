@@ -223,6 +223,7 @@ fn each_mistake_is_named_with_its_mend() {
         ("program too large", source, "type = \"srt\"\nprogram = 70000\n", 9, "channel[c].source[s1].program", "integer"),
         ("key of another type", source, "type = \"test\"\nlatency = \"1s\"\n", 9, "channel[c].source[s1].latency", "unknown key"),
         ("odd size", source, "type = \"test\"\nsize = \"641x360\"\n", 9, "channel[c].source[s1].size", "write 640x360"),
+        ("signal rate", source, "type = \"test\"\nrate = 26\n", 9, "channel[c].source[s1].rate", "59.94"),
         ("loss_after", "[channel.pipelines]", "failover.loss_after = \"1ms\"\n[channel.pipelines]", 4, "channel[c].failover.loss_after", "50ms to 10s"),
         ("revert", "[channel.pipelines]", "failover.revert = \"soon\"\n[channel.pipelines]", 4, "channel[c].failover.revert", "\"never\""),
         ("signal to nowhere", source, "type = \"srt\"\n[[signal]]\nto = []\n", 10, "signal[0].to", "at least one"),
