@@ -16,6 +16,23 @@ const STREAM_ID_BYTES_MAX: usize = 512;
 /// libsrt: SRTO_PASSPHRASE is 10 to 79 characters.
 const PASSPHRASE_BYTES: std::ops::RangeInclusive<usize> = 10..=79;
 
+/// Frame rates the test signal can carry: its frame numbers are counted per rate (see `signal`).
+const SIGNAL_RATES: &[(u32, u32)] = &[
+    (10, 1),
+    (25, 2),
+    (15, 1),
+    (20, 1),
+    (24000, 1001),
+    (24, 1),
+    (25, 1),
+    (30000, 1001),
+    (30, 1),
+    (48, 1),
+    (50, 1),
+    (60000, 1001),
+    (60, 1),
+];
+
 /// Stream ids the shared listener will know, of all channels.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
@@ -238,6 +255,10 @@ fn shape(
 ) -> SignalShape {
     if let Some(size) = size {
         picture_size(checks.document, size, (160, 90), (3840, 2160));
+    }
+    if let Some(rate) = rate.filter(|rate| !SIGNAL_RATES.contains(&rate.value.0.into())) {
+        let mend = "10, 12.5, 15, 20, 23.976, 24, 25, 29.97, 30, 48, 50, 59.94 and 60 are possible";
+        checks.document.mistake(&rate.span, format!("the test signal has no rate of {}", rate.value.0), mend);
     }
     if let Some(bitrate) = bitrate {
         bitrate_within(checks.document, bitrate, 100_000, 100_000_000);
