@@ -141,14 +141,19 @@ fn every_corpus_file_is_shown_or_refused_and_nothing_breaks() {
             decoded += u32::from(shown);
             match outcome {
                 Outcome::Pictures => decoded >= 2,
-                Outcome::Sound => source["tracks"].as_array().is_some_and(|t| !t.is_empty()) && source["alarm"].is_null(),
+                Outcome::Sound => {
+                    source["tracks"].as_array().is_some_and(|t| !t.is_empty()) && source["alarm"].is_null()
+                }
                 Outcome::Alarm => source["alarm"].as_str().is_some_and(|a| a.contains("nothing that can be decoded")),
                 Outcome::Survive => false,
             }
         });
         let status = server.status();
         let starts = status["pipelines"][0]["starts"].as_u64();
-        eprintln!("{name}: {outcome:?} {} (streak {streak}, starts {starts:?})", if came { "seen" } else { "not seen" });
+        eprintln!(
+            "{name}: {outcome:?} {} (streak {streak}, starts {starts:?})",
+            if came { "seen" } else { "not seen" }
+        );
         if !came && *outcome != Outcome::Survive {
             wrong.push(format!("{name}: {outcome:?} did not come: {}", brief(&status)));
         }

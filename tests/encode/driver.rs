@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
+use tandem::config::Ladder;
 use tandem::encode::ipc::{CodedUnit, Filled, FromWorker, Heartbeat, Hello, Job, ToWorker};
-use tandem::encode::ladder::Ladder;
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
     TrackSet, Unit,
@@ -137,7 +137,8 @@ pub fn grid(segment_ms: u64, num: u32, den: u32) -> Grid {
 
 /// A job on the test ladder whose clock never steps in.
 pub fn job(grid: Grid, start: SegmentNumber) -> Job {
-    let ladder = Ladder::parse(include_str!("../../pipelines/ladders/test.toml")).expect("a good ladder");
+    let ladder = Ladder::parse(std::path::Path::new("test.toml"), include_str!("../../pipelines/ladders/test.toml"))
+        .expect("a good ladder");
     Job {
         channel: ChannelId::new("test").expect("a name"),
         pipeline: PipelineId::A,
