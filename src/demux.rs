@@ -1,1 +1,0 @@
-//! TS bytes of one source → items on the source timeline.
