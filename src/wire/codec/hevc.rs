@@ -1,0 +1,229 @@
+//! HEVC (ISO/IEC 23008-2): the sequence parameter set, and whether a decoder may start at a picture.
+
+use super::annexb::nal_units;
+use super::bits::{Bits, unescape};
+use super::h264::{Scan, sample_aspect};
+use crate::media::{FrameRate, VideoShape};
+
+/// A sequence parameter set (§7.3.2.2), as far as it is asked for here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sps {
+    /// general_profile_idc.
+    pub profile_idc: u8,
+    /// general_level_idc: thirty times the level.
+    pub level_idc: u8,
+    /// chroma_format_idc: 1 is 4:2:0.
+    pub chroma_format_idc: u8,
+    /// Bits of a luma sample.
+    pub bit_depth_luma: u8,
+    /// Luma samples a line, inside the conformance window.
+    pub width: u32,
+    /// Lines of a picture, inside the conformance window.
+    pub height: u32,
+    /// Pictures may be fields, or come from an interlaced source.
+    pub interlaced: bool,
+    /// Pictures a second by the VUI's timing.
+    pub rate: Option<FrameRate>,
+}
+
+impl Sps {
+    /// Reads the NAL unit, both header bytes included, no start code. `None` where it is none or makes no sense.
+    pub fn parse(nal: &[u8]) -> Option<Self> {
+        if nal.first()? >> 1 & 0x3f != 33 {
+            return None;
+        }
+        let rbsp = unescape(nal.get(2..)?);
+        let mut b = Bits::new(&rbsp);
+        b.skip(4)?; // sps_video_parameter_set_id
+        let sub_layers = b.read(3)? as usize;
+        b.skip(1)?; // sps_temporal_id_nesting_flag
+        let Profile { profile_idc, level_idc, interlaced } = Profile::read(&mut b, sub_layers)?;
+        b.unsigned()?; // sps_seq_parameter_set_id
+        let chroma_format_idc = u8::try_from(b.unsigned()?).ok().filter(|&c| c <= 3)?;
+        let separate = chroma_format_idc == 3 && b.flag()?;
+        let (mut width, mut height) = (b.unsigned()?, b.unsigned()?);
+        if b.flag()? {
+            let array_type = if separate { 0 } else { chroma_format_idc };
+            let unit_x = if matches!(array_type, 1 | 2) { 2 } else { 1 };
+            let unit_y = if array_type == 1 { 2 } else { 1 };
+            let mut crop = |unit: u32| b.unsigned()?.checked_add(b.unsigned()?)?.checked_mul(unit);
+            width = width.checked_sub(crop(unit_x)?)?;
+            height = height.checked_sub(crop(unit_y)?)?;
+        }
+        // Table A.8: no level allows a longer side than √(8 · MaxLumaPs) of level 6.2.
+        if width == 0 || height == 0 || width > 16_888 || height > 16_888 {
+            return None;
+        }
+        let bit_depth_luma = 8 + u8::try_from(b.unsigned()?).ok().filter(|&d| d <= 8)?;
+        // What follows only leads to the timing; where it cannot be followed the size still stands.
+        let (field_seq, rate) = timing(&mut b, sub_layers).unwrap_or_default();
+        let interlaced = interlaced || field_seq;
+        Some(Self { profile_idc, level_idc, chroma_format_idc, bit_depth_luma, width, height, interlaced, rate })
+    }
+
+    /// What the rest of the program asks of it.
+    pub fn shape(&self) -> VideoShape {
+        VideoShape { width: self.width, height: self.height, rate: self.rate, interlaced: self.interlaced }
+    }
+}
+
+struct Profile {
+    profile_idc: u8,
+    level_idc: u8,
+    interlaced: bool,
+}
+
+impl Profile {
+    /// profile_tier_level (§7.3.3).
+    fn read(b: &mut Bits<'_>, sub_layers: usize) -> Option<Self> {
+        b.skip(3)?; // general_profile_space, general_tier_flag
+        let profile_idc = b.read(5)? as u8;
+        b.skip(32)?; // general_profile_compatibility_flag
+        let (progressive_source, interlaced_source) = (b.flag()?, b.flag()?);
+        b.skip(46)?; // constraint flags
+        let level_idc = b.read(8)? as u8;
+        let mut present = [(false, false); 8];
+        for layer in present.iter_mut().take(sub_layers) {
+            *layer = (b.flag()?, b.flag()?);
+        }
+        if sub_layers > 0 {
+            b.skip(2 * (8 - sub_layers))?;
+        }
+        for &(profile, level) in present.iter().take(sub_layers) {
+            b.skip(if profile { 88 } else { 0 } + if level { 8 } else { 0 })?;
+        }
+        Some(Self { profile_idc, level_idc, interlaced: interlaced_source && !progressive_source })
+    }
+}
+
+/// From log2_max_pic_order_cnt_lsb_minus4 to the VUI's timing: field_seq_flag and pictures a second.
+fn timing(b: &mut Bits<'_>, sub_layers: usize) -> Option<(bool, Option<FrameRate>)> {
+    b.unsigned()?; // bit_depth_chroma_minus8
+    let poc_bits = b.unsigned()?.checked_add(4).filter(|&n| n <= 16)? as usize;
+    let all = b.flag()?;
+    for _ in if all { 0 } else { sub_layers }..=sub_layers {
+        b.unsigned()?;
+        b.unsigned()?;
+        b.unsigned()?;
+    }
+    for _ in 0..6 {
+        b.unsigned()?; // block sizes and transform depths
+    }
+    if b.flag()? && b.flag()? {
+        scaling_list_data(b)?;
+    }
+    b.skip(2)?; // amp_enabled_flag, sample_adaptive_offset_enabled_flag
+    if b.flag()? {
+        b.skip(8)?; // bit depths of PCM
+        b.unsigned()?;
+        b.unsigned()?;
+        b.skip(1)?;
+    }
+    reference_picture_sets(b)?;
+    if b.flag()? {
+        for _ in 0..b.unsigned().filter(|&n| n <= 32)? {
+            b.skip(poc_bits + 1)?;
+        }
+    }
+    b.skip(2)?; // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
+    if b.flag()? { vui(b) } else { Some((false, None)) }
+}
+
+/// §7.3.4.
+fn scaling_list_data(b: &mut Bits<'_>) -> Option<()> {
+    for size in 0..4 {
+        for _ in (0..6).step_by(if size == 3 { 3 } else { 1 }) {
+            if !b.flag()? {
+                b.unsigned()?;
+                continue;
+            }
+            if size > 1 {
+                b.signed()?;
+            }
+            for _ in 0..64.min(1 << (4 + 2 * size)) {
+                b.signed()?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// st_ref_pic_set for each set (§7.3.7). Only the number of pictures in the set before matters for reading the next.
+fn reference_picture_sets(b: &mut Bits<'_>) -> Option<()> {
+    let sets = b.unsigned().filter(|&n| n <= 64)?;
+    let mut pictures = 0;
+    for set in 0..sets {
+        if set > 0 && b.flag()? {
+            b.skip(1)?; // delta_rps_sign
+            b.unsigned()?;
+            let mut kept = 0;
+            for _ in 0..=pictures {
+                let used = b.flag()?;
+                if used || b.flag()? {
+                    kept += 1;
+                }
+            }
+            pictures = kept;
+        } else {
+            let (negative, positive) = (b.unsigned()?, b.unsigned()?);
+            if negative > 16 || positive > 16 {
+                return None;
+            }
+            pictures = negative + positive;
+            for _ in 0..pictures {
+                b.unsigned()?;
+                b.skip(1)?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// §E.2.1, as far as the timing.
+fn vui(b: &mut Bits<'_>) -> Option<(bool, Option<FrameRate>)> {
+    if b.flag()? {
+        sample_aspect(b)?;
+    }
+    if b.flag()? {
+        b.skip(1)?; // overscan_appropriate_flag
+    }
+    if b.flag()? {
+        b.skip(4)?; // video_format, video_full_range_flag
+        if b.flag()? {
+            b.skip(24)?; // colour_primaries, transfer_characteristics, matrix_coeffs
+        }
+    }
+    if b.flag()? {
+        b.unsigned()?;
+        b.unsigned()?; // chroma_sample_loc_type of both fields
+    }
+    b.skip(1)?; // neutral_chroma_indication_flag
+    let field_seq = b.flag()?;
+    b.skip(1)?; // frame_field_info_present_flag
+    if b.flag()? {
+        for _ in 0..4 {
+            b.unsigned()?; // default display window
+        }
+    }
+    if !b.flag()? {
+        return Some((field_seq, None));
+    }
+    let (tick, scale) = (b.read(32)?, b.read(32)?);
+    // With field_seq_flag a tick is a field.
+    let frame = if field_seq { tick.checked_mul(2)? } else { tick };
+    Some((field_seq, FrameRate::new(scale, frame).ok()))
+}
+
+/// Looks through an Annex B byte stream. A decoder may start at any IRAP picture (nal_unit_type 16 to 23): leading
+/// pictures that cannot be decoded are skipped by it.
+pub fn scan(data: &[u8]) -> Scan {
+    let mut found = Scan::default();
+    for nal in nal_units(data) {
+        match nal[0] >> 1 & 0x3f {
+            16..=23 => found.key = true,
+            33 => found.shape = Sps::parse(nal).map(|sps| sps.shape()).or(found.shape),
+            _ => {}
+        }
+    }
+    found
+}
