@@ -60,7 +60,7 @@ impl Decoder {
             gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).block(true).max_bytes(1 << 20).build();
         let build = || -> Result<(), String> {
             pipeline.add(&source).map_err(text)?;
-            let chain = chain(&pipeline, media, caps, false, ledgers)?;
+            let chain = chain(&pipeline, media, caps, false, BASE_NS, ledgers)?;
             source.link(&chain).map_err(text)
         };
         build()?;
@@ -188,7 +188,7 @@ fn demultiplex(pipeline: &gst::Pipeline, source: &gst::Element, ledgers: &Ledger
         if std::mem::replace(&mut lock(&seen)[media as usize], true) {
             return;
         }
-        let linked = chain(&pipeline, media, &caps, true, &ledgers).and_then(|head| {
+        let linked = chain(&pipeline, media, &caps, true, 0, &ledgers).and_then(|head| {
             let sink = head.static_pad("sink").ok_or("no sink pad")?;
             pad.link(&sink).map(|_| ()).map_err(text)
         });
@@ -199,12 +199,13 @@ fn demultiplex(pipeline: &gst::Pipeline, source: &gst::Element, ledgers: &Ledger
     Ok(())
 }
 
-/// Adds a decoder for `caps` and what reads its output; returns the first element.
+/// Adds a decoder for `caps` and what reads its output; returns the first element. `base_ns` was added to the times.
 fn chain(
     pipeline: &gst::Pipeline,
     media: Media,
     caps: &gst::Caps,
     parse: bool,
+    base_ns: i64,
     ledgers: &Ledgers,
 ) -> Result<gst::Element, String> {
     let form = caps.structure(0).ok_or("empty caps")?;
@@ -231,8 +232,8 @@ fn chain(
     let out = bin.iterate_sinks().into_iter().flatten().find_map(|e| e.downcast::<gst_app::AppSink>().ok());
     let ledgers = ledgers.clone();
     let account = move |sample: &gst::Sample| match media {
-        Media::Video => picture(sample, &ledgers),
-        Media::Audio => sound(sample, &ledgers),
+        Media::Video => picture(sample, base_ns, &ledgers),
+        Media::Audio => sound(sample, base_ns, &ledgers),
     };
     let callbacks = gst_app::AppSinkCallbacks::builder()
         .new_sample(move |sink| {
@@ -248,13 +249,13 @@ fn chain(
 }
 
 /// Seconds on the stream's timeline.
-fn time_of(buffer: &gst::BufferRef) -> Option<f64> {
-    buffer.pts().map(|pts| (pts.nseconds() as i64 - BASE_NS) as f64 / 1e9)
+fn time_of(buffer: &gst::BufferRef, base_ns: i64) -> Option<f64> {
+    buffer.pts().map(|pts| (pts.nseconds() as i64 - base_ns) as f64 / 1e9)
 }
 
-fn picture(sample: &gst::Sample, ledgers: &Ledgers) {
+fn picture(sample: &gst::Sample, base_ns: i64, ledgers: &Ledgers) {
     let Some((buffer, caps)) = sample.buffer().zip(sample.caps()) else { return };
-    let Some((time, info)) = time_of(buffer).zip(gst_video::VideoInfo::from_caps(caps).ok()) else { return };
+    let Some((time, info)) = time_of(buffer, base_ns).zip(gst_video::VideoInfo::from_caps(caps).ok()) else { return };
     let reading = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_or(Reading::Absent, |frame| {
         let plane = frame.plane_data(0).unwrap_or_default();
         let (width, height) = (frame.width() as usize, frame.height() as usize);
@@ -263,9 +264,9 @@ fn picture(sample: &gst::Sample, ledgers: &Ledgers) {
     lock(&ledgers.pictures).push(time, reading);
 }
 
-fn sound(sample: &gst::Sample, ledgers: &Ledgers) {
+fn sound(sample: &gst::Sample, base_ns: i64, ledgers: &Ledgers) {
     let Some((buffer, caps)) = sample.buffer().zip(sample.caps()) else { return };
-    let Some((time, info)) = time_of(buffer).zip(gst_audio::AudioInfo::from_caps(caps).ok()) else { return };
+    let Some((time, info)) = time_of(buffer, base_ns).zip(gst_audio::AudioInfo::from_caps(caps).ok()) else { return };
     let Ok(map) = buffer.map_readable() else { return };
     let samples: Vec<f32> = map.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     lock(&ledgers.sound).push(time, info.rate(), &samples);

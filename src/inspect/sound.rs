@@ -156,6 +156,13 @@ impl Sound {
             self.quiet = 0;
         } else {
             self.quiet += 1;
+            if self.quiet as f64 == (QUIET * self.rate).round()
+                && let Some(heard) = &mut self.heard
+            {
+                // The tone ended before its pitch was measured; what is there must do.
+                heard.samples.truncate((heard.samples.len() + 1).saturating_sub(self.quiet as usize));
+                self.pitch();
+            }
         }
         self.position += 1;
         if let Some(heard) = &mut self.heard {
@@ -175,8 +182,13 @@ impl Sound {
     }
 
     fn onset(&mut self, heard: &Heard, code: Option<u64>) {
-        let excess = heard.quiet as f64 / self.rate - f64::from(tone::GAP) / f64::from(tone::RATE);
+        let gap = f64::from(tone::GAP) / f64::from(tone::RATE);
+        let excess = heard.quiet as f64 / self.rate - gap;
         let last = self.last;
+        if last.is_none() && excess < -SILENCE {
+            // An encoder's or a decoder's start inside a tone, not the start of one.
+            return;
+        }
         let since = last.map(|l| ((heard.position - l.position) as f64 / self.rate).max(heard.time - l.time));
         if let (Some(l), Some(since), Some(code)) = (last, since, code)
             && since < 0.9
@@ -185,6 +197,14 @@ impl Sound {
             // The same second goes on after a hole in its tone.
             let quiet = heard.quiet as f64 / self.rate;
             return self.silence(heard.time - quiet, quiet);
+        }
+        if code.is_none() && (heard.samples.len() as f64) < (PITCH_FROM + PITCH_OVER) * self.rate {
+            // The end of a tone after a hole in it, too short to name its second.
+            if excess > SILENCE || since.is_some_and(|since| since < 0.95) {
+                let quiet = heard.quiet as f64 / self.rate;
+                self.silence(heard.time - quiet, quiet);
+            }
+            return;
         }
         let Some(code) = code else {
             return self.faults.add(Kind::AudioUnreadable, Some(heard.time), "a tone that names no second");
