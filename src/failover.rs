@@ -82,20 +82,29 @@ impl Failover {
     /// Decides. `sources` is in the order of preference and always the same list.
     pub fn decide(&mut self, now: Now, sources: &[Health]) -> Option<Switch> {
         let usable = |s: &Health| s.joinable && s.flows(now, self.config.loss_after);
-        let best = sources.iter().position(usable)?;
         let switch = match self.on_air {
             None => {
+                let best = sources.iter().position(usable)?;
                 let first_seen = *self.first_seen.get_or_insert(now);
                 let waited = now.since(first_seen) >= FIRST_CHOICE_GRACE;
                 (best == 0 || waited).then_some(Switch { to: best, why: Why::First })
             }
             Some(current) if !sources[current].flows(now, self.config.loss_after) => {
-                Some(Switch { to: best, why: Why::Loss })
+                let trusted = |s: &Health| usable(s) && self.outlived(now, s, &sources[current]);
+                sources.iter().position(trusted).map(|to| Switch { to, why: Why::Loss })
             }
             Some(current) => self.reverts_to(now, sources, current).map(|to| Switch { to, why: Why::Revert }),
         }?;
         self.on_air = Some(switch.to);
         Some(switch)
+    }
+
+    /// Whether a source flowed through the moment at which the one on air stopped, or has flowed for `loss_after` since. When
+    /// everything stops at once it is the network or this host that stalled: a switch would win nothing.
+    fn outlived(&self, now: Now, other: &Health, on_air: &Health) -> bool {
+        let Some(since) = other.flowing_since else { return false };
+        let stopped = on_air.last_media;
+        stopped.is_none_or(|stopped| since.mono <= stopped.mono) || now.since(since) >= self.config.loss_after
     }
 
     fn reverts_to(&self, now: Now, sources: &[Health], current: usize) -> Option<usize> {
@@ -114,6 +123,14 @@ impl Failover {
             .and_then(|current| sources[current].last_media)
             .map(|at| at.after(self.config.loss_after))
             .filter(|at| at.mono > now.mono);
+        // A source that came back too late to be trusted becomes so after `loss_after`.
+        let trust = sources
+            .iter()
+            .filter(|s| self.on_air.is_some() && s.flows(now, self.config.loss_after))
+            .filter_map(|s| s.flowing_since)
+            .map(|since| since.after(self.config.loss_after))
+            .filter(|at| at.mono > now.mono)
+            .min_by_key(|at| at.mono);
         let grace = self.first_seen.filter(|_| self.on_air.is_none()).map(|at| at.after(FIRST_CHOICE_GRACE));
         let revert = match (self.on_air, self.config.revert) {
             (Some(current), config::Revert::After(hold_down)) => sources[..current]
@@ -125,7 +142,7 @@ impl Failover {
                 .min_by_key(|at| at.mono),
             _ => None,
         };
-        [loss, grace, revert].into_iter().flatten().min_by_key(|at| at.mono)
+        [loss, trust, grace, revert].into_iter().flatten().min_by_key(|at| at.mono)
     }
 }
 
@@ -193,6 +210,20 @@ mod tests {
         let revert = config::Revert::After(Duration::from_secs(2));
         let switches = run(revert, 60_000, |i, ms| i == 1 || (ms / 1000) % 2 == 0);
         assert_eq!(switches.len(), 2, "{switches:?}");
+    }
+
+    #[test]
+    fn a_stall_of_everything_at_once_changes_nothing() {
+        let stalls = |ms: u64| ms % 1000 < 320;
+        // The other one comes back a frame earlier each time.
+        let switches = run(config::Revert::Never, 10_000, |i, ms| !stalls(ms + if i == 1 { 40 } else { 0 }));
+        assert_eq!(switches.len(), 1, "{switches:?}");
+    }
+
+    #[test]
+    fn after_a_silence_of_all_the_first_to_stay_is_taken() {
+        let switches = run(config::Revert::Never, 10_000, |i, ms| ms < 2000 || (ms >= 5000 && i == 1));
+        assert_eq!(switches[1..], [(5200, Switch { to: 1, why: Why::Loss })]);
     }
 
     #[test]

@@ -78,11 +78,14 @@ pub fn units(init: &[u8], segment: &[u8]) -> Result<Vec<Unit>, String> {
                 let correction = *correction.get_or_insert_with(|| {
                     traf.tfdt.as_ref().map_or(0, |t| t.base_media_decode_time as i64 - sample.decode_timestamp)
                 });
+                // Offsets of trun version 1 are signed (§8.8.8.1); re_mp4 reads those of any version as unsigned. An unsigned
+                // one beyond 2^31 would be a picture shown hours after it is decoded.
+                let offset = i64::from((sample.composition_timestamp - sample.decode_timestamp) as i32);
                 let data = bytes.get(sample.byte_range()).ok_or("a sample beyond the end of its segment")?;
                 out.push(Unit {
                     track: track.track_id,
                     data: data.to_vec(),
-                    pts_ns: ns(sample.composition_timestamp + correction) + shift,
+                    pts_ns: ns(sample.decode_timestamp + offset + correction) + shift,
                     dts_ns: ns(sample.decode_timestamp + correction) + shift,
                 });
             }

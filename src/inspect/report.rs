@@ -10,7 +10,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// Faults listed one by one; further ones are only counted.
-const FAULTS_LISTED_MAX: usize = 500;
+const FAULTS_LISTED_MAX: usize = 100;
 
 /// The names of faults. They stay: scripts ask for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
