@@ -91,7 +91,10 @@ fn the_demo_is_what_its_page_promises() {
     assert_eq!(channel.sources.len(), 4);
     assert!(channel.sources.iter().all(|s| matches!(&s.input, Input::Srt(srt) if srt.mode == SrtMode::Shared)));
     assert_eq!(channel.pipelines.iter().map(|p| p.id).collect::<Vec<_>>(), [PipelineId::A, PipelineId::B]);
-    assert_eq!(channel.ladder.video.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["v720", "v432", "v360", "v216"]);
+    assert_eq!(
+        channel.ladder.video.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(),
+        ["v720", "v432", "v360", "v216"]
+    );
     assert_eq!(demo.signals[0].to.len(), 4);
     for address in [demo.origin.listen, demo.control.listen, demo.srt.listen] {
         assert!(address.ip().is_loopback(), "{address}");
@@ -207,31 +210,171 @@ fn each_mistake_is_named_with_its_mend() {
         ("part tiny", "id = \"c\"", "id = \"c\"\npart = \"5ms\"", 3, "channel[c].part", "shorter than a frame"),
         ("segment", "id = \"c\"", "id = \"c\"\nsegment = \"500ms\"", 3, "channel[c].segment", "1 s to 10 s"),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
-        ("port 0", "type = \"srt\"", "type = \"srt\"\nmode = \"listener\"\nlisten = \"127.0.0.1:0\"", 10, "channel[c].source[s1].listen", "write a port"),
-        ("port taken", "type = \"srt\"", "type = \"srt\"\nmode = \"listener\"\nlisten = \"0.0.0.0:9710\"", 10, "channel[c].source[s1].listen", "is taken"),
-        ("listener without address", "type = \"srt\"", "type = \"srt\"\nmode = \"listener\"", 6, "channel[c].source[s1].listen", "is missing"),
-        ("caller without address", "type = \"srt\"", "type = \"srt\"\nmode = \"caller\"", 6, "channel[c].source[s1].address", "is missing"),
-        ("address", "type = \"srt\"", "type = \"srt\"\nmode = \"caller\"\naddress = \"srt://x:1\"", 10, "channel[c].source[s1].address", "host and port"),
-        ("address of another mode", "type = \"srt\"", "type = \"srt\"\naddress = \"x:1\"", 9, "channel[c].source[s1].address", "mode \"caller\" only"),
-        ("no such variable", source, "type = \"srt\"\npassphrase = \"env:TANDEM_NO_SUCH\"\n", 9, "channel[c].source[s1].passphrase", "set TANDEM_NO_SUCH"),
-        ("no such secret file", source, "type = \"srt\"\npassphrase = \"file:no/such.key\"\n", 9, "channel[c].source[s1].passphrase", "No such file"),
-        ("secret is no file", source, "type = \"srt\"\npassphrase = \"file:/\"\n", 9, "channel[c].source[s1].passphrase", "is no file"),
-        ("secret as number", source, "type = \"srt\"\npassphrase = 1234567890\n", 9, "channel[c].source[s1].passphrase", "env:NAME"),
-        ("key length", source, "type = \"srt\"\nkey_length = 17\n", 9, "channel[c].source[s1].key_length", "16, 24 and 32"),
-        ("key of nothing", source, "type = \"srt\"\nkey_length = 16\n", 9, "channel[c].source[s1].key_length", "no passphrase"),
+        (
+            "port 0",
+            "type = \"srt\"",
+            "type = \"srt\"\nmode = \"listener\"\nlisten = \"127.0.0.1:0\"",
+            10,
+            "channel[c].source[s1].listen",
+            "write a port",
+        ),
+        (
+            "port taken",
+            "type = \"srt\"",
+            "type = \"srt\"\nmode = \"listener\"\nlisten = \"0.0.0.0:9710\"",
+            10,
+            "channel[c].source[s1].listen",
+            "is taken",
+        ),
+        (
+            "listener without address",
+            "type = \"srt\"",
+            "type = \"srt\"\nmode = \"listener\"",
+            6,
+            "channel[c].source[s1].listen",
+            "is missing",
+        ),
+        (
+            "caller without address",
+            "type = \"srt\"",
+            "type = \"srt\"\nmode = \"caller\"",
+            6,
+            "channel[c].source[s1].address",
+            "is missing",
+        ),
+        (
+            "address",
+            "type = \"srt\"",
+            "type = \"srt\"\nmode = \"caller\"\naddress = \"srt://x:1\"",
+            10,
+            "channel[c].source[s1].address",
+            "host and port",
+        ),
+        (
+            "address of another mode",
+            "type = \"srt\"",
+            "type = \"srt\"\naddress = \"x:1\"",
+            9,
+            "channel[c].source[s1].address",
+            "mode \"caller\" only",
+        ),
+        (
+            "no such variable",
+            source,
+            "type = \"srt\"\npassphrase = \"env:TANDEM_NO_SUCH\"\n",
+            9,
+            "channel[c].source[s1].passphrase",
+            "set TANDEM_NO_SUCH",
+        ),
+        (
+            "no such secret file",
+            source,
+            "type = \"srt\"\npassphrase = \"file:no/such.key\"\n",
+            9,
+            "channel[c].source[s1].passphrase",
+            "No such file",
+        ),
+        (
+            "secret is no file",
+            source,
+            "type = \"srt\"\npassphrase = \"file:/\"\n",
+            9,
+            "channel[c].source[s1].passphrase",
+            "is no file",
+        ),
+        (
+            "secret as number",
+            source,
+            "type = \"srt\"\npassphrase = 1234567890\n",
+            9,
+            "channel[c].source[s1].passphrase",
+            "env:NAME",
+        ),
+        (
+            "key length",
+            source,
+            "type = \"srt\"\nkey_length = 17\n",
+            9,
+            "channel[c].source[s1].key_length",
+            "16, 24 and 32",
+        ),
+        (
+            "key of nothing",
+            source,
+            "type = \"srt\"\nkey_length = 16\n",
+            9,
+            "channel[c].source[s1].key_length",
+            "no passphrase",
+        ),
         ("program 0", source, "type = \"srt\"\nprogram = 0\n", 9, "channel[c].source[s1].program", "no programme"),
-        ("program too large", source, "type = \"srt\"\nprogram = 70000\n", 9, "channel[c].source[s1].program", "integer"),
-        ("key of another type", source, "type = \"test\"\nlatency = \"1s\"\n", 9, "channel[c].source[s1].latency", "unknown key"),
+        (
+            "program too large",
+            source,
+            "type = \"srt\"\nprogram = 70000\n",
+            9,
+            "channel[c].source[s1].program",
+            "integer",
+        ),
+        (
+            "key of another type",
+            source,
+            "type = \"test\"\nlatency = \"1s\"\n",
+            9,
+            "channel[c].source[s1].latency",
+            "unknown key",
+        ),
         ("odd size", source, "type = \"test\"\nsize = \"641x360\"\n", 9, "channel[c].source[s1].size", "write 640x360"),
         ("signal rate", source, "type = \"test\"\nrate = 26\n", 9, "channel[c].source[s1].rate", "59.94"),
-        ("loss_after", "[channel.pipelines]", "failover.loss_after = \"1ms\"\n[channel.pipelines]", 4, "channel[c].failover.loss_after", "50ms to 10s"),
-        ("revert", "[channel.pipelines]", "failover.revert = \"soon\"\n[channel.pipelines]", 4, "channel[c].failover.revert", "\"never\""),
+        (
+            "loss_after",
+            "[channel.pipelines]",
+            "failover.loss_after = \"1ms\"\n[channel.pipelines]",
+            4,
+            "channel[c].failover.loss_after",
+            "50ms to 10s",
+        ),
+        (
+            "revert",
+            "[channel.pipelines]",
+            "failover.revert = \"soon\"\n[channel.pipelines]",
+            4,
+            "channel[c].failover.revert",
+            "\"never\"",
+        ),
         ("signal to nowhere", source, "type = \"srt\"\n[[signal]]\nto = []\n", 10, "signal[0].to", "at least one"),
         ("signal without to", source, "type = \"srt\"\n[[signal]]\n", 9, "signal[0].to", "is missing"),
-        ("signal to a stranger", source, "type = \"srt\"\n[[signal]]\nto = [\"srt://127.0.0.1:9710?streamid=c/s2\"]\n", 10, "signal[0].to[0]", "did you mean `c/s1`?"),
-        ("signal with a secret", source, "type = \"srt\"\n[[signal]]\nto = [\"srt://x:1?passphrase=0123456789\"]\n", 10, "signal[0].to[0]", "secret"),
-        ("signal by http", source, "type = \"srt\"\n[[signal]]\nto = [\"http://x:1\"]\n", 10, "signal[0].to[0]", "no srt://"),
-        ("same source twice", source, "type = \"srt\"\n[[channel.source]]\nid = \"s1\"\ntype = \"test\"\n", 10, "channel[c].source[s1].id", "another source"),
+        (
+            "signal to a stranger",
+            source,
+            "type = \"srt\"\n[[signal]]\nto = [\"srt://127.0.0.1:9710?streamid=c/s2\"]\n",
+            10,
+            "signal[0].to[0]",
+            "did you mean `c/s1`?",
+        ),
+        (
+            "signal with a secret",
+            source,
+            "type = \"srt\"\n[[signal]]\nto = [\"srt://x:1?passphrase=0123456789\"]\n",
+            10,
+            "signal[0].to[0]",
+            "secret",
+        ),
+        (
+            "signal by http",
+            source,
+            "type = \"srt\"\n[[signal]]\nto = [\"http://x:1\"]\n",
+            10,
+            "signal[0].to[0]",
+            "no srt://",
+        ),
+        (
+            "same source twice",
+            source,
+            "type = \"srt\"\n[[channel.source]]\nid = \"s1\"\ntype = \"test\"\n",
+            10,
+            "channel[c].source[s1].id",
+            "another source",
+        ),
     ];
     for (name, from, to, line, path, text) in rows {
         assert!(GOOD.contains(from), "{name}: the row fits the good config");
@@ -307,7 +450,9 @@ fn check_fails_with_all_mistakes_on_stderr() {
     let out = Command::new(env!("CARGO_BIN_EXE_tandem")).args(["check".as_ref(), file.as_os_str()]).output().unwrap();
     let stderr = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{stderr}");
-    for needed in ["bad.toml:1:1: chanel: unknown key", "did you mean `channel`?", "bad.toml:3:11: origin.threads", "3 mistakes"] {
+    for needed in
+        ["bad.toml:1:1: chanel: unknown key", "did you mean `channel`?", "bad.toml:3:11: origin.threads", "3 mistakes"]
+    {
         assert!(stderr.contains(needed), "no `{needed}` in\n{stderr}");
     }
 }
@@ -316,7 +461,8 @@ fn check_fails_with_all_mistakes_on_stderr() {
 fn the_schema_knows_what_is_required() {
     let schema = schema(false);
     let required = |place: &serde_json::Value| -> Vec<String> {
-        let mut all: Vec<_> = place["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().into()).collect();
+        let mut all: Vec<_> =
+            place["required"].as_array().unwrap().iter().map(|k| k.as_str().unwrap().into()).collect();
         all.sort();
         all
     };

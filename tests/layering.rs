@@ -124,7 +124,9 @@ fn violations(files: &[(String, String)]) -> Vec<String> {
     let known: BTreeSet<&str> = ORDER.iter().map(|name| name.split("::").next().unwrap()).collect();
     let tops: BTreeSet<String> = files.iter().filter_map(|(path, _)| module_path(path).first().cloned()).collect();
     for top in tops.iter().filter(|top| !known.contains(top.as_str())) {
-        broken.push(format!("src/{top}: has no place in ORDER of tests/layering.rs; give it one, and say so in ARCHITECTURE.md"));
+        broken.push(format!(
+            "src/{top}: has no place in ORDER of tests/layering.rs; give it one, and say so in ARCHITECTURE.md"
+        ));
     }
     broken
 }
@@ -154,7 +156,11 @@ fn import_rule(module: &[String], used: &[String]) -> Option<String> {
     }
     (to >= from).then(|| {
         let (lower, upper) = (ORDER[from], ORDER[to]);
-        format!("`{}` uses `{}`, but imports point one way: {upper} stands after {lower}", module.join("::"), used.join("::"))
+        format!(
+            "`{}` uses `{}`, but imports point one way: {upper} stands after {lower}",
+            module.join("::"),
+            used.join("::")
+        )
     })
 }
 
@@ -205,7 +211,11 @@ fn use_tree(code: &str, mut at: usize, prefix: &mut Vec<String>, found: &mut Vec
                     at += 1;
                     break;
                 }
-                if c == ',' || c.is_whitespace() { at += c.len_utf8() } else { at = use_tree(code, at, prefix, found).max(at + c.len_utf8()) }
+                if c == ',' || c.is_whitespace() {
+                    at += c.len_utf8()
+                } else {
+                    at = use_tree(code, at, prefix, found).max(at + c.len_utf8())
+                }
             }
             break;
         }
@@ -240,7 +250,9 @@ fn product_code(text: &str) -> String {
             (rest.find('\n').unwrap_or(rest.len()), true)
         } else if rest.starts_with("/*") {
             (block_comment(rest), true)
-        } else if let Some(length) = raw_string(rest).filter(|_| !code.ends_with(|c: char| c.is_alphanumeric() || c == '_')) {
+        } else if let Some(length) =
+            raw_string(rest).filter(|_| !code.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        {
             (length, true)
         } else if c == '"' {
             (string(rest), true)
@@ -263,7 +275,8 @@ fn product_code(text: &str) -> String {
     // Tests stand at the end of a file; what they do is their own affair.
     let tests = code.match_indices("#[cfg(test)]").find(|(at, found)| {
         let next = code[at + found.len()..].trim_start();
-        next.starts_with("mod ") && next.split(['{', ';']).next().is_some_and(|head| next[head.len()..].starts_with('{'))
+        next.starts_with("mod ")
+            && next.split(['{', ';']).next().is_some_and(|head| next[head.len()..].starts_with('{'))
     });
     if let Some((at, _)) = tests {
         code.truncate(at);
@@ -326,12 +339,27 @@ fn char_literal(text: &str) -> Option<usize> {
 fn planted_breaches_are_found_and_what_is_allowed_is_not() {
     let long = "// line\n".repeat(LINES_MAX + 1);
     for (name, path, text, want) in [
-        ("backwards", "media/mod.rs", "\nuse crate::package::Snapshot;", Some("src/media/mod.rs:2: `media` uses `package::Snapshot`")),
+        (
+            "backwards",
+            "media/mod.rs",
+            "\nuse crate::package::Snapshot;",
+            Some("src/media/mod.rs:2: `media` uses `package::Snapshot`"),
+        ),
         ("forwards", "package/mod.rs", "use crate::media::Slot;", None),
-        ("inside a group", "demux.rs", "use crate::{\n  media::{A, B},\n  origin::{C},\n};", Some("`demux` uses `origin::C`")),
+        (
+            "inside a group",
+            "demux.rs",
+            "use crate::{\n  media::{A, B},\n  origin::{C},\n};",
+            Some("`demux` uses `origin::C`"),
+        ),
         ("group of one module", "demux.rs", "use crate::media::{A, time::{B, C}};", None),
         ("in passing", "wire/ts/mod.rs", "fn f() { crate::channel::go() }", Some("`wire::ts` uses `channel::go`")),
-        ("by climbing", "wire/ts/psi.rs", "use super::super::super::package::X;", Some("`wire::ts::psi` uses `package::X`")),
+        (
+            "by climbing",
+            "wire/ts/psi.rs",
+            "use super::super::super::package::X;",
+            Some("`wire::ts::psi` uses `package::X`"),
+        ),
         ("climbing at home", "wire/ts/psi.rs", "use super::super::codec::X;", None),
         ("a joint", "monitor/status.rs", "use crate::encode::ipc::Showing;", None),
         ("beside the joint", "monitor/status.rs", "use crate::encode::worker::X;", Some("encode stands after monitor")),
@@ -341,14 +369,29 @@ fn planted_breaches_are_found_and_what_is_allowed_is_not() {
         ("clock by elapsed", "origin/mod.rs", "t.elapsed()", Some("only clock.rs reads a clock")),
         ("clock at home", "clock.rs", "SystemTime::now()", None),
         ("clock in a test", "demux.rs", "fn f() {}\n#[cfg(test)]\nmod tests { fn t() { Instant::now(); } }", None),
-        ("clock behind a test item", "demux.rs", "#[cfg(test)]\nfn g() {}\nfn f() { Instant::now(); }", Some("demux.rs:3")),
+        (
+            "clock behind a test item",
+            "demux.rs",
+            "#[cfg(test)]\nfn g() {}\nfn f() { Instant::now(); }",
+            Some("demux.rs:3"),
+        ),
         ("gstreamer", "package/mod.rs", "use gstreamer as gst;", Some("know GStreamer")),
         ("gstreamer at home", "encode/gst.rs", "use gstreamer as gst; gst::init()", None),
-        ("gstreamer as a word", "monitor/mod.rs", "/// gstreamer::init\nstruct S { gstreamer: String } // gst::x", None),
+        (
+            "gstreamer as a word",
+            "monitor/mod.rs",
+            "/// gstreamer::init\nstruct S { gstreamer: String } // gst::x",
+            None,
+        ),
         ("C", "child/mod.rs", "unsafe extern \"C\" { fn f(); }", Some("only srt calls C")),
         ("C at home", "srt/ffi.rs", "unsafe extern \"C\" { fn f(); }", None),
         ("in a comment", "media/mod.rs", "/* crate::origin::x /* Instant::now() */ */ // crate::cli::x", None),
-        ("in a string", "media/mod.rs", "let s = (\"crate::cli::x\", r#\"\"Instant::now\"#, '\"', '\\'', \"\\\"\");", None),
+        (
+            "in a string",
+            "media/mod.rs",
+            "let s = (\"crate::cli::x\", r#\"\"Instant::now\"#, '\"', '\\'', \"\\\"\");",
+            None,
+        ),
         ("after a string", "media/mod.rs", "let s = ('\"', \"\\\\\");\nuse crate::cli::x;", Some("src/media/mod.rs:2")),
         ("a lifetime", "media/mod.rs", "fn f<'a>(x: &'a str) { crate::cli::x('b') }", Some("`media` uses `cli::x`")),
         ("name", "wire/utils.rs", "", Some("`utils` says nothing")),

@@ -214,7 +214,8 @@ fn cut_in_value(value: &mut DeValue<'_>, span: &Span) -> bool {
         DeValue::Table(table) => cut(table, span),
         DeValue::Array(items) => {
             if items.iter().any(|item| item.span() == *span) {
-                *items = std::mem::replace(items, DeArray::new()).into_iter().filter(|item| item.span() != *span).collect();
+                *items =
+                    std::mem::replace(items, DeArray::new()).into_iter().filter(|item| item.span() != *span).collect();
                 return true;
             }
             items.iter_mut().any(|item| cut_in_value(item.get_mut(), span))
@@ -326,9 +327,19 @@ mod tests {
     #[test]
     fn serde_messages_are_put_plainly() {
         for (name, message, wrong, mend) in [
-            ("typo", "unknown field `segmnt`, expected one of `id`, `segment`", "unknown key", "did you mean `segment`?"),
+            (
+                "typo",
+                "unknown field `segmnt`, expected one of `id`, `segment`",
+                "unknown key",
+                "did you mean `segment`?",
+            ),
             ("other", "unknown field `zzz`, expected `id` or `segment`", "unknown key", "possible here: id, segment"),
-            ("kind", "invalid type: integer `5`, expected a string", "integer does not fit here", "write text in quotes"),
+            (
+                "kind",
+                "invalid type: integer `5`, expected a string",
+                "integer does not fit here",
+                "write text in quotes",
+            ),
             ("secret", "invalid type: string \"hunter2\", expected u16", "text does not fit here", "write u16"),
             ("own", "`5` cannot be read: write a duration", "`5` cannot be read", "write a duration"),
         ] {

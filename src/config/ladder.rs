@@ -51,7 +51,11 @@ impl Ladder {
     }
 }
 
-fn video_rung(document: &mut Document<'_>, rung: &Mark<VideoRungFile>, ids: &mut BTreeSet<String>) -> Option<VideoRung> {
+fn video_rung(
+    document: &mut Document<'_>,
+    rung: &Mark<VideoRungFile>,
+    ids: &mut BTreeSet<String>,
+) -> Option<VideoRung> {
     let (span, rung) = (&rung.span, &rung.value);
     let id = rendition_id(document, span, rung.id.as_ref(), ids);
     let size = rung.size.as_ref().or_else(|| {
@@ -100,7 +104,11 @@ fn video_rung(document: &mut Document<'_>, rung: &Mark<VideoRungFile>, ids: &mut
     })
 }
 
-fn audio_rung(document: &mut Document<'_>, rung: &Mark<AudioRungFile>, ids: &mut BTreeSet<String>) -> Option<AudioRung> {
+fn audio_rung(
+    document: &mut Document<'_>,
+    rung: &Mark<AudioRungFile>,
+    ids: &mut BTreeSet<String>,
+) -> Option<AudioRung> {
     let (span, rung) = (&rung.span, &rung.value);
     let id = rendition_id(document, span, rung.id.as_ref(), ids);
     let bitrate = rung.bitrate.as_ref().map_or(128_000, |rate| {

@@ -75,7 +75,9 @@ fn source(
     let name = source_name(checks, &file.span, id(&file.value), names);
     let id = name.map(|source| SourceId { channel: channel.clone(), source });
     let (input, program) = match &file.value {
-        SourceFile::Srt(srt) => (Input::Srt(srt_input(checks, &file.span, srt, id.as_ref(), declared)?), program(checks, srt)),
+        SourceFile::Srt(srt) => {
+            (Input::Srt(srt_input(checks, &file.span, srt, id.as_ref(), declared)?), program(checks, srt))
+        }
         SourceFile::Test(test) => (Input::Test(test_shape(checks, test)), None),
     };
     Some(Source { id: id?, input, program })
@@ -101,7 +103,11 @@ fn program(checks: &mut Checks<'_, '_>, file: &SrtSourceFile) -> Option<u16> {
     let program = file.program.as_ref()?;
     if program.value == 0 {
         // ISO/IEC 13818-1 §2.4.4.5: programme number 0 is the network PID.
-        checks.document.mistake(&program.span, "0 is no programme", "write 1 to 65535, or leave it out for the first one");
+        checks.document.mistake(
+            &program.span,
+            "0 is no programme",
+            "write 1 to 65535, or leave it out for the first one",
+        );
     }
     Some(program.value)
 }
@@ -160,7 +166,11 @@ fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> O
 
 fn caller(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
     if let Some(stream_id) = file.stream_id.as_ref().filter(|s| s.value.len() > STREAM_ID_BYTES_MAX) {
-        checks.document.mistake(&stream_id.span, "is too long for SRT", format!("write at most {STREAM_ID_BYTES_MAX} bytes"));
+        checks.document.mistake(
+            &stream_id.span,
+            "is too long for SRT",
+            format!("write at most {STREAM_ID_BYTES_MAX} bytes"),
+        );
     }
     let Some(address) = &file.address else {
         checks.document.missing(span, "address", "add address = \"host:port\" of the server to call");
@@ -170,15 +180,26 @@ fn caller(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Opt
         let wrong = format!("`{}` cannot be called", excerpt(&address.value));
         checks.document.mistake(&address.span, wrong, "write host and port, such as \"encoder.example:9710\"");
     }
-    Some(SrtMode::Caller { address: address.value.clone(), stream_id: file.stream_id.as_ref().map(|s| s.value.clone()) })
+    Some(SrtMode::Caller {
+        address: address.value.clone(),
+        stream_id: file.stream_id.as_ref().map(|s| s.value.clone()),
+    })
 }
 
 fn key_length(checks: &mut Checks<'_, '_>, file: &SrtSourceFile, caller: bool) -> u8 {
     let Some(length) = &file.key_length else { return 16 };
     if ![16, 24, 32].contains(&length.value) {
-        checks.document.mistake(&length.span, format!("{} is no AES key length", length.value), "16, 24 and 32 are possible");
+        checks.document.mistake(
+            &length.span,
+            format!("{} is no AES key length", length.value),
+            "16, 24 and 32 are possible",
+        );
     } else if file.passphrase.is_none() {
-        checks.document.mistake(&length.span, "there is no passphrase to make a key of", "add passphrase = \"env:NAME\"");
+        checks.document.mistake(
+            &length.span,
+            "there is no passphrase to make a key of",
+            "add passphrase = \"env:NAME\"",
+        );
     } else if !caller {
         let mend = "remove it; the publisher chooses (pbkeylen)";
         checks.document.mistake(&length.span, "means something in mode \"caller\" only", mend);
@@ -191,7 +212,11 @@ fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Se
     let (found, wrong, mend) = match &place.value {
         SecretRef::Env(name) => {
             let name = excerpt(name);
-            (variable(&name), format!("there is no environment variable {name}"), format!("set {name} before the start"))
+            (
+                variable(&name),
+                format!("there is no environment variable {name}"),
+                format!("set {name} before the start"),
+            )
         }
         SecretRef::File(path) => {
             let path = checks.path(path);

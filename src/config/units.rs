@@ -287,7 +287,9 @@ pub(super) fn excerpt(text: &str) -> String {
 pub(super) fn spell(d: Duration) -> String {
     let ms = d.as_secs_f64() * 1000.0;
     match ms {
-        _ if d.subsec_nanos() == 0 && d.as_secs().is_multiple_of(3600) && d.as_secs() > 0 => format!("{}h", d.as_secs() / 3600),
+        _ if d.subsec_nanos() == 0 && d.as_secs().is_multiple_of(3600) && d.as_secs() > 0 => {
+            format!("{}h", d.as_secs() / 3600)
+        }
         _ if d.subsec_nanos() == 0 => format!("{}s", d.as_secs()),
         _ if ms >= 1000.0 && d.subsec_nanos().is_multiple_of(1_000_000) => format!("{}s", ms / 1000.0),
         _ => format!("{}ms", (ms * 1000.0).round() / 1000.0),

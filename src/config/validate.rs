@@ -244,7 +244,8 @@ impl Checks<'_, '_> {
         pipelines: Option<&Mark<PipelinesFile>>,
         sources: &[Mark<super::file::SourceFile>],
     ) -> Option<Vec<Pipeline>> {
-        let mend = "add a = [\"…\"] with the channel's sources, and b = [\"…\"] for redundancy, under [channel.pipelines]";
+        let mend =
+            "add a = [\"…\"] with the channel's sources, and b = [\"…\"] for redundancy, under [channel.pipelines]";
         let Some(pipelines) = pipelines else {
             self.document.missing(channel, "pipelines", mend);
             return None;
@@ -277,7 +278,11 @@ impl Checks<'_, '_> {
                 // A source whose own mistakes hid it is there nevertheless.
                 if !self.document.lost(channel, &format!("source[{}]", super::units::excerpt(&name.value))) {
                     let wrong = format!("the channel has no source `{}`", super::units::excerpt(&name.value));
-                    self.document.mistake(&name.span, wrong, super::document::nearest(&name.value, known.iter().copied()));
+                    self.document.mistake(
+                        &name.span,
+                        wrong,
+                        super::document::nearest(&name.value, known.iter().copied()),
+                    );
                 }
             }
             sources.push(SourceName::new(&name.value).ok());
@@ -294,7 +299,10 @@ impl Checks<'_, '_> {
                 Ok(address) => (address, text.span.clone()),
                 Err(_) => {
                     let wrong = format!("`{}` is no address to listen on", super::units::excerpt(&text.value));
-                    let mend = format!("write an IP address and a port, such as \"{default}\" or \"[::1]:{}\"", default.port());
+                    let mend = format!(
+                        "write an IP address and a port, such as \"{default}\" or \"[::1]:{}\"",
+                        default.port()
+                    );
                     self.document.mistake(&text.span, wrong, mend);
                     return default;
                 }
