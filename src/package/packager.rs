@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -120,7 +119,11 @@ impl Packager {
         let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
         line.progress = Some(now);
         if !in_range {
-            return self.refuse(from, r, n, Refusal::OutOfRange);
+            // Told once a run: a mad encoder has one for each unit.
+            if !mem::replace(&mut line.strayed, true) {
+                self.refuse(from, r, n, Refusal::OutOfRange);
+            }
+            return;
         }
         line.newest[r] = line.newest[r].max(Some(n));
         if !wanted {
@@ -156,11 +159,13 @@ impl Packager {
         };
         self.made(from, r, n, Made::Whole(whole));
         let Some(line) = self.selector.line_mut(from) else { return };
-        if let Some(candidate) = line.waiting.get_mut(&n).filter(|c| c.is_whole()) {
+        let waiting = line.waiting.get_mut(&n).filter(|c| c.is_whole());
+        let all = waiting.is_some() || self.comparer.is_full(n, from);
+        if let Some(candidate) = waiting {
             candidate.done = Some(now);
-            if !mem::replace(&mut line.locked, true) {
-                self.tell(PackageEvent::Locked { pipeline: from, number: n });
-            }
+        }
+        if all && !mem::replace(&mut line.locked, true) {
+            self.tell(PackageEvent::Locked { pipeline: from, number: n });
         }
     }
 
@@ -249,7 +254,7 @@ impl Packager {
 
     fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
         let rendition = self.names[r].clone();
-        // A number out of range has no place to note this in, and would have one for each packet of a mad encoder.
+        // Nothing is kept of numbers out of range.
         if why != Refusal::OutOfRange {
             if let Some(line) = self.selector.line_mut(from) {
                 line.open[r].remove(&n);
@@ -300,7 +305,7 @@ impl Packager {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
             let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
-            self.window.push(Entry { number: n, from: None, objects: Vec::new(), lines });
+            self.window.push(Entry { number: n, objects: Vec::new(), lines });
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });
         }
@@ -348,7 +353,7 @@ impl Packager {
         }
         let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, false)).collect();
         self.measure(n, &wholes);
-        self.window.push(Entry { number: n, from, objects, lines });
+        self.window.push(Entry { number: n, objects, lines });
         self.status.segments += 1;
         let end = self.layout.grid().segment_start(n.next()).to_utc();
         self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
