@@ -23,7 +23,7 @@ use super::template::Template;
 use super::worker::Outbox;
 use crate::clock;
 use crate::media::{
-    AUDIO_FRAME_SAMPLES, AUDIO_RATE, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackId, TrackKind, Unit,
+    AUDIO_FRAME_SAMPLES, AUDIO_RATE, Break, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackId, TrackKind, Unit,
 };
 
 const SLEEP_MAX: Duration = Duration::from_millis(100);
@@ -153,6 +153,9 @@ impl Audio {
                     self.unit(codec, &unit)?;
                 }
             }
+            // Sound is handed over from where the old source left it. A copy of the same stream continues it frame by frame, and
+            // then the segment must come out as if nothing had happened; where it does not, its place on the grid tells.
+            Item::Break(Break::SourceSwitch) => {}
             Item::Break(_) | Item::End => self.end_decoders()?,
         }
         self.send()

@@ -62,6 +62,11 @@ impl Comparer {
         matches!(shown, Some(Shown::NotYet))
     }
 
+    /// Whether a pipeline has shown all of a segment that still waits for the other's.
+    pub fn is_full(&self, n: SegmentNumber, from: PipelineId) -> bool {
+        self.open.get(&n).is_some_and(|open| open.is_full(from.index()))
+    }
+
     /// A pipeline finished, or spoiled, a rendition of a decided segment.
     pub fn late(&mut self, n: SegmentNumber, from: PipelineId, rendition: usize, made: Made) {
         if let Some(shown) = self.open.get_mut(&n).and_then(|open| open.shown[from.index()].get_mut(rendition)) {
@@ -77,7 +82,6 @@ impl Comparer {
         self.open.retain(|&n, open| {
             let force = index < crowded;
             index += 1;
-            let full = |side: usize| open.shown[side].iter().all(|s| matches!(s, Shown::Print(_)));
             let lost = |side: usize| {
                 open.shown[side].iter().enumerate().any(|(r, shown)| match shown {
                     Shown::NotYet => force || lines[side].has_passed(n, r),
@@ -86,7 +90,7 @@ impl Comparer {
                 })
             };
             let missing = |missing| Some(Verdict::OneMissing { missing });
-            let verdict = match (full(0), full(1)) {
+            let verdict = match (open.is_full(0), open.is_full(1)) {
                 (true, true) => Some(open.compare(renditions)),
                 (true, false) if lost(1) => missing(PipelineId::B),
                 (false, true) if lost(0) => missing(PipelineId::A),
@@ -103,6 +107,10 @@ impl Comparer {
 }
 
 impl Open {
+    fn is_full(&self, side: usize) -> bool {
+        self.shown[side].iter().all(|s| matches!(s, Shown::Print(_)))
+    }
+
     fn compare(&self, renditions: &[RenditionId]) -> Verdict {
         let [a, b] = &self.shown;
         for ((a, b), rendition) in a.iter().zip(b).zip(renditions) {

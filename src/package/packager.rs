@@ -135,7 +135,11 @@ impl Packager {
         let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
         line.progress = Some(now);
         if !in_range {
-            return self.refuse(from, r, n, Refusal::OutOfRange);
+            // Told once a run: a mad encoder has one for each unit.
+            if !mem::replace(&mut line.strayed, true) {
+                self.refuse(from, r, n, Refusal::OutOfRange);
+            }
+            return;
         }
         line.newest[r] = line.newest[r].max(Some(n));
         if !wanted {
@@ -175,11 +179,13 @@ impl Packager {
         }
         self.made(from, r, n, Made::Whole(whole));
         let Some(line) = self.selector.line_mut(from) else { return };
-        if let Some(candidate) = line.waiting.get_mut(&n).filter(|c| c.is_whole()) {
+        let waiting = line.waiting.get_mut(&n).filter(|c| c.is_whole());
+        let all = waiting.is_some() || self.comparer.is_full(n, from);
+        if let Some(candidate) = waiting {
             candidate.done = Some(now);
-            if !mem::replace(&mut line.locked, true) {
-                self.tell(PackageEvent::Locked { pipeline: from, number: n });
-            }
+        }
+        if all && !mem::replace(&mut line.locked, true) {
+            self.tell(PackageEvent::Locked { pipeline: from, number: n });
         }
     }
 
@@ -273,7 +279,7 @@ impl Packager {
 
     fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
         let rendition = self.names[r].clone();
-        // A number out of range has no place to note this in, and would have one for each packet of a mad encoder.
+        // Nothing is kept of numbers out of range.
         if why != Refusal::OutOfRange {
             if let Some(line) = self.selector.line_mut(from) {
                 line.open[r].remove(&n);
@@ -323,9 +329,8 @@ impl Packager {
         if published.is_none() {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
-            let lines =
-                (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
-            self.window.push(Entry { number: n, from: None, objects: Vec::new(), lines });
+            let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
+            self.window.push(Entry { number: n, objects: Vec::new(), lines });
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });
         }
@@ -373,7 +378,7 @@ impl Packager {
         }
         let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, false)).collect();
         self.measure(n, &wholes);
-        self.window.push(Entry { number: n, from, objects, lines });
+        self.window.push(Entry { number: n, objects, lines });
         self.status.segments += 1;
         let end = self.layout.grid().segment_start(n.next()).to_utc();
         self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });

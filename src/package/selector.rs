@@ -83,6 +83,8 @@ pub(super) struct Line {
     pub alive: bool,
     /// It delivered a whole segment since it came up.
     pub locked: bool,
+    /// It delivered something far from the live edge since it came up.
+    pub strayed: bool,
     /// When it came up or last delivered anything.
     pub progress: Option<Now>,
     /// Segments being filled, by rendition.
@@ -98,6 +100,7 @@ impl Line {
         Self {
             alive: false,
             locked: false,
+            strayed: false,
             progress: None,
             open: (0..renditions).map(|_| BTreeMap::new()).collect(),
             newest: vec![None; renditions],
@@ -109,6 +112,7 @@ impl Line {
     pub fn set_alive(&mut self, now: Now, alive: bool) {
         self.alive = alive;
         self.locked = false;
+        self.strayed = false;
         self.progress = alive.then_some(now);
         self.open.iter_mut().for_each(BTreeMap::clear);
         self.newest.fill(None);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::layout::{Kind, Layout};
 use super::slab::Stored;
-use crate::media::{PipelineId, RenditionId, SegmentNumber};
+use crate::media::{RenditionId, SegmentNumber};
 
 /// A rendition as players are told about it. Fixed with the first published segment.
 #[derive(Clone, Debug)]
@@ -41,8 +41,6 @@ pub(super) struct Object {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub number: SegmentNumber,
-    /// Where it was taken from; `None` for gaps and mixtures.
-    pub from: Option<PipelineId>,
     /// By rendition; none at all in a gap.
     pub objects: Vec<Object>,
     /// Its lines in each rendition's media playlist.

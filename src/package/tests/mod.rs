@@ -1,1 +1,161 @@
+//! The packager as a whole: golden files, third-party judges, and simulated pipelines on virtual time.
 
+mod golden;
+mod judges;
+mod selection;
+mod simulation;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::clock::Now;
+use crate::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
+use crate::media::{FrameRate, RenditionId, SegmentNumber};
+
+/// 640x360, High, level 3.0.
+const SPS: &[u8] = &[
+    0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x61, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03,
+    0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
+];
+/// Main, the same size: what another encoder would have made.
+const SPS_OF_ANOTHER: &[u8] = &[
+    0x67, 0x4d, 0x40, 0x1e, 0xec, 0xa0, 0x50, 0x17, 0xfc, 0xb0, 0x80, 0x00, 0x00, 0x03, 0x00, 0x80, 0x00, 0x00, 0x19,
+    0x07, 0x8b, 0x16, 0xcb,
+];
+const PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
+
+/// 21 November 2026, 14:00:00 UTC, in segments of 2 s.
+const FIRST: u64 = 897_634_800;
+
+fn rung(id: &str, max_bitrate: u32) -> VideoRung {
+    VideoRung {
+        id: RenditionId::new(id).expect("good name"),
+        width: 640,
+        height: 360,
+        max_bitrate,
+        crf: 23.0,
+        preset: "veryfast".into(),
+        bframes: 2,
+        lookahead: 10,
+        profile: "high".into(),
+    }
+}
+
+fn config_at(rate: FrameRate) -> Config {
+    Config {
+        channel: ChannelId::new("news").expect("good name"),
+        grid: Grid::new(Duration::from_secs(2), rate).expect("good grid"),
+        part: Duration::from_millis(480),
+        window: Duration::from_secs(12),
+        pipelines: PipelineId::BOTH.to_vec(),
+        video: vec![rung("v360", 700_000), rung("v180", 300_000)],
+        audio: vec![AudioRung { id: RenditionId::new("a1").expect("good name"), bitrate: 128_000, channels: 2 }],
+        language: "en".into(),
+        time_uri: "/time".into(),
+    }
+}
+
+fn config() -> Config {
+    config_at(FrameRate::new(25, 1).expect("good rate"))
+}
+
+/// Virtual time: the instant a segment's interval begins.
+fn start_of(config: &Config, n: u64) -> Now {
+    Now { mono: Instant::now(), utc: config.grid.segment_start(SegmentNumber(n)).to_utc() }
+}
+
+fn annexb(units: &[&[u8]]) -> Bytes {
+    units.iter().flat_map(|u| [&[0, 0, 0, 1], *u].concat()).collect::<Vec<u8>>().into()
+}
+
+/// Pictures in groups of three, as x264 orders them with two B-frames: the last one first.
+fn decode_order(count: u64) -> Vec<u64> {
+    let mut order = vec![0];
+    let mut at = 1;
+    while at < count {
+        let last = (at + 2).min(count - 1);
+        order.push(last);
+        order.extend(at..last);
+        at = last + 1;
+    }
+    order
+}
+
+/// The units of one segment of one rendition; equal arguments give equal units. `flavour` changes the pictures.
+fn units(config: &Config, rendition: usize, n: u64, flavour: u8) -> Vec<CodedUnit> {
+    let n = SegmentNumber(n);
+    let unit = |position: u64, key: bool, data: Bytes| CodedUnit {
+        rendition: RenditionIndex(rendition as u8),
+        segment: n,
+        position,
+        key,
+        data,
+    };
+    if rendition >= config.video.len() {
+        let frame = |p: u64| unit(p, true, Bytes::from(vec![0x21, p as u8, flavour, rendition as u8]));
+        return config.grid.audio_frames(n).map(frame).collect();
+    }
+    let slots = config.grid.slots(n);
+    let picture = |(i, place): (usize, u64)| {
+        let body = [rendition as u8 + 1, place as u8 + 1, flavour + 1, 0x80];
+        let size = 20 + (place as usize * 7) % 11;
+        let payload: Vec<u8> = body.into_iter().cycle().take(size).collect();
+        let data = if i == 0 {
+            annexb(&[&[0x09, 0x10], SPS, PPS, &[&[0x65, 0x88], &payload[..]].concat()])
+        } else {
+            annexb(&[&[0x09, 0x30], &[&[0x41, 0x9a], &payload[..]].concat()])
+        };
+        unit(slots.start + place, i == 0, data)
+    };
+    decode_order(slots.end - slots.start).into_iter().enumerate().map(picture).collect()
+}
+
+fn end(config: &Config, rendition: usize, n: u64, filled: Filled) -> SegmentEnd {
+    let units = units(config, rendition, n, 0).len() as u32;
+    SegmentEnd { rendition: RenditionIndex(rendition as u8), segment: SegmentNumber(n), units, filled }
+}
+
+/// All of one rendition of a segment, at once.
+fn deliver(p: &mut Packager, now: Now, from: PipelineId, r: usize, n: u64, flavour: u8, filled: Filled) {
+    let config = p.config().clone();
+    for unit in units(&config, r, n, flavour) {
+        p.coded(now, from, unit);
+    }
+    p.segment_end(now, from, end(&config, r, n, filled));
+}
+
+/// All of a segment, at once.
+fn deliver_all(p: &mut Packager, now: Now, from: PipelineId, n: u64) {
+    for r in 0..p.config().video.len() + p.config().audio.len() {
+        deliver(p, now, from, r, n, 0, Filled::default());
+    }
+}
+
+fn up(config: Config, now: Now, which: &[PipelineId]) -> Packager {
+    let mut p = Packager::new(config, now).expect("good config");
+    for &w in which {
+        p.pipeline(now, w, true);
+    }
+    p
+}
+
+fn found(snapshot: &Snapshot, path: &str) -> Resource {
+    match snapshot.lookup(path) {
+        Lookup::Found(resource) => resource,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+fn text(snapshot: &Snapshot, path: &str) -> String {
+    String::from_utf8(found(snapshot, path).body.to_vec()).expect("text")
+}
+
+/// Material that lies beside the project on the machines it is developed on.
+fn shared(path: &str) -> Option<PathBuf> {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let root = std::env::var_os("TANDEM_SHARED").map_or(beside, PathBuf::from);
+    Some(root.join(path)).filter(|p| p.exists())
+}
