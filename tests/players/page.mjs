@@ -17,6 +17,9 @@ const HEARD = 0.01;
 /** A picture whose luma spans less than this shows nothing. */
 const FLAT_LUMA = 16;
 
+/** Errors kept; a player without a server makes many a second. */
+const ERRORS_MAX = 20;
+
 const video = document.getElementById('video');
 const now = () => performance.now();
 const round = (x, digits = 2) => (Number.isFinite(x) ? Number(x.toFixed(digits)) : null);
@@ -87,7 +90,7 @@ window.report = () => {
 };
 
 function complain(fatal, text) {
-  seen.errors.push({ at_ms: Math.round(now() - seen.began), fatal, text: String(text).trim().slice(0, 300) });
+  if (seen.errors.length < ERRORS_MAX) seen.errors.push({ at_ms: Math.round(now() - seen.began), fatal, text: String(text).trim().slice(0, 300) });
 }
 
 function listen() {

@@ -31,6 +31,9 @@ const FLAGS = [
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
 ];
 
+/** Errors kept of each kind; a page without a server makes many a second. */
+const ERRORS_MAX = 20;
+
 function refuse(why) {
   console.error(why);
   process.exit(2);
@@ -80,14 +83,15 @@ async function serve(player) {
 /** What went wrong on the wire and in the page, gathered while it plays. */
 function witness(page) {
   const heard = { http_errors: [], page_errors: [] };
-  page.on('response', r => r.status() >= 400 && heard.http_errors.push(`${r.status()} ${r.url()}`));
+  const note = (list, text) => list.length < ERRORS_MAX && list.push(text);
+  page.on('response', r => r.status() >= 400 && note(heard.http_errors, `${r.status()} ${r.url()}`));
   page.on('requestfailed', r => {
     const why = r.failure()?.errorText;
     // Players abort requests of their own when they change renditions.
-    if (why !== 'net::ERR_ABORTED') heard.http_errors.push(`${why} ${r.url()}`);
+    if (why !== 'net::ERR_ABORTED') note(heard.http_errors, `${why} ${r.url()}`);
   });
-  page.on('pageerror', e => heard.page_errors.push(e.message));
-  page.on('crash', () => heard.page_errors.push('the page crashed'));
+  page.on('pageerror', e => note(heard.page_errors, e.message));
+  page.on('crash', () => note(heard.page_errors, 'the page crashed'));
   return heard;
 }
 

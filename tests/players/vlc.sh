@@ -9,6 +9,8 @@
 # Allowed: 2 % and half a second of pictures more or fewer than RATE x SECONDS (VLC counts in lumps); 1 % of them lost
 # (late: a busy machine); no sound lost; never a second and a half without a new picture.
 set -u
+# A VLC that is gone is a fault to report, not our end.
+trap '' PIPE
 
 (($# >= 2)) || { echo "usage: vlc.sh URL SECONDS [RATE=25]" >&2; exit 2; }
 url=$1 seconds=$2 rate=${3:-25}
