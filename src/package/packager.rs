@@ -329,7 +329,8 @@ impl Packager {
         if published.is_none() {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
-            let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
+            let lines =
+                (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
             self.window.push(Entry { number: n, objects: Vec::new(), lines });
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });

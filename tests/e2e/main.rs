@@ -5,3 +5,5 @@ mod corpus;
 mod equal;
 mod harness;
 mod hostile;
+mod players;
+mod srt;

@@ -48,7 +48,9 @@ fn published(segments: u64) -> Packager {
 fn re_mp4_reads_the_times_we_wrote() {
     let p = published(3);
     let snapshot = p.snapshot();
-    for (rendition, r, scale, ticks) in [("v360", 0, 25_000, 1000u64), ("v180", 1, 25_000, 1000), ("a1", 2, 48_000, 1024)] {
+    for (rendition, r, scale, ticks) in
+        [("v360", 0, 25_000, 1000u64), ("v180", 1, 25_000, 1000), ("a1", 2, 48_000, 1024)]
+    {
         let file = joined(&snapshot, rendition);
         let mp4 = re_mp4::Mp4::read_bytes(&file).expect("re_mp4 reads it");
         let track = mp4.tracks().values().next().expect("one track");

@@ -55,6 +55,7 @@ fn config_at(rate: FrameRate) -> Config {
         audio: vec![AudioRung { id: RenditionId::new("a1").expect("good name"), bitrate: 128_000, channels: 2 }],
         language: "en".into(),
         time_uri: "/time".into(),
+        save: false,
     }
 }
 

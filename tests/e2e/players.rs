@@ -1,0 +1,180 @@
+//! Real players and independent checkers on a running channel. Each player plays a minute as a viewer would; the
+//! scripts in `tests/players` say what they saw, and are themselves tried on a stream that stops.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{Options, Publisher, Publishers, Server, need, signal};
+
+/// hls.js, Shaka and dash.js play in headless Chromium.
+const PLAYERS: [&str; 5] = ["hlsjs", "shaka-hls", "shaka-dash", "dashjs", "vlc"];
+/// Pictures a second, of the test signal and so of every rendition.
+const RATE: &str = "25";
+/// Segments that must be published before a viewer comes: players start three target durations behind the live edge.
+const SEGMENTS_TO_START: u64 = 6;
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A channel on air that viewers can join.
+fn ready_for_viewers() -> (Server, Publishers) {
+    let server = Server::start(&Options::default());
+    let publishers = Publishers::start(&server, &["s1", "s2", "s3", "s4"], Publisher::SrtLiveTransmit);
+    server.wait_on_air();
+    server.wait("enough segments for a player to start on", |s| {
+        s.status()["publish"]["segments"].as_u64() >= Some(SEGMENTS_TO_START)
+    });
+    (server, publishers)
+}
+
+/// A player at work.
+#[derive(Debug)]
+struct Viewer {
+    name: &'static str,
+    child: Child,
+    /// Where it says that it plays, or why it cannot.
+    stderr: BufReader<ChildStderr>,
+}
+
+/// What a player saw.
+#[derive(Debug)]
+struct Seen {
+    name: &'static str,
+    json: Value,
+    code: Option<i32>,
+}
+
+impl Viewer {
+    /// Lets one of [`PLAYERS`] watch for `seconds` from its first picture on.
+    fn start(server: &Server, name: &'static str, seconds: u32) -> Self {
+        let scripts: PathBuf = project().join("tests/players");
+        let seconds = seconds.to_string();
+        let mut command;
+        if name == "vlc" {
+            need("vlc");
+            command = Command::new(scripts.join("vlc.sh"));
+            command.args([&server.hls(), &seconds, RATE]);
+        } else {
+            need("node");
+            need("chromium");
+            let installed = scripts.join("node_modules/.package-lock.json").exists();
+            assert!(installed, "tests/players/node_modules is missing: run `make deps-test`");
+            let url = if matches!(name, "shaka-dash" | "dashjs") { server.dash() } else { server.hls() };
+            command = Command::new("node");
+            command.arg(scripts.join("play.mjs"));
+            command.args(["--player", name, "--url", &url, "--seconds", &seconds, "--rate", RATE]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        Self { name, child, stderr }
+    }
+
+    /// Waits for the first picture. The scripts give up on it by themselves.
+    fn wait_until_playing(&mut self) {
+        let mut said = String::new();
+        while !said.ends_with("playing\n") {
+            let read = self.stderr.read_line(&mut said).expect("stderr is text");
+            if read == 0 {
+                let printed = self.printed();
+                panic!("{} never played: {said}{printed}", self.name);
+            }
+        }
+    }
+
+    /// All it prints, once it ends.
+    fn printed(&mut self) -> String {
+        let mut text = String::new();
+        self.child.stdout.take().expect("asked once").read_to_string(&mut text).expect("stdout is text");
+        text
+    }
+
+    /// Waits until it ends.
+    fn seen(mut self) -> Seen {
+        let text = self.printed();
+        let code = self.child.wait().expect("the player ends").code();
+        let json = serde_json::from_str(&text).unwrap_or_else(|e| {
+            let mut said = String::new();
+            let _ = self.stderr.read_to_string(&mut said);
+            panic!("{}: {e}\nstdout: {text}\nstderr: {said}", self.name)
+        });
+        Seen { name: self.name, json, code }
+    }
+}
+
+impl Drop for Viewer {
+    /// SIGTERM, so that the scripts end their browsers and VLC.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal(self.child.id(), "TERM");
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[test]
+fn five_players_play_a_minute_each_without_a_stall_or_an_error() {
+    let (server, _publishers) = ready_for_viewers();
+    let all = PLAYERS.map(|name| Viewer::start(&server, name, 60).seen());
+    for Seen { name, json, .. } in &all {
+        eprintln!("{name}: {json}");
+    }
+    for Seen { name, json, code } in &all {
+        assert_eq!(*code, Some(0), "{name}: {json:#}");
+        assert_eq!(json["faults"].as_array().map(Vec::len), Some(0), "{name}: {json:#}");
+    }
+    let status = server.status();
+    assert_eq!(status["publish"]["gaps"], 0, "{status:#}");
+}
+
+/// The judges judged: none of them may take a dead origin for a good one.
+#[test]
+fn every_player_reports_a_stream_that_stops() {
+    let (mut server, _publishers) = ready_for_viewers();
+    let mut viewers = PLAYERS.map(|name| Viewer::start(&server, name, 40));
+    viewers.iter_mut().for_each(Viewer::wait_until_playing);
+    server.kill();
+    for Seen { name, json, code } in viewers.map(Viewer::seen) {
+        assert_eq!(code, Some(1), "{name}: {json:#}");
+        assert!(json["faults"].as_array().is_some_and(|f| !f.is_empty()), "{name}: {json:#}");
+        if name == "vlc" {
+            assert!(json["still_ms_max"].as_u64() > Some(1_500), "{name} saw no stall: {json:#}");
+        } else {
+            assert!(json["stalls"].as_array().is_some_and(|s| !s.is_empty()), "{name} saw no stall: {json:#}");
+            assert!(json["http_errors"].as_array().is_some_and(|e| !e.is_empty()), "{name}: {json:#}");
+        }
+    }
+}
+
+/// `hls_rules`, `mpd_check` and `cmaf_check` share nothing with our packager. They lie outside this repository.
+#[test]
+fn independent_validators_find_no_error() {
+    need("python3");
+    need("npm");
+    need("ffmpeg");
+    let script = |args: &[&str]| {
+        let mut command = Command::new(project().join("scripts/validators.sh"));
+        command.args(args).stdin(Stdio::null()).output().expect("scripts/validators.sh runs")
+    };
+    let prepared = script(&["prepare"]);
+    let said = String::from_utf8_lossy(&prepared.stderr);
+    if prepared.status.code() == Some(77) {
+        eprintln!("SKIPPED: {said}");
+        return;
+    }
+    assert!(prepared.status.success(), "{said}");
+
+    let (server, _publishers) = ready_for_viewers();
+    let address = server.hls();
+    let base = address.strip_suffix("/index.m3u8").expect("the multivariant playlist's name");
+    let judged = script(&[base, "60"]);
+    let report = String::from_utf8_lossy(&judged.stdout);
+    assert!(judged.status.success(), "{report}{}", String::from_utf8_lossy(&judged.stderr));
+    for line in report.lines().filter(|l| l.starts_with("PASS") || l.starts_with("WARN")) {
+        eprintln!("{line}");
+    }
+}
