@@ -18,6 +18,6 @@ mod url;
 pub use error::{Error, Reject};
 pub use ffi::SocketId;
 pub use link::{Receiver, Sender};
-pub use stats::Stats;
+pub use stats::{STATS_LAYOUT, Stats};
 pub(crate) use url::resolve;
 pub use url::{Mode, Url, UrlError};

@@ -1,7 +1,20 @@
 //! A connection's figures, as far as anybody here looks at them.
 
+use std::mem::offset_of;
+
 use super::ffi;
 use crate::monitor::LinkStatus;
+
+/// Size of libsrt's structure and places of some of its fields as we declare them, to be compared with its header: a
+/// mistake there would be silent.
+#[doc(hidden)]
+pub const STATS_LAYOUT: [usize; 5] = [
+    size_of::<ffi::Stats>(),
+    offset_of!(ffi::Stats, pktRcvUndecryptTotal),
+    offset_of!(ffi::Stats, pktRcvRetrans),
+    offset_of!(ffi::Stats, msRTT),
+    offset_of!(ffi::Stats, msRcvTsbPdDelay),
+];
 
 /// Figures of one connection since it came up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
