@@ -52,7 +52,7 @@ web: web/dist/index.html ## Build the page, which the binary carries
 
 .PHONY: golden
 golden: deps web ## Write the golden files anew; read the diff before you commit it
-	GOLDEN=write cargo test --locked golden
+	TANDEM_GOLDEN=update cargo test --locked golden
 	git diff --stat -- tests/golden
 
 .PHONY: format

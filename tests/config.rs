@@ -1,6 +1,8 @@
 //! Config as its users meet it: every file in `config/` and `pipelines/` is good, and each kind of mistake is found, at its
 //! place, with its mend.
 
+#![allow(clippy::unwrap_used)] // a test's helpers may fail as its assertions do
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
