@@ -259,3 +259,100 @@ fn sei_number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let last = *bytes.get(more)?;
     Some((255 * more + usize::from(last), &bytes[more + 1..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // Written by x264 for these tests.
+    const BASELINE_1080P: &[u8] =
+        b"\x67\x42\xc0\x28\xda\x01\xe0\x08\x9f\x97\x01\x10\x00\x00\x3e\x90\x00\x0e\xa6\x00\xf1\x83\x2a";
+    const HIGH_1080I: &[u8] =
+        b"\x67\x64\x00\x28\xac\xd9\x40\x78\x04\x4f\xde\x02\x20\x00\x00\x03\x00\x20\x00\x00\x06\x43\xe2\xc5\xb2\xc0";
+    const HIGH_444: &[u8] =
+        b"\x67\xf4\x00\x1e\x90\xd9\xb2\x81\x40\x5f\xdc\x5e\x02\x20\x00\x00\x03\x00\x20\x00\x00\x06\x01\xe2\xc5\xb2\xc0";
+
+    #[test]
+    fn parameter_sets_are_read() {
+        let rate = |num, den| FrameRate::new(num, den).ok();
+        let plain = Sps {
+            profile_idc: 66,
+            constraint_flags: 0xc0,
+            level_idc: 40,
+            id: 0,
+            chroma_format_idc: 1,
+            bit_depth_luma: 8,
+            bit_depth_chroma: 8,
+            width: 1920,
+            height: 1080,
+            interlaced: false,
+            rate: rate(30_000, 1001),
+            sample_aspect: Some((1, 1)),
+        };
+        let high = Sps { profile_idc: 100, constraint_flags: 0, rate: rate(25, 1), interlaced: true, ..plain };
+        let high_444 = Sps {
+            profile_idc: 244,
+            constraint_flags: 0,
+            level_idc: 30,
+            chroma_format_idc: 3,
+            bit_depth_luma: 10,
+            bit_depth_chroma: 10,
+            width: 638,
+            height: 358,
+            rate: rate(24, 1),
+            ..plain
+        };
+        for (name, nal, want) in [
+            ("baseline, cropped to 1080 lines", BASELINE_1080P, Some(plain)),
+            ("high, interlaced", HIGH_1080I, Some(high)),
+            ("high 4:4:4, 10 bit", HIGH_444, Some(high_444)),
+            ("cut before the size", &HIGH_1080I[..6], None),
+            ("a picture parameter set", b"\x68\xeb\xe3\xcb", None),
+            ("nothing", b"", None),
+        ] {
+            assert_eq!(Sps::parse(nal), want, "{name}");
+        }
+        let cut = Sps::parse(&BASELINE_1080P[..12]).unwrap();
+        assert_eq!((cut.width, cut.height, cut.rate), (1920, 1080, None), "a cut VUI leaves the size");
+    }
+
+    #[test]
+    fn entry_points_are_told_apart() {
+        let recovery = &b"\x06\x06\x01\xc4\x80"[..];
+        let other_then_recovery = &b"\x06\x05\x02\xaa\xbb\x06\x01\xc4\x80"[..];
+        let (idr, i_slice, p_slice) = (&b"\x65\x88"[..], &b"\x41\x88\x80"[..], &b"\x41\x9a\x80"[..]);
+        for (name, nals, want) in [
+            ("IDR", &[&b"\x09\x10"[..], BASELINE_1080P, idr][..], true),
+            ("IDR without parameter sets", &[idr], true),
+            ("recovery point, I slice", &[recovery, i_slice], true),
+            ("second message", &[other_then_recovery, i_slice], true),
+            ("parameter set, I slice", &[HIGH_1080I, i_slice], true),
+            ("I slice alone", &[i_slice], false),
+            ("recovery point, P slice", &[recovery, p_slice], false),
+            ("P slice", &[p_slice], false),
+            ("parameter set, P slice, I slice", &[HIGH_1080I, p_slice, i_slice], false),
+        ] {
+            let data: Vec<u8> = nals.iter().flat_map(|nal| [b"\0\0\x01", *nal].concat()).collect();
+            assert_eq!(scan(&data).key, want, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(mut nal in prop::collection::vec(any::<u8>(), 1..80)) {
+            scan(&[b"\0\0\x01", &nal[..]].concat());
+            nal[0] = 0x67;
+            Sps::parse(&nal);
+        }
+
+        #[test]
+        fn a_broken_parameter_set_is_survived(at in 1usize..26, bits in any::<u8>()) {
+            let mut nal = HIGH_1080I.to_vec();
+            nal[at % HIGH_1080I.len()] ^= bits;
+            if let Some(sps) = Sps::parse(&nal) {
+                prop_assert!(sps.width > 0 && sps.height > 0 && sps.width <= 16_888);
+            }
+        }
+    }
+}

@@ -227,3 +227,64 @@ pub fn scan(data: &[u8]) -> Scan {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // Written by x265 for these tests.
+    const MAIN: &[u8] = b"\x42\x01\x01\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x5d\xa0\x05\xa2\x00\x50\x16\x59\x59\xa4\x93\x2b\xc0\x5a\x02\x00\x00\x03\x00\x02\x00\x00\x03\x00\x3c\x10";
+    const MAIN_10: &[u8] = b"\x42\x01\x01\x02\x20\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x5d\xa0\x06\xb2\x01\xe1\xd6\xd9\x65\x66\x92\x4e\x57\x80\xb4\x04\x00\x00\x0f\xa4\x00\x03\xa9\x80\x20";
+
+    #[test]
+    fn parameter_sets_are_read() {
+        let main = Sps {
+            profile_idc: 1,
+            level_idc: 93,
+            chroma_format_idc: 1,
+            bit_depth_luma: 8,
+            width: 720,
+            height: 1280,
+            interlaced: false,
+            rate: FrameRate::new(30, 1).ok(),
+        };
+        let main_10 = Sps {
+            profile_idc: 2,
+            bit_depth_luma: 10,
+            width: 854,
+            height: 480,
+            rate: FrameRate::new(60_000, 1001).ok(),
+            ..main
+        };
+        for (name, nal, want) in [
+            ("main, portrait", MAIN, Some(main)),
+            ("main 10, cropped", MAIN_10, Some(main_10)),
+            ("cut behind the size", &MAIN[..26], Some(Sps { rate: None, ..main })),
+            ("cut before the size", &MAIN[..19], None),
+            ("a picture parameter set", b"\x44\x01\xc1\x72", None),
+        ] {
+            assert_eq!(Sps::parse(nal), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn entry_points_are_told_apart() {
+        for (name, kind, want) in
+            [("TRAIL_R", 1u8, false), ("RASL_R", 9, false), ("BLA", 16, true), ("IDR", 19, true), ("CRA", 21, true)]
+        {
+            assert_eq!(scan(&[0, 0, 1, kind << 1, 1, 0xaf]).key, want, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(mut nal in prop::collection::vec(any::<u8>(), 1..120), kept in 0usize..40) {
+            nal[0] = 0x42;
+            Sps::parse(&nal);
+            let kept = kept.min(nal.len());
+            nal[..kept].copy_from_slice(&MAIN[..kept]);
+            Sps::parse(&nal);
+        }
+    }
+}
