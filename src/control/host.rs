@@ -21,8 +21,8 @@ pub fn host_of(authority: &str) -> Option<&str> {
         },
     };
     let port_fine = port.is_none_or(|p| p.is_empty() || p.parse::<u16>().is_ok() && !p.starts_with('+'));
-    let host_fine = !host.is_empty()
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
+    let host_fine =
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
     (port_fine && host_fine).then_some(host)
 }
 
@@ -32,7 +32,9 @@ pub fn is_ours(host: &str, configured: &[String]) -> bool {
     // `.localhost` never leaves the machine (RFC 6761 §6.3).
     host.parse::<IpAddr>().is_ok()
         || host.eq_ignore_ascii_case("localhost")
-        || host.len() > 10 && host.is_char_boundary(host.len() - 10) && host[host.len() - 10..].eq_ignore_ascii_case(".localhost")
+        || host.len() > 10
+            && host.is_char_boundary(host.len() - 10)
+            && host[host.len() - 10..].eq_ignore_ascii_case(".localhost")
         || configured.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 

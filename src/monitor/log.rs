@@ -163,7 +163,8 @@ impl Inner {
     fn flush(&mut self, now: ChannelTime) {
         // A wall clock that stepped back must not keep a span open for good.
         let over = |r: &Repeats| now >= r.since + SPAN || now < r.since;
-        let mut due: Vec<_> = self.repeats.extract_if(|_, r| over(r)).map(|(_, r)| r).filter(|r| r.summed > 0).collect();
+        let mut due: Vec<_> =
+            self.repeats.extract_if(|_, r| over(r)).map(|(_, r)| r).filter(|r| r.summed > 0).collect();
         due.sort_by_key(|r| r.last.at);
         for Repeats { summed, last, .. } in due {
             let text = format!("{} ({summed} more within a second)", last.text);

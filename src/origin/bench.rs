@@ -30,7 +30,10 @@ pub fn run(folder: &Path, listen: SocketAddr, threads: usize) -> io::Result<Runn
     }
     let directory = Arc::new(Directory::default());
     let channel = ChannelId::new("bench").map_err(io::Error::other)?;
-    directory.insert(&channel, ChannelFeed::with(move |path| files.get(path).cloned().map_or(Lookup::Unknown, Lookup::Found)));
+    directory.insert(
+        &channel,
+        ChannelFeed::with(move |path| files.get(path).cloned().map_or(Lookup::Unknown, Lookup::Found)),
+    );
     start(listen, threads, directory, Limits::default())
 }
 

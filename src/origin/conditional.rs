@@ -168,9 +168,14 @@ mod tests {
 
     #[test]
     fn if_match() {
-        for (value, want) in
-            [(r#""a""#, false), ("*", false), (r#""b""#, true), (r#"W/"a""#, true), (r#""b","a""#, false), ("junk", true)]
-        {
+        for (value, want) in [
+            (r#""a""#, false),
+            ("*", false),
+            (r#""b""#, true),
+            (r#"W/"a""#, true),
+            (r#""b","a""#, false),
+            ("junk", true),
+        ] {
             assert_eq!(precondition_failed(&with(&[(header::IF_MATCH, value)]), br#""a""#), want, "{value}");
         }
         assert!(!precondition_failed(&HeaderMap::new(), br#""a""#), "no field");

@@ -148,7 +148,9 @@ impl Origin {
             // No client of ours sends one, and two servers that disagree where it ends are how requests are smuggled.
             let mut answer = respond::bad_request(method, "a request body means nothing here\n");
             if request.version() < Version::HTTP_2 {
-                answer.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
+                answer
+                    .headers_mut()
+                    .insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
             }
             return (Kind::Other, answer);
         }
