@@ -104,6 +104,7 @@ pub async fn start(config: Config, board: Arc<Board>, origin: Option<Arc<Counter
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
     let control = Arc::new(Control {
+        run: u64::try_from(clock::now().utc.as_millis()).unwrap_or(u64::MAX),
         check_host: address.ip().is_loopback(),
         config,
         board,
@@ -136,6 +137,8 @@ async fn sum_events(board: Arc<Board>, mut stop: watch::Receiver<bool>) {
 #[derive(Debug)]
 struct Control {
     config: Config,
+    /// Tells this run of the process from others: when it began, ms since the Unix epoch.
+    run: u64,
     /// Bound to loopback: requests that call us by a strange name are refused.
     check_host: bool,
     board: Arc<Board>,
@@ -254,8 +257,8 @@ async fn follow(State(control): Shared, headers: HeaderMap) -> Response {
     let Ok(permit) = Arc::clone(&control.followers).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], "too many pages\n").into_response();
     };
-    let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let followed = stream::follow(Arc::clone(&control.board), after, control.stop.clone(), permit);
+    let after = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let followed = stream::follow(Arc::clone(&control.board), control.run, after, control.stop.clone(), permit);
     Sse::new(followed).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))).into_response()
 }
 

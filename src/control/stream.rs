@@ -1,5 +1,5 @@
 //! `/v1/stream`: server-sent events for the page. `status` when a channel's status changed, looked at each half second;
-//! `event` for each entry of the log, numbered, so that a client that comes back continues where it was.
+//! `event` for each entry of the log, named, so that a client that comes back continues where it was.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,6 +27,7 @@ const FIRST: u64 = 100;
 /// ready for more, so a slow client costs nothing and misses only what fell out of the log.
 struct Follower {
     board: Arc<Board>,
+    run: u64,
     newest: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
     look: Interval,
@@ -37,20 +38,23 @@ struct Follower {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Follows the board from entry `after` on (none: the last few entries), until `stop`.
+/// Follows the board until `stop`, from behind the entry `after` on. Its name is `{run}-{number}`; `run` tells this run of
+/// the process from earlier ones, whose numbers mean nothing here. Without a name of this run: the last few entries.
 pub fn follow(
     board: Arc<Board>,
-    after: Option<u64>,
+    run: u64,
+    after: Option<&str>,
     stop: watch::Receiver<bool>,
     permit: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+) -> impl Stream<Item = Result<sse::Event, Infallible>> + use<> {
     let newest = board.events().newest();
     let last = *newest.borrow();
-    // A number from before our restart lies ahead of us: begin anew.
-    let sent = after.filter(|&number| number <= last).unwrap_or(last.saturating_sub(FIRST));
+    let known = after.and_then(|name| name.split_once('-')).filter(|(named, _)| named.parse() == Ok(run));
+    let sent = known.and_then(|(_, number)| number.parse().ok()).unwrap_or(last.saturating_sub(FIRST)).min(last);
     let entries = board.events().after(sent).into();
     let mut follower = Follower {
         board,
+        run,
         newest,
         stop,
         look: tokio::time::interval(LOOK_EVERY),
@@ -82,7 +86,7 @@ impl Follower {
         loop {
             if let Some(logged) = self.entries.pop_front() {
                 self.sent = logged.number;
-                return Some(entry(&logged));
+                return Some(entry(self.run, &logged));
             }
             tokio::select! {
                 _ = self.look.tick() => {
@@ -109,7 +113,7 @@ fn status(statuses: &[Arc<ChannelStatus>]) -> sse::Event {
     sse::Event::default().event("status").data(serde_json::to_string(&body).unwrap_or_default())
 }
 
-fn entry(logged: &Logged) -> sse::Event {
+fn entry(run: u64, logged: &Logged) -> sse::Event {
     let body = serde_json::to_string(&Entry::from(logged)).unwrap_or_default();
-    sse::Event::default().event("event").id(logged.number.to_string()).data(body)
+    sse::Event::default().event("event").id(format!("{run}-{}", logged.number)).data(body)
 }

@@ -77,6 +77,8 @@ pub struct PipelineStatus {
     pub locked: bool,
     /// The packager takes segments from it.
     pub on_air: bool,
+    /// The sources it may take, in the order of preference.
+    pub sources: Vec<SourceName>,
     /// The source it takes.
     pub source: Option<SourceName>,
     /// What it shows.

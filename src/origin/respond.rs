@@ -131,7 +131,9 @@ fn resource_answer(method: &Method, request: &HeaderMap, resource: Resource) -> 
     let carries_body = body.is_some();
     let mut answer = match body {
         Some(body) => filled(method, status, body),
-        None => empty(status),
+        // 304 has no body of its own, so a length would be that of the 200 (RFC 9110 §8.6): leave it out.
+        None if status == StatusCode::NOT_MODIFIED => empty(status),
+        None => filled(method, status, Bytes::new()),
     };
     let headers = answer.headers_mut();
     if carries_body {

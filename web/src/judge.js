@@ -1,0 +1,40 @@
+// From the status of a channel to what it means: a level (colour and icon) and a word.
+
+export function ofSource(source) {
+  if (source.alarm) return { level: "warn", word: "unusable" };
+  if (!source.connected) return { level: "off", word: "offline" };
+  if (!source.flowing) return { level: "warn", word: "silent" };
+  if (source.on_air.length) return { level: "air", word: `feeds ${source.on_air.map((p) => p.toUpperCase()).join(" + ")}` };
+  return { level: "ready", word: "standby" };
+}
+
+export function ofPipeline(pipeline) {
+  if (!pipeline.running) return { level: "off", word: "stopped" };
+  if (!pipeline.locked) return { level: "wait", word: "locking" };
+  if (pipeline.showing === "slate") return { level: "warn", word: "slate" };
+  if (pipeline.showing === "repeat") return { level: "warn", word: "repeating" };
+  if (pipeline.on_air) return { level: "air", word: "on air" };
+  return { level: "ready", word: "in lock" };
+}
+
+export function ofPackager(channel) {
+  if (channel.publish.newest == null) return { level: "wait", word: "waiting" };
+  return channel.pipelines.some((p) => p.on_air)
+    ? { level: "air", word: "publishing" }
+    : { level: "off", word: "no input" };
+}
+
+export function ofOrigin(channel) {
+  return channel.publish.newest == null ? { level: "wait", word: "waiting" } : { level: "air", word: "serving" };
+}
+
+/** The channel as a whole, in the words of a viewer first and of redundancy second. */
+export function ofChannel(channel) {
+  if (channel.publish.newest == null) return { level: "wait", word: "Starting" };
+  const onAir = channel.pipelines.find((p) => p.on_air);
+  if (!onAir || !onAir.running) return { level: "off", word: "Off air" };
+  if (onAir.showing === "slate") return { level: "off", word: "Slate on air" };
+  if (onAir.showing === "repeat") return { level: "warn", word: "Picture held" };
+  const whole = channel.pipelines.every((p) => p.running && p.locked) && channel.sources.every((s) => s.flowing && !s.alarm);
+  return whole ? { level: "air", word: "On air" } : { level: "warn", word: "On air, redundancy reduced" };
+}

@@ -1,0 +1,203 @@
+// The page: follows /v1/stream and shows what it says. It changes nothing.
+
+import { byId, el, fill, icon, state } from "./dom.js";
+import { Flow } from "./flow.js";
+import * as format from "./format.js";
+import * as judge from "./judge.js";
+import { Player } from "./player.js";
+
+const EVENTS_MAX = 200;
+
+const player = new Player();
+const flow = new Flow(byId("flow"));
+const picker = byId("channel");
+let channels = [];
+let addresses = null;
+/** Per channel and pipeline: CPU seconds and when they were read, for a share of a core. */
+const cpu = new Map();
+
+picker.addEventListener("change", () => {
+  location.hash = picker.value;
+  show();
+});
+addEventListener("hashchange", show);
+setInterval(() => { byId("clock").textContent = `${format.timeOfDay(new Date().toISOString())} UTC`; }, 500);
+
+follow();
+learnAddresses();
+
+/** EventSource comes back by itself and names the last event it saw; only an answer other than 200 ends it for good. */
+function follow() {
+  const stream = new EventSource("/v1/stream");
+  stream.addEventListener("open", () => { byId("lost").hidden = true; });
+  stream.addEventListener("error", () => {
+    byId("lost").hidden = false;
+    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 3000);
+  });
+  stream.addEventListener("status", (message) => {
+    const told = JSON.parse(message.data);
+    channels = told.channels;
+    measureCpu(Date.parse(told.at) / 1000);
+    show();
+  });
+  stream.addEventListener("event", (message) => showEvent(JSON.parse(message.data)));
+}
+
+async function learnAddresses() {
+  try {
+    addresses = await (await fetch("/v1/origin")).json();
+    show();
+  } catch {
+    setTimeout(learnAddresses, 2000);
+  }
+}
+
+function measureCpu(at) {
+  for (const channel of channels) {
+    for (const p of channel.pipelines) {
+      const key = `${channel.id}/${p.id}`;
+      const old = cpu.get(key);
+      if (old && old.pid === p.pid && at - old.at < 0.8) continue;
+      const share = old && old.pid === p.pid ? (p.cpu_seconds - old.seconds) / (at - old.at) : null;
+      cpu.set(key, { pid: p.pid, seconds: p.cpu_seconds, at, share });
+    }
+  }
+}
+
+function show() {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  const channel = channels.find((c) => c.id === wanted) ?? channels[0];
+  if (!channel) return;
+  fill(picker, channels.map((c) => el("option", { value: c.id }, c.title || c.id)));
+  picker.value = channel.id;
+  picker.hidden = channels.length < 2;
+  byId("title").hidden = channels.length > 1;
+  byId("title").textContent = channel.title || channel.id;
+  const verdict = judge.ofChannel(channel);
+  document.title = `${channel.title || channel.id} – ${verdict.word} – Tandem`;
+  byId("verdict").className = `pill s-${verdict.level}`;
+  fill(byId("verdict"), icon(verdict.level), verdict.word);
+
+  flow.show(channel);
+  showCounters(channel.publish);
+  fill(byId("sources").tBodies[0], channel.sources.map(sourceRow));
+  fill(byId("pipelines"), channel.pipelines.map((p) => pipelineCard(channel, p)));
+  fill(byId("renditions").tBodies[0], channel.publish.renditions.map(renditionRow));
+  if (addresses) {
+    player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
+    showAddresses(channel);
+  }
+}
+
+function showCounters(publish) {
+  const counter = (name, count, bad, title) =>
+    el(`div${bad && count ? `.s-${bad}` : ""}`, { title }, el("dt", name),
+      el("dd", bad && count ? icon("warn") : null, format.whole(count)));
+  fill(byId("counters"), [
+    counter("Segments", publish.segments, null, "Segments published since the start"),
+    counter("Equal", publish.equal, null, "A and B delivered the same bytes"),
+    counter("Different", publish.differs, "warn", "A and B delivered different bytes"),
+    counter("One only", publish.one_missing, null, "Only one pipeline delivered"),
+    counter("Gaps", publish.gaps, "off", "No pipeline delivered"),
+  ]);
+}
+
+function sourceRow(source) {
+  const { link } = source;
+  const number = (label, value) => el("td.n", { "data-label": label }, value);
+  const why = source.alarm ?? (source.continuity_errors ? `${format.whole(source.continuity_errors)} continuity errors` : source.peer);
+  return el("tr",
+    el("td", el("b", source.name), el("small", source.tracks.map(format.track).join(", ") || source.transport.toUpperCase())),
+    el("td", state(judge.ofSource(source)), why && el("small", why)),
+    number("Bitrate", source.connected ? format.bitrate(source.bitrate) : format.NONE),
+    number("RTT", link ? `${link.rtt_ms.toFixed(link.rtt_ms < 10 ? 1 : 0)} ms` : format.NONE),
+    number("Lost", link ? lost(link) : format.NONE),
+    number("Given up", link ? format.whole(link.dropped + link.undecrypted) : format.NONE));
+}
+
+function lost({ lost, packets }) {
+  if (!lost) return "0";
+  const share = (100 * lost) / Math.max(1, packets + lost);
+  return `${format.whole(lost)} (${share < 0.1 ? "<0.1" : share.toFixed(1)} %)`;
+}
+
+const SHOWING = { nothing: "nothing yet", source: "the source", repeat: "the last picture", slate: "the slate" };
+
+function pipelineCard(channel, p) {
+  const judged = judge.ofPipeline(p);
+  const share = cpu.get(`${channel.id}/${p.id}`)?.share;
+  const facts = [
+    ["Source", p.source ?? format.NONE],
+    ["Shows", SHOWING[p.showing]],
+    ["Behind the clock", p.running ? format.seconds(p.lag_ms) : format.NONE],
+    ["CPU", p.running && share != null ? `${Math.round(100 * share)} % of a core` : format.NONE],
+    ["Memory", p.running ? format.bytes(p.rss_bytes) : format.NONE],
+    ["Starts", `${p.starts}${p.pid ? ` (process ${p.pid})` : ""}`],
+    ["Repeated, slate", `${format.whole(p.repeated)}, ${format.whole(p.slate)} frames`],
+  ];
+  return el(`article.pipe.s-${judged.level}`,
+    el("header", el("b", `Pipeline ${p.id.toUpperCase()}`), state(judged)),
+    el("dl", facts.map(([name, value]) => [el("dt", name), el("dd", value)])));
+}
+
+function renditionRow(r) {
+  return el("tr",
+    el("td", el("b", r.id)),
+    el("td", r.size ? `${r.size[0]}×${r.size[1]}` : "sound"),
+    el("td", el("code", r.codec)),
+    el("td.n", format.bitrate(r.average_bitrate)),
+    el("td.n", format.bitrate(r.peak_bitrate)));
+}
+
+function showAddresses(channel) {
+  const base = `${addresses.origin}/live/${channel.id}`;
+  const publish = addresses.publish.filter((p) => p.channel === channel.id);
+  fill(byId("addresses"), [
+    address("HLS", `${base}/index.m3u8`),
+    address("DASH", `${base}/manifest.mpd`),
+    ...publish.map((p) => address(`Publish ${p.source}`, p.url)),
+  ]);
+}
+
+function address(name, url) {
+  return el("li", el("span", name), el("code", { tabindex: 0 }, url),
+    el("button", { type: "button", "data-copy": url, "aria-label": `Copy ${name}` }, icon("copy"), el("span", "Copy")));
+}
+
+// One listener for all: rows come and go with the status.
+byId("addresses").addEventListener("click", async ({ target }) => {
+  const button = target.closest("[data-copy]");
+  if (!button) return;
+  const word = button.querySelector("span");
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    word.textContent = "Copied";
+  } catch {
+    // Without a secure context there is no clipboard: mark the text, so that one key copies it.
+    getSelection().selectAllChildren(button.closest("li").querySelector("code"));
+    word.textContent = "Ctrl C";
+  }
+  setTimeout(() => { word.textContent = "Copy"; }, 1500);
+});
+
+const SEVERITY = {
+  info: { level: "info", word: "info" },
+  warning: { level: "warn", word: "warning" },
+  error: { level: "off", word: "error" },
+};
+
+let newest = 0;
+
+function showEvent(event) {
+  const list = byId("events");
+  // Tandem started anew and counts from one again.
+  if (event.number <= newest) list.replaceChildren();
+  newest = event.number;
+  byId("no-events").hidden = true;
+  const about = [event.channel, event.source, event.pipeline && `pipeline ${event.pipeline.toUpperCase()}`].filter(Boolean);
+  list.prepend(el("li",
+    el("time", { datetime: event.at, title: event.at }, format.timeOfDay(event.at)),
+    state(SEVERITY[event.severity]),
+    el("p", event.text, " ", el("em", `· ${about.join(" · ")}`))));
+  while (list.childElementCount > EVENTS_MAX) list.lastElementChild.remove();
+}
