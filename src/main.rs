@@ -14,6 +14,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(tandem::ingest::srt::SUBCOMMAND) {
+        return tandem::ingest::srt::gateway::run();
+    }
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Command::parse() {
         Command::Signal(options) => match tandem::signal::run(options) {

@@ -1,0 +1,270 @@
+//! Who may publish what: decides on each caller while its handshake is under way.
+//!
+//! In:    stream ids of callers; the fate of those let in.
+//! Out:   a grant with the feed's key and latency, or a refusal with SRT's code.
+//! Never: calls libsrt; waits. It runs in libsrt's receiving thread, which serves every connection of the port.
+//!
+//! A feed has one place. It is held from the grant on, so that of two callers at once one is refused; a caller whose
+//! handshake fails later (libsrt checks the key itself) gives it back.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::ipc::{Feed, FeedIndex, Key, Listen};
+use super::stream_id;
+use crate::media::SourceId;
+use crate::srt::{Reject, SocketId};
+
+/// What a caller let in must live with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Its feed.
+    pub feed: FeedIndex,
+    /// The key it must have; none: it must not have one.
+    pub passphrase: Option<Key>,
+    /// Our receiver's latency.
+    pub latency: Duration,
+}
+
+/// A caller not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The feed it wanted, where there is one.
+    pub feed: Option<FeedIndex>,
+    /// SRT's code.
+    pub code: Reject,
+    /// For people: what it asked for and why not. Bounded, printable.
+    pub reason: String,
+}
+
+/// A caller let in whose handshake failed all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The feed it was let in for.
+    pub feed: FeedIndex,
+    /// Its socket.
+    pub socket: SocketId,
+    /// Its address.
+    pub peer: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Free,
+    /// Granted; the handshake is not through yet.
+    Granted {
+        socket: SocketId,
+        peer: Option<SocketAddr>,
+    },
+    /// Its connection is open.
+    Taken(SocketId),
+}
+
+/// The places of one listening port.
+#[derive(Debug)]
+pub struct Admission {
+    feeds: Vec<Feed>,
+    places: Vec<Place>,
+    /// By stream id; none: the port belongs to the only feed.
+    names: Option<HashMap<SourceId, FeedIndex>>,
+    overloaded: bool,
+}
+
+impl Admission {
+    /// Every place free.
+    pub fn new(listen: Listen, feeds: &[Feed]) -> Self {
+        let index = |i: usize| FeedIndex(u16::try_from(i).unwrap_or(u16::MAX));
+        let names = || feeds.iter().enumerate().map(|(i, feed)| (feed.id.clone(), index(i))).collect();
+        Self {
+            feeds: feeds.to_vec(),
+            places: vec![Place::Free; feeds.len()],
+            names: listen.shared.then(names),
+            overloaded: false,
+        }
+    }
+
+    /// Nobody new is let in while the main process does not keep up.
+    pub fn set_overloaded(&mut self, overloaded: bool) {
+        self.overloaded = overloaded;
+    }
+
+    /// Decides on the caller `socket`. `may_come` tells whether an earlier caller's handshake may still succeed.
+    pub fn ask(
+        &mut self,
+        stream_id: &[u8],
+        socket: SocketId,
+        peer: Option<SocketAddr>,
+        may_come: impl Fn(SocketId) -> bool,
+    ) -> Result<Grant, Refusal> {
+        let shown = || shown(stream_id);
+        let index = match &self.names {
+            None => FeedIndex(0),
+            Some(names) => {
+                let id = stream_id::parse(stream_id).map_err(|error| Refusal {
+                    feed: None,
+                    code: error.reject(),
+                    reason: format!("stream id `{}`: {error}", shown()),
+                })?;
+                *names.get(&id).ok_or_else(|| Refusal {
+                    feed: None,
+                    code: Reject::NOT_FOUND,
+                    reason: format!("stream id `{}`: no source of this name", shown()),
+                })?
+            }
+        };
+        let refuse = |code, reason: String| Err(Refusal { feed: Some(index), code, reason });
+        let (Some(feed), Some(place)) = (self.feeds.get(index.get()), self.places.get_mut(index.get())) else {
+            return refuse(Reject::NOT_FOUND, "no source at this port".into());
+        };
+        match *place {
+            Place::Taken(_) => return refuse(Reject::CONFLICT, "another publisher is connected".into()),
+            Place::Granted { socket, .. } if may_come(socket) => {
+                return refuse(Reject::CONFLICT, "another publisher is connecting".into());
+            }
+            Place::Granted { .. } | Place::Free => {}
+        }
+        if self.overloaded {
+            return refuse(Reject::OVERLOAD, "media arrives faster than it is taken".into());
+        }
+        *place = Place::Granted { socket, peer };
+        Ok(Grant { feed: index, passphrase: feed.passphrase.clone(), latency: feed.latency })
+    }
+
+    /// The caller's handshake is through: its feed. None if it was never granted anything, or its place went to another.
+    pub fn arrived(&mut self, socket: SocketId) -> Option<FeedIndex> {
+        let granted = |place: &Place| matches!(*place, Place::Granted { socket: s, .. } if s == socket);
+        let feed = self.places.iter().position(granted)?;
+        self.places[feed] = Place::Taken(socket);
+        Some(FeedIndex(feed as u16))
+    }
+
+    /// The connection is closed: its place is free.
+    pub fn left(&mut self, socket: SocketId) {
+        for place in &mut self.places {
+            if matches!(*place, Place::Granted { socket: s, .. } | Place::Taken(s) if s == socket) {
+                *place = Place::Free;
+            }
+        }
+    }
+
+    /// Frees the places of callers whose handshake failed.
+    pub fn failed(&mut self, may_come: impl Fn(SocketId) -> bool) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        for (feed, place) in self.places.iter_mut().enumerate() {
+            if let Place::Granted { socket, peer } = *place
+                && !may_come(socket)
+            {
+                *place = Place::Free;
+                failed.push(Failed { feed: FeedIndex(feed as u16), socket, peer });
+            }
+        }
+        failed
+    }
+}
+
+/// A stream id as it may appear in a log: printable, short.
+fn shown(stream_id: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&stream_id[..stream_id.len().min(100)]);
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{ChannelId, SourceName};
+
+    fn feed(source: &str) -> Feed {
+        Feed {
+            id: SourceId {
+                channel: ChannelId::new("live").expect("a name"),
+                source: SourceName::new(source).expect("a name"),
+            },
+            latency: Duration::from_millis(200),
+            passphrase: Some(Key(format!("key of {source}"))),
+            call: None,
+        }
+    }
+
+    fn admission(shared: bool) -> Admission {
+        let address = "127.0.0.1:9710".parse().expect("an address");
+        let feeds = [feed("main"), feed("backup")];
+        Admission::new(Listen { address, shared }, if shared { &feeds } else { &feeds[..1] })
+    }
+
+    fn code(result: Result<Grant, Refusal>) -> i32 {
+        result.map_or_else(|refusal| refusal.code.0, |_| 0)
+    }
+
+    #[test]
+    fn callers_are_told_apart_by_stream_id() {
+        let mut a = admission(true);
+        let all = |_| true;
+        for (stream_id, want) in [
+            (&b"live/main"[..], 0),
+            (b"live/main", 1409),
+            (b"#!::r=live/backup,m=publish", 0),
+            (b"live/other", 1404),
+            (b"live", 1400),
+            (b"", 1400),
+            (b"\xff/\x00", 1400),
+            (b"#!::r=live/main,m=request", 1405),
+        ] {
+            assert_eq!(code(a.ask(stream_id, 7, None, all)), want, "{}", shown(stream_id));
+        }
+    }
+
+    #[test]
+    fn a_grant_carries_the_feeds_own_key() {
+        let grant = admission(true).ask(b"live/backup", 7, None, |_| true).expect("granted");
+        assert_eq!((grant.feed, grant.passphrase), (FeedIndex(1), Some(Key("key of backup".into()))));
+    }
+
+    #[test]
+    fn a_port_of_its_own_takes_any_stream_id_and_one_publisher() {
+        let mut a = admission(false);
+        assert_eq!(code(a.ask(b"whatever \xff", 1, None, |_| true)), 0);
+        assert_eq!(code(a.ask(b"", 2, None, |_| true)), 1409);
+    }
+
+    #[test]
+    fn a_place_is_held_from_the_grant_to_the_end_of_the_connection() {
+        let mut a = admission(true);
+        let coming = |_| true;
+        assert_eq!(code(a.ask(b"live/main", 1, None, coming)), 0);
+        assert_eq!(a.arrived(2), None, "a stranger");
+        assert_eq!(a.arrived(1), Some(FeedIndex(0)));
+        assert_eq!(code(a.ask(b"live/main", 3, None, |_| false)), 1409, "taken, whatever its handshake was");
+        assert!(a.failed(|_| false).is_empty());
+        a.left(3);
+        assert_eq!(code(a.ask(b"live/main", 4, None, coming)), 1409, "another's end frees nothing");
+        a.left(1);
+        assert_eq!(code(a.ask(b"live/main", 5, None, coming)), 0);
+    }
+
+    #[test]
+    fn a_failed_handshake_gives_the_place_back() {
+        let mut a = admission(true);
+        assert_eq!(code(a.ask(b"live/main", 1, None, |_| true)), 0);
+        assert_eq!(a.failed(|_| false), [Failed { feed: FeedIndex(0), socket: 1, peer: None }]);
+        assert_eq!(code(a.ask(b"live/main", 2, None, |_| true)), 0, "found out by the sweep");
+        assert_eq!(code(a.ask(b"live/main", 3, None, |_| false)), 0, "found out by the next caller");
+        assert_eq!(a.arrived(2), None, "its place went to another");
+        assert_eq!(a.arrived(3), Some(FeedIndex(0)));
+    }
+
+    #[test]
+    fn nobody_new_is_let_in_under_overload() {
+        let mut a = admission(true);
+        a.set_overloaded(true);
+        assert_eq!(code(a.ask(b"live/main", 1, None, |_| true)), 1402);
+        a.set_overloaded(false);
+        assert_eq!(code(a.ask(b"live/main", 1, None, |_| true)), 0);
+    }
+
+    #[test]
+    fn what_a_stranger_asks_for_is_safe_to_log() {
+        let refusal = admission(true).ask(&[b'\x1b'; 500], 1, None, |_| true).expect_err("refused");
+        assert!(refusal.reason.len() < 500 && !refusal.reason.contains('\x1b'), "{}", refusal.reason);
+    }
+}

@@ -1,0 +1,247 @@
+//! The gateway process: libsrt on one side, the main process on the other, and nothing of value in between.
+//!
+//! In:    one [`Setup`], then publishers and answers to our calls.
+//! Out:   [`FromGateway`]: bytes with their arrival time, connection news, figures.
+//! Never: looks into the bytes; waits for the main process; grows beyond its bounds.
+//!
+//! One thread does all that is not libsrt's own: it waits for sockets, reads each until nothing is due, hands on what it
+//! got, and sleeps for [`READ_EVERY`], so that its cost does not grow with the packet rate. Two more threads write to
+//! and read from the main process. Who gets in is decided by [`Admission`] in libsrt's receiving thread.
+
+mod calls;
+mod connection;
+mod door;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, stderr};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::Duration;
+use std::{fs, process};
+
+use tracing::{error, warn};
+
+use self::calls::Calls;
+use self::connection::{Connection, State};
+use self::door::Door;
+use super::ipc::{Feed, FromGateway, HEALTH_EVERY, Health, Setup, ToGateway};
+use super::outbox::Outbox;
+use super::udp;
+use crate::child;
+use crate::child::frame::{self, FrameError};
+use crate::clock::{self, Now};
+use crate::srt::epoll::Epoll;
+use crate::srt::{self, SocketId};
+
+/// Pause between two rounds of reading: the most that is added to the time of arrival, and what a message covers.
+const READ_EVERY: Duration = Duration::from_millis(4);
+/// How long a round waits for a socket when nothing comes: bounds how late time-outs are noticed.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// How often the figures of each connection are told.
+const FIGURES_EVERY: Duration = Duration::from_secs(1);
+/// Silence after which a peer counts as gone and its place is free. libsrt's own default is 5 s.
+const PEER_IDLE: Duration = Duration::from_secs(2);
+/// How long an orderly end may take once the main process is gone.
+const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+
+/// Rate the windows and buffers are made for, bits a second. A contribution feed has 5 to 50 Mbit/s.
+const RATE_MAX: u64 = 60_000_000;
+/// A window in packets that carries [`RATE_MAX`] over a round trip of half a second on top of the latency.
+fn window_packets(latency: Duration) -> u32 {
+    let held = latency + Duration::from_millis(500);
+    let packets = RATE_MAX * held.as_millis() as u64 / 1000 / (8 * 1316);
+    // Not below what a burst needs; not above libsrt's own default, as lists of this length are allocated a connection.
+    packets.clamp(4096, 25_600) as u32
+}
+
+/// Runs the gateway until the main process tells it to stop or is gone.
+pub fn run() -> ExitCode {
+    // The main process reads our stderr and adds the time. It may have set a subscriber of its own already.
+    let _ = tracing_subscriber::fmt().with_writer(stderr).with_ansi(false).without_time().with_target(false).try_init();
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            error!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a gateway cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum GatewayError {
+    #[error("no setup from the main process")]
+    NoSetup,
+    #[error("the main process: {0}")]
+    Talk(#[from] FrameError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{what}: {source}")]
+    Srt { what: String, source: srt::Error },
+}
+
+fn serve() -> Result<(), GatewayError> {
+    child::end_with_parent(ORPHAN_GRACE)?;
+    let mut from_main = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut to_main = from_main.try_clone()?;
+    let Some(ToGateway::Setup(setup)) = frame::read_message(&mut from_main)? else {
+        return Err(GatewayError::NoSetup);
+    };
+    let outbox = Arc::new(Outbox::new(setup.feeds.len()));
+    let stop = Arc::new(AtomicBool::new(false));
+
+    let told = stop.clone();
+    thread::Builder::new().name("from-main".into()).spawn(move || {
+        // Whatever comes after the setup, `Stop` or an end, means the same.
+        let _ = frame::read_message::<ToGateway>(&mut from_main);
+        told.store(true, Ordering::Release);
+    })?;
+    let messages = outbox.clone();
+    let writer = thread::Builder::new().name("to-main".into()).spawn(move || {
+        while let Some(message) = messages.take() {
+            if frame::write_message(&mut to_main, &message).is_err() {
+                // Nobody is left to do this for.
+                process::exit(0);
+            }
+        }
+    })?;
+
+    let served = Gateway::open(setup, outbox.clone()).and_then(|mut gateway| gateway.serve(&stop));
+    if let Err(e) = &served {
+        outbox.put(FromGateway::Failed { reason: e.to_string() });
+    }
+    outbox.close();
+    // A panic in the writer has been printed; there is nothing to add.
+    let _ = writer.join();
+    served
+}
+
+struct Gateway {
+    feeds: Vec<Feed>,
+    outbox: Arc<Outbox>,
+    epoll: Epoll,
+    door: Option<Door>,
+    calls: Calls,
+    connections: HashMap<SocketId, Connection>,
+}
+
+impl Gateway {
+    fn open(setup: Setup, outbox: Arc<Outbox>) -> Result<Self, GatewayError> {
+        let epoll = Epoll::new().map_err(|source| GatewayError::Srt { what: "libsrt".into(), source })?;
+        let door = setup.listen.map(|listen| {
+            Door::open(listen, &setup.feeds, &epoll, outbox.clone())
+                .map_err(|source| GatewayError::Srt { what: format!("cannot listen on {}", listen.address), source })
+        });
+        if let Some(warning) = udp::buffer_warning() {
+            warn!("{warning}");
+        }
+        let calls = Calls::new(&setup.feeds);
+        Ok(Self { door: door.transpose()?, calls, feeds: setup.feeds, outbox, epoll, connections: HashMap::new() })
+    }
+
+    fn serve(&mut self, stop: &AtomicBool) -> Result<(), GatewayError> {
+        self.outbox.put(FromGateway::Listening);
+        let mut next_figures = clock::now();
+        let mut next_health = clock::now();
+        while !stop.load(Ordering::Acquire) {
+            let ready = self.epoll.wait(IDLE_WAIT);
+            let ready = ready.map_err(|source| GatewayError::Srt { what: "waiting".into(), source })?;
+            let now = clock::now();
+            for event in ready {
+                if self.door.as_ref().is_some_and(|door| door.is(event.socket)) {
+                    self.accept(now);
+                } else if let Some(connection) = self.connections.get_mut(&event.socket) {
+                    connection.read(now, &self.outbox);
+                } else if let Some(connection) = self.calls.answered(event.socket, &self.epoll, &self.outbox, now) {
+                    self.connections.insert(connection.id(), connection);
+                }
+            }
+            self.sweep(now);
+            if now.mono >= next_figures.mono {
+                next_figures = now.after(FIGURES_EVERY);
+                self.connections.values_mut().for_each(|connection| connection.tell_figures(&self.outbox));
+            }
+            if now.mono >= next_health.mono {
+                next_health = now.after(HEALTH_EVERY);
+                self.outbox.put(FromGateway::Health(self.health()));
+            }
+            sleep(READ_EVERY);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, now: Now) {
+        let Some(door) = &mut self.door else { return };
+        while let Some((feed, socket, peer)) = door.next_caller() {
+            if let Err(e) = self.epoll.watch_reads(&socket) {
+                warn!(%peer, "cannot be watched: {e}");
+                door.left(socket.id());
+                continue;
+            }
+            let connection = Connection::new(feed, self.feeds[feed.get()].latency, socket, peer, now, &self.outbox);
+            self.connections.insert(connection.id(), connection);
+        }
+    }
+
+    /// What is due because of time, and what has ended.
+    fn sweep(&mut self, now: Now) {
+        let (outbox, door, calls) = (&self.outbox, &mut self.door, &mut self.calls);
+        self.connections.retain(|&socket, connection| {
+            connection.flush(outbox);
+            let State::Over(reason) = connection.state(now) else { return true };
+            outbox.put(FromGateway::Down { feed: connection.feed(), reason });
+            calls.left(socket, now);
+            if let Some(door) = door {
+                door.left(socket);
+            }
+            false
+        });
+        calls.sweep(&self.feeds, &self.epoll, outbox, now);
+        if let Some(door) = door {
+            door.sweep(outbox);
+        }
+    }
+
+    fn health(&self) -> Health {
+        let own = self.door.iter().filter_map(Door::port);
+        let called = self.connections.values().filter_map(Connection::local_port);
+        let ports: BTreeSet<u16> = own.chain(called).collect();
+        let dropped = self.outbox.dropped();
+        Health {
+            udp_drops: udp::drops(&ports),
+            dropped_portions: dropped.portions,
+            dropped_bytes: dropped.bytes,
+            refused: self.door.as_ref().map_or(0, Door::refused),
+            connections: self.connections.len() as u32,
+            rss_bytes: resident_bytes().unwrap_or(0),
+        }
+    }
+}
+
+/// `VmRSS` of this process, which the kernel counts in kB.
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_grow_with_the_latency_within_bounds() {
+        for (latency_ms, want) in [(0, 4096), (200, 4096), (500, 5699), (2000, 14247), (60_000, 25_600)] {
+            assert_eq!(window_packets(Duration::from_millis(latency_ms)), want, "{latency_ms} ms");
+        }
+    }
+
+    #[test]
+    fn memory_is_read() {
+        assert!(resident_bytes().expect("Linux says") > 1 << 20);
+    }
+}

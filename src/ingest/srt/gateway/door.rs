@@ -1,0 +1,185 @@
+//! The listening port: libsrt's listener with [`Admission`] at the door.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::{PEER_IDLE, window_packets};
+use crate::clock;
+use crate::ingest::srt::admission::{Admission, Refusal};
+use crate::ingest::srt::ipc::{Feed, FeedIndex, FromGateway, Listen};
+use crate::ingest::srt::outbox::Outbox;
+use crate::srt::epoll::Epoll;
+use crate::srt::socket::{self, Caller, Settings, Socket};
+use crate::srt::{Error, Reject, SocketId};
+
+/// The same refusal of the same host is told once in this time.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+/// So many refusals are told in that time; the rest is only counted.
+const REFUSALS_MAX: usize = 50;
+
+pub(super) struct Door {
+    listener: Socket,
+    keeper: Arc<Keeper>,
+    /// Whether a feed asks for a passphrase: libsrt does not say why it refused a caller.
+    keyed: Vec<bool>,
+}
+
+/// Shared with libsrt's receiving thread, which asks before it lets anybody in.
+struct Keeper {
+    admission: Mutex<Admission>,
+    refusals: Mutex<Refusals>,
+    refused: AtomicU64,
+    outbox: Arc<Outbox>,
+}
+
+impl Door {
+    pub(super) fn open(listen: Listen, feeds: &[Feed], epoll: &Epoll, outbox: Arc<Outbox>) -> Result<Self, Error> {
+        let latency = feeds.iter().map(|feed| feed.latency).max().unwrap_or_default();
+        let listener = Socket::new(&Settings {
+            peer_idle: Some(PEER_IDLE),
+            window_packets: Some(window_packets(latency)),
+            nonblocking: true,
+            ..Settings::default()
+        })?;
+        listener.bind(listen.address)?;
+        let keeper = Arc::new(Keeper {
+            admission: Mutex::new(Admission::new(listen, feeds)),
+            refusals: Mutex::default(),
+            refused: AtomicU64::new(0),
+            outbox,
+        });
+        let asked = keeper.clone();
+        listener.listen(feeds.len(), move |caller| asked.ask(caller))?;
+        epoll.watch_reads(&listener)?;
+        Ok(Self { listener, keeper, keyed: feeds.iter().map(|feed| feed.passphrase.is_some()).collect() })
+    }
+
+    pub(super) fn is(&self, socket: SocketId) -> bool {
+        self.listener.id() == socket
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
+        self.listener.local().map(|address| address.port())
+    }
+
+    /// Callers turned away so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.keeper.refused.load(Ordering::Relaxed)
+    }
+
+    /// The next caller whose handshake is through, with its feed.
+    pub(super) fn next_caller(&mut self) -> Option<(FeedIndex, Socket, SocketAddr)> {
+        loop {
+            let (socket, peer) = match self.listener.accept() {
+                Ok(caller) => caller?,
+                Err(e) => {
+                    // One caller's trouble: it was gone before we got to it.
+                    warn!("accepting: {e}");
+                    return None;
+                }
+            };
+            if let Some(feed) = self.keeper.admission().arrived(socket.id()) {
+                return Some((feed, socket, peer));
+            }
+        }
+    }
+
+    /// A connection is closed: its place is free.
+    pub(super) fn left(&mut self, socket: SocketId) {
+        self.keeper.admission().left(socket);
+    }
+
+    /// Frees the places of those whose handshake failed, and tells of them; closes the door while the box is crowded.
+    pub(super) fn sweep(&mut self, outbox: &Outbox) {
+        let failed = {
+            let mut admission = self.keeper.admission();
+            admission.set_overloaded(outbox.crowded());
+            admission.failed(socket::may_come)
+        };
+        for caller in failed {
+            let code = socket::reject_reason(caller.socket).unwrap_or(Reject::BAD_SECRET);
+            let reason = if self.keyed[caller.feed.get()] {
+                "wrong passphrase, or none"
+            } else {
+                "it has a passphrase, and none is set for this source"
+            };
+            self.keeper.refuse(caller.peer, Refusal { feed: Some(caller.feed), code, reason: reason.into() });
+        }
+    }
+}
+
+impl Keeper {
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        // Every change of a place is one assignment.
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(&self, caller: &Caller<'_>) -> Result<(), Reject> {
+        let answer = self.admission().ask(caller.stream_id, caller.id(), caller.peer, socket::may_come);
+        let grant = answer.map_err(|refusal| self.refuse(caller.peer, refusal))?;
+        let set = caller
+            .set_latency(grant.latency)
+            .and_then(|()| grant.passphrase.map_or(Ok(()), |key| caller.set_passphrase(&key.0)));
+        set.map_err(|e| {
+            self.admission().left(caller.id());
+            let reason = format!("this source cannot be set up: {e}");
+            self.refuse(caller.peer, Refusal { feed: Some(grant.feed), code: Reject::INTERNAL, reason })
+        })
+    }
+
+    /// Counts and tells of a refusal; returns its code.
+    fn refuse(&self, peer: Option<SocketAddr>, refusal: Refusal) -> Reject {
+        let Refusal { feed, code, reason } = refusal;
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.worth_telling((peer.map(|peer| peer.ip()), feed, code), clock::now().mono) {
+            let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+            self.outbox.put(FromGateway::Refused { peer, feed, reason, code: code.0 });
+        }
+        code
+    }
+}
+
+/// Who was refused, which, and why.
+type Case = (Option<IpAddr>, Option<FeedIndex>, Reject);
+
+/// Refusals told of lately. A caller tries again and again, and a flood of them is one piece of news.
+#[derive(Debug, Default)]
+struct Refusals {
+    told: HashMap<Case, Instant>,
+}
+
+impl Refusals {
+    fn worth_telling(&mut self, case: Case, now: Instant) -> bool {
+        self.told.retain(|_, at| now.saturating_duration_since(*at) < REPEAT_AFTER);
+        let new = self.told.len() < REFUSALS_MAX && !self.told.contains_key(&case);
+        if new {
+            self.told.insert(case, now);
+        }
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_refusals_are_told_once_a_second_and_floods_are_bounded() {
+        let mut refusals = Refusals::default();
+        let now = Instant::now();
+        let case = |host: u8, code| (Some(IpAddr::from([192, 0, 2, host])), None, code);
+        assert!(refusals.worth_telling(case(1, Reject::NOT_FOUND), now));
+        assert!(!refusals.worth_telling(case(1, Reject::NOT_FOUND), now));
+        assert!(refusals.worth_telling(case(1, Reject::CONFLICT), now), "another reason");
+        assert!(refusals.worth_telling(case(2, Reject::NOT_FOUND), now), "another host");
+        let told = (3..=255).filter(|&host| refusals.worth_telling(case(host, Reject::NOT_FOUND), now)).count();
+        assert_eq!(told, REFUSALS_MAX - 3);
+        assert!(refusals.worth_telling(case(1, Reject::NOT_FOUND), now + REPEAT_AFTER));
+    }
+}

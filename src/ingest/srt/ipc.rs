@@ -1,0 +1,161 @@
+//! What the main process and an SRT gateway say to each other, over the socket that is the gateway's stdin.
+//!
+//! Main → gateway: one [`Setup`], later perhaps `Stop`. Gateway → main: `Listening` when every port is open, then news and
+//! bytes of its feeds in order, and a [`Health`] twice a second.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::media::SourceId;
+use crate::monitor::LinkStatus;
+
+/// How often a gateway that is well says so.
+pub const HEALTH_EVERY: Duration = Duration::from_millis(500);
+
+/// Place of a feed in [`Setup::feeds`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FeedIndex(pub u16);
+
+impl FeedIndex {
+    /// As an index.
+    pub fn get(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Everything a gateway needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The port it listens on; none for a gateway that only calls.
+    pub listen: Option<Listen>,
+    /// What it may take in.
+    pub feeds: Vec<Feed>,
+}
+
+/// A listening port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// Local address.
+    pub address: SocketAddr,
+    /// Publishers name their feed by stream id; otherwise the port belongs to the only feed, whatever they name.
+    pub shared: bool,
+}
+
+/// One feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feed {
+    /// Its name, and its stream id on a shared port.
+    pub id: SourceId,
+    /// SRTO_RCVLATENCY.
+    pub latency: Duration,
+    /// AES key, where one is asked for.
+    pub passphrase: Option<Key>,
+    /// Whom to call; none: it is called.
+    pub call: Option<Call>,
+}
+
+/// A call of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// `host:port`.
+    pub address: String,
+    /// What we ask for.
+    pub stream_id: Option<String>,
+    /// AES key length in bytes: 16, 24 or 32.
+    pub key_length: u8,
+}
+
+/// A passphrase on its way between two processes of ours; no text form shows it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key(pub String);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("«secret»")
+    }
+}
+
+/// Main → gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToGateway {
+    /// First, and once.
+    Setup(Setup),
+    /// Close every connection and exit with status 0.
+    Stop,
+}
+
+/// Gateway → main.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromGateway {
+    /// Every port is open.
+    Listening,
+    /// The gateway cannot do its work and ends.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
+    /// A feed's connection is up.
+    Up {
+        /// Whose.
+        feed: FeedIndex,
+        /// Address of the other side.
+        peer: String,
+    },
+    /// Bytes of a feed that is up: whole SRT messages, at most a few milliseconds of them.
+    Data {
+        /// Whose.
+        feed: FeedIndex,
+        /// When the first of them left libsrt, UTC since the Unix epoch.
+        arrival: Duration,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// A feed's connection ended.
+    Down {
+        /// Whose.
+        feed: FeedIndex,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Somebody was turned away (or turned us away).
+    Refused {
+        /// Its address.
+        peer: String,
+        /// The feed it wanted, where there is such a feed.
+        feed: Option<FeedIndex>,
+        /// Why, for people; no secrets.
+        reason: String,
+        /// SRT's code for it.
+        code: i32,
+    },
+    /// A connected feed's figures, once a second.
+    Link {
+        /// Whose.
+        feed: FeedIndex,
+        /// The figures.
+        link: LinkStatus,
+    },
+    /// The gateway is alive and this is how it fares.
+    Health(Health),
+}
+
+/// Counters of a gateway since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Datagrams the kernel dropped at our UDP ports, because nobody read them in time.
+    pub udp_drops: u64,
+    /// Portions of media left out because the main process did not read.
+    pub dropped_portions: u64,
+    /// Bytes of those.
+    pub dropped_bytes: u64,
+    /// Callers turned away.
+    pub refused: u64,
+    /// Open connections.
+    pub connections: u32,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+}

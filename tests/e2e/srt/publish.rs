@@ -1,0 +1,236 @@
+//! What publishers send arrives: all of it, in order, from every kind of publisher, in every mode, with every key.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use sha2::{Digest, Sha256};
+use srt_tokio::SrtSocket;
+use tandem::config::SrtMode;
+use tandem::srt::{Receiver, Sender, Url};
+
+use super::ground::{Ground, KEY, MESSAGE, Tool, assert_same, free_port, paced, shared, source, transmit, ts};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn srt_live_transmit_arrives_byte_for_byte_in_both_forms_of_stream_id() {
+    let ground = Ground::open(&[shared("live/main"), shared("live/backup")]).await;
+    let (one, two) = (ts(1, 7 * 800), ts(2, 7 * 800));
+    let _one = transmit(&ground.url("live/main", ""), one.clone());
+    let _two = transmit(&ground.url("#!::r=live/backup,m=publish,u=me", ""), two.clone());
+    ground.until_received("live/main", one.len()).await;
+    ground.until_received("live/backup", two.len()).await;
+    for (name, sent) in [("live/main", one), ("live/backup", two)] {
+        let seen = ground.seen(name);
+        assert_eq!(Sha256::digest(&seen.data), Sha256::digest(&sent), "{name}");
+        assert_eq!((seen.ups.len(), seen.downs.len(), seen.out_of_order), (1, 0, 0), "{name}");
+    }
+    ground.until("figures arrive", |g| g.seen("live/main").link.is_some_and(|link| link.packets >= 800)).await;
+    let link = ground.seen("live/main").link.expect("just seen");
+    assert_eq!((link.latency_ms, link.dropped, link.undecrypted), (300, 0, 0), "{link:?}");
+    ground.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_arrives_as_it_muxed() {
+    let ground = Ground::open(&[shared("live/main")]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sent.ts");
+    // ffmpeg counts latency in microseconds. `tee` muxes the same packets twice, into the link and into the file.
+    let link = format!("[f=mpegts]srt\\://{}?streamid=live/main&latency=300000&pkt_size=1316", ground.listen);
+    let to = format!("{link}|[f=mpegts]{}", file.display());
+    let mut ffmpeg = Tool::start(
+        "ffmpeg",
+        &[
+            "-v",
+            "error",
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=320x180:rate=25",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine",
+            "-t",
+            "4",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-c:a",
+            "aac",
+            "-map",
+            "0",
+            "-map",
+            "1",
+            "-f",
+            "tee",
+            &to,
+        ],
+    );
+    assert!(ffmpeg.0.wait().expect("it ends").success(), "{}", ffmpeg.complaint());
+    ground.until("ffmpeg is gone", |g| g.seen("live/main").downs.len() == 1).await;
+    let (sent, seen) = (fs::read(&file).expect("written"), ground.seen("live/main"));
+    assert!(sent.len() > 100_000, "something was sent");
+    assert_same(&seen.data, &sent);
+    assert_eq!(seen.downs, ["closed by the other side"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn srt_tokio_arrives_with_and_without_a_key() {
+    let ground = Ground::open(&[shared("live/open"), source("live/keyed", SrtMode::Shared, Some(KEY))]).await;
+    let sent = ts(3, 7 * 600);
+    for (name, key) in [("live/open", None), ("live/keyed", Some(KEY))] {
+        let mut builder = SrtSocket::builder().latency(Duration::from_millis(300));
+        if let Some(key) = key {
+            builder = builder.encryption(16, key);
+        }
+        let mut socket = builder.call(ground.listen, Some(name)).await.expect("let in");
+        for message in sent.chunks(MESSAGE) {
+            socket.send((Instant::now(), Bytes::copy_from_slice(message))).await.expect("sent");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        ground.until_received(name, sent.len()).await;
+        assert_same(&ground.seen(name).data, &sent);
+        socket.close().await.expect("closed");
+        ground.until("it left", |g| g.seen(name).downs.len() == 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_aes_key_length_arrives() {
+    let keyed = |name| source(name, SrtMode::Shared, Some(KEY));
+    let names = ["live/a128", "live/a192", "live/a256"];
+    let ground = Ground::open(&names.map(keyed)).await;
+    let sent = ts(4, 7 * 300);
+    let tools: Vec<Tool> = names
+        .iter()
+        .zip([16, 24, 32])
+        .map(|(name, length)| {
+            let key = format!("&passphrase={}&pbkeylen={length}", KEY.replace(' ', "%20"));
+            transmit(&ground.url(name, &key), sent.clone())
+        })
+        .collect();
+    for name in names {
+        ground.until_received(name, sent.len()).await;
+        assert_same(&ground.seen(name).data, &sent);
+    }
+    drop(tools);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_its_own_takes_any_stream_id() {
+    let own = free_port();
+    let ground = Ground::open(&[source("live/own", SrtMode::Listener(own), None)]).await;
+    let sent = ts(5, 7 * 200);
+    let publisher = transmit(&format!("srt://{own}?streamid=what/ever%21&latency=300"), sent.clone());
+    ground.until_received("live/own", sent.len()).await;
+    drop(publisher);
+    ground.until("it left", |g| g.seen("live/own").downs.len() == 1).await;
+    let nameless = transmit(&format!("srt://{own}?latency=300"), sent.clone());
+    ground.until_received("live/own", 2 * sent.len()).await;
+    assert_same(&ground.seen("live/own").data, &[sent.clone(), sent].concat());
+    drop(nameless);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_call_a_listener_and_call_again_when_it_is_back() {
+    let there = free_port();
+    let mode = SrtMode::Caller { address: there.to_string(), stream_id: Some("wanted".into()) };
+    let ground = Ground::open(&[source("live/called", mode, Some(KEY))]).await;
+    ground.until("nobody answers", |g| !g.seen("live/called").refusals.is_empty()).await;
+    let url = format!("srt://{there}?mode=listener&latency=300&passphrase={}", KEY.replace(' ', "%20"));
+    let sent = ts(6, 7 * 300);
+    for round in 1..=2 {
+        // A listener that only begins to send when somebody called would do; this one sends from the start.
+        let mut tool = Tool::start("srt-live-transmit", &["-q", "-ll:fatal", "-chunk:1316", "file://con", &url]);
+        ground.until("our call is answered", |g| g.seen("live/called").ups.len() == round).await;
+        let mut stdin = tool.stdin();
+        let stream = sent.clone();
+        thread::spawn(move || {
+            paced(&stream, |message| std::io::Write::write_all(&mut stdin, message).expect("it reads"));
+            thread::sleep(Duration::from_secs(20));
+        });
+        ground.until_received("live/called", round * sent.len()).await;
+        drop(tool);
+        ground.until("it hung up", |g| g.seen("live/called").downs.len() == round).await;
+    }
+    assert_same(&ground.seen("live/called").data, &[sent.clone(), sent].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_greater_latency_holds() {
+    let ground = Ground::open(&[shared("live/main"), shared("live/backup")]).await;
+    for (name, asked, want) in [("live/main", 120, 300), ("live/backup", 900, 900)] {
+        let url = format!("srt://{}?streamid={name}&latency={asked}", ground.listen);
+        let tool = transmit(&url, ts(7, 7 * 400));
+        ground.until("figures arrive", |g| g.seen(name).link.is_some()).await;
+        assert_eq!(ground.seen(name).link.expect("just seen").latency_ms, want, "{name}");
+        drop(tool);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_sender_and_receiver_speak_to_each_other() {
+    let ground = Ground::open(&[shared("live/main")]).await;
+    let sent = ts(8, 7 * 400);
+    let url = Url::parse(&ground.url("live/main", "")).expect("good");
+    let stream = sent.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut sender = Sender::connect(&url).expect("let in");
+        paced(&stream, |message| sender.send(message).expect("sent"));
+        assert!(sender.stats().expect("connected").sent >= 400);
+        sender.finish();
+    })
+    .await
+    .expect("no panic");
+    ground.until("it left", |g| g.seen("live/main").downs.len() == 1).await;
+    assert_same(&ground.seen("live/main").data, &sent);
+
+    let url = Url::parse(&format!("srt://{}?mode=listener&latency=200", free_port())).expect("good");
+    let to = url.clone();
+    let stream = sent.clone();
+    let receiving = tokio::task::spawn_blocking(move || {
+        let mut receiver = Receiver::open(&url, Duration::from_secs(30)).expect("a caller");
+        let (mut buffer, mut got) = (Vec::new(), Vec::new());
+        while let Some(message) = receiver.receive(&mut buffer).expect("in time") {
+            got.extend_from_slice(message);
+        }
+        got
+    });
+    let mut sending = transmit(&to.to_string(), stream);
+    while !receiving.is_finished() {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let _ = sending.0.kill();
+    }
+    assert_same(&receiving.await.expect("no panic"), &sent);
+}
+
+#[test]
+fn the_statistics_structure_is_the_installed_headers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("size");
+    let code = r#"
+        #include <stddef.h>
+        #include <stdio.h>
+        #include <srt/srt.h>
+        int main(void) {
+            printf("%zu %zu %zu %zu %zu", sizeof(SRT_TRACEBSTATS), offsetof(SRT_TRACEBSTATS, pktRcvUndecryptTotal),
+                   offsetof(SRT_TRACEBSTATS, pktRcvRetrans), offsetof(SRT_TRACEBSTATS, msRTT),
+                   offsetof(SRT_TRACEBSTATS, msRcvTsbPdDelay));
+        }
+    "#;
+    let source = folder.path().join("size.c");
+    fs::write(&source, code).expect("written");
+    let compiled = Command::new("cc").arg(&source).arg("-o").arg(&program).output();
+    if !compiled.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no C compiler or no libsrt header: {compiled:?}");
+        return;
+    }
+    let printed = Command::new(&program).output().expect("it runs").stdout;
+    let ours = tandem::srt::STATS_LAYOUT.map(|n| n.to_string()).join(" ");
+    assert_eq!(String::from_utf8(printed).expect("digits"), ours);
+}

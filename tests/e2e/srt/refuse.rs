@@ -1,0 +1,108 @@
+//! Who is turned away, with which of SRT's codes, and who gets to know.
+
+use std::time::Duration;
+
+use tandem::config::SrtMode;
+use tandem::ingest::srt::News;
+use tandem::srt::{Error, Sender, Url};
+
+use super::ground::{Ground, KEY, Tool, shared, source, transmit, ts};
+
+/// The code our own caller is refused with; 0: let in.
+async fn code(url: String) -> i32 {
+    tokio::task::spawn_blocking(move || match Sender::connect(&Url::parse(&url).expect("good")) {
+        Ok(_) => 0,
+        Err(Error::Rejected(reject)) => reject.0,
+        Err(other) => panic!("{other}"),
+    })
+    .await
+    .expect("no panic")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_learn_why_by_srts_code_and_so_do_we() {
+    let keyed = source("live/keyed", SrtMode::Shared, Some(KEY));
+    let mut ground = Ground::open(&[shared("live/main"), keyed]).await;
+    let key = |text: &str| format!("&passphrase={text}");
+    let good = KEY.replace(' ', "%20");
+
+    for (stream_id, more, want) in [
+        ("live/other", String::new(), 1404),
+        ("nonsense", String::new(), 1400),
+        ("", String::new(), 1400),
+        ("#!::r=live/main,m=request", String::new(), 1405),
+        ("#!::m=publish", String::new(), 1400),
+        ("live/keyed", key("wrong horse battery"), 10),
+        ("live/keyed", String::new(), 11),
+        ("live/main", key(&good), 11),
+        ("live/keyed", key(&good), 0),
+    ] {
+        assert_eq!(code(ground.url(stream_id, &more)).await, want, "{stream_id}{more}");
+    }
+    // A failed handshake gives the place back, so refusals of the keys above did not get in each other's way.
+    ground.until("the wrong key is told", |g| !g.seen("live/keyed").refusals.is_empty()).await;
+    ground.until("the missing key is told", |g| !g.seen("live/main").refusals.is_empty()).await;
+    let refusals = [ground.seen("live/keyed").refusals, ground.seen("live/main").refusals].concat().join("\n");
+    assert!(refusals.contains("passphrase"), "{refusals}");
+    assert!(!refusals.contains("horse"), "{refusals}");
+
+    let mut strangers = Vec::new();
+    while let Ok(news) = ground.news.try_recv() {
+        if let News::Refused { reason, .. } = news {
+            strangers.push(reason);
+        }
+    }
+    for wanted in ["live/other", "nonsense", "m=request"] {
+        assert!(strangers.iter().any(|reason| reason.contains(wanted)), "{wanted}: {strangers:?}");
+    }
+    assert!(ground.handle.status()[0].health.refused >= 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_occupied_stream_is_refused_until_its_publisher_is_gone() {
+    let ground = Ground::open(&[shared("live/main")]).await;
+    let first = transmit(&ground.url("live/main", ""), ts(1, 7 * 20_000));
+    ground.until_received("live/main", 100_000).await;
+    assert_eq!(code(ground.url("live/main", "")).await, 1409);
+    assert_eq!(code(ground.url("#!::r=live/main,m=publish", "")).await, 1409);
+    ground.until("it is told", |g| g.seen("live/main").refusals.iter().any(|r| r.contains("another publisher"))).await;
+    // Killed, so that it cannot say goodbye: the place is free when it has shown no sign of life.
+    let refused_at = ground.received("live/main");
+    drop(first);
+    ground.until("it is gone", |g| !g.seen("live/main").downs.is_empty()).await;
+    assert!(ground.received("live/main") >= refused_at, "the first one was never disturbed");
+    assert_eq!(code(ground.url("live/main", "")).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_publishers_show_the_code() {
+    let ground = Ground::open(&[shared("live/main"), source("live/keyed", SrtMode::Shared, Some(KEY))]).await;
+    let wrong = "&passphrase=wrong%20horse%20battery";
+    for (stream_id, more, want) in [("live/other", "", "1404"), ("live/keyed", wrong, "10"), ("live/keyed", "", "11")] {
+        let url = ground.url(stream_id, more);
+        let tool = Tool::start("srt-live-transmit", &["-v", "-a:no", "-ll:note", "file://con", &url]);
+        let said = tokio::task::spawn_blocking(|| tool.complaint()).await.expect("no panic");
+        println!("{stream_id} {want}: {said}");
+        assert!(said.to_lowercase().contains("reject"), "{stream_id}: {said}");
+    }
+    let url = format!("srt://{}?streamid=live/other", ground.listen);
+    let input = ["-v", "verbose", "-re", "-f", "lavfi", "-i", "testsrc=size=64x64"];
+    let tool = Tool::start("ffmpeg", &[&input[..], &["-t", "5", "-f", "mpegts", &url]].concat());
+    let said = tokio::task::spawn_blocking(|| tool.complaint()).await.expect("no panic");
+    println!("ffmpeg: {said}");
+    assert!(said.to_lowercase().contains("reject"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_connects_and_says_nothing_is_sent_away() {
+    let ground = Ground::open(&[shared("live/main")]).await;
+    let url = Url::parse(&ground.url("live/main", "")).expect("good");
+    let silent = tokio::task::spawn_blocking(move || Sender::connect(&url).expect("let in")).await.expect("no panic");
+    ground.until("it is sent away", |g| !g.seen("live/main").downs.is_empty()).await;
+    assert_eq!(ground.seen("live/main").downs, ["sent nothing for 5 s"]);
+    drop(silent);
+    let publisher = transmit(&ground.url("live/main", ""), ts(1, 700));
+    ground.until_received("live/main", 700 * 188).await;
+    drop(publisher);
+    tokio::time::timeout(Duration::from_secs(5), ground.handle.stop()).await.expect("a graceful end");
+}
