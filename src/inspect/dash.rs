@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use quick_xml::{Reader, XmlVersion};
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 use super::decode::Media;
 use super::fetch::{Resource, resolve};
@@ -93,7 +93,9 @@ pub fn listing(url: &str, text: &[u8], id: &str, now: Duration) -> Result<Listin
         period_start = period.attribute("start").and_then(duration).unwrap_or(period_start);
         let length = period.attribute("duration").and_then(duration);
         let found = period.all("AdaptationSet").find_map(|set| {
-            set.all("Representation").find(|r| r.attribute("id") == Some(id)).map(|representation| (set, representation))
+            set.all("Representation")
+                .find(|r| r.attribute("id") == Some(id))
+                .map(|representation| (set, representation))
         });
         if let Some((set, representation)) = found {
             let base = base_of(&base_of(&base_of(&base, period), set), representation);
@@ -117,9 +119,9 @@ pub fn listing(url: &str, text: &[u8], id: &str, now: Duration) -> Result<Listin
 
 /// Seconds since the start of a period in a dynamic MPD.
 fn since(mpd: &Node, period_start: f64, now: Duration) -> f64 {
-    let start = mpd.attribute("availabilityStartTime").and_then(|t| {
-        time::OffsetDateTime::parse(t, &time::format_description::well_known::Rfc3339).ok()
-    });
+    let start = mpd
+        .attribute("availabilityStartTime")
+        .and_then(|t| time::OffsetDateTime::parse(t, &time::format_description::well_known::Rfc3339).ok());
     start.map_or(0.0, |t| now.as_secs_f64() - t.unix_timestamp_nanos() as f64 / 1e9 - period_start)
 }
 
@@ -171,8 +173,8 @@ impl<'a> Template<'a> {
         let init = self.attribute("initialization").map(|t| Resource { url: address(t, 0, 0), range: None });
         // Rounded from one sum, so that the end of one segment is the start of the next.
         let key = |ticks: i64| (period_start * 1e6 + (ticks - origin) as f64 * 1e6 / scale as f64).round() as i64;
-        let shift_ns = (period_start * 1e9).round() as i64
-            - (i128::from(origin) * 1_000_000_000 / i128::from(scale)) as i64;
+        let shift_ns =
+            (period_start * 1e9).round() as i64 - (i128::from(origin) * 1_000_000_000 / i128::from(scale)) as i64;
         entries
             .into_iter()
             .map(|(index, start, length)| Segment {
@@ -356,7 +358,8 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, want) in [("PT2S", Some(2.0)), ("PT1H2M3.5S", Some(3723.5)), ("P1DT1S", Some(86_401.0)), ("2", None)] {
+        for (text, want) in [("PT2S", Some(2.0)), ("PT1H2M3.5S", Some(3723.5)), ("P1DT1S", Some(86_401.0)), ("2", None)]
+        {
             assert_eq!(duration(text), want, "{text}");
         }
     }

@@ -56,12 +56,8 @@ impl Decoder {
     /// A decoder for access units of `caps`.
     pub fn units(media: Media, caps: &gst::Caps, ledgers: &Ledgers) -> Result<Self, String> {
         let pipeline = gst::Pipeline::new();
-        let source = gst_app::AppSrc::builder()
-            .caps(caps)
-            .format(gst::Format::Time)
-            .block(true)
-            .max_bytes(1 << 20)
-            .build();
+        let source =
+            gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).block(true).max_bytes(1 << 20).build();
         let build = || -> Result<(), String> {
             pipeline.add(&source).map_err(text)?;
             let chain = chain(&pipeline, media, caps, false, BASE_NS, ledgers)?;

@@ -114,7 +114,11 @@ impl Follower<'_> {
             let segments: Vec<Segment> =
                 listing.segments.iter().filter(|s| s.key + listing.slack >= next).cloned().collect();
             for segment in segments {
-                let over = if listing.live { clock::now().since(began) >= limits.length } else { self.seen() >= limits.length };
+                let over = if listing.live {
+                    clock::now().since(began) >= limits.length
+                } else {
+                    self.seen() >= limits.length
+                };
                 if over {
                     return Ok(());
                 }

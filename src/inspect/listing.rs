@@ -96,7 +96,10 @@ impl Listing {
                 faults.add(
                     Kind::SegmentChanged,
                     None,
-                    format!("{} of {:.3} s became {} of {:.3} s", old.media.url, old.duration, new.media.url, new.duration),
+                    format!(
+                        "{} of {:.3} s became {} of {:.3} s",
+                        old.media.url, old.duration, new.media.url, new.duration
+                    ),
                 );
             }
         }

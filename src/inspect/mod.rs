@@ -223,13 +223,15 @@ fn follow_all(renditions: &[Rendition], options: &Options, limits: Limits) -> Re
             .collect();
         threads
             .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Err("the judge itself failed; this is a bug in tandem inspect".into())))
+            .map(|t| {
+                t.join().unwrap_or_else(|_| Err("the judge itself failed; this is a bug in tandem inspect".into()))
+            })
             .collect()
     });
     let mut found = Vec::new();
     for (index, (result, rendition)) in results.into_iter().zip(&chosen).enumerate() {
         let played_with = |c: &&Rendition| c.media == Media::Audio && (c.group.is_none() || c.group == rendition.group);
-        let sound = chosen.iter().position(|c| played_with(c)).unwrap_or(index);
+        let sound = chosen.iter().position(played_with).unwrap_or(index);
         found.push((result?, Some(sound).filter(|_| rendition.media == Media::Video)));
     }
     Ok(found)
@@ -289,7 +291,8 @@ fn offsets(boundaries: &BTreeMap<i64, f64>, onsets: &[(u64, f64)]) -> Vec<(f64, 
 fn name_offsets(offsets: &[(f64, f64)], limit: f64, faults: &mut Faults) {
     for run in offsets.chunk_by(|a, b| (a.1.abs() > limit) == (b.1.abs() > limit)) {
         if let (true, Some(range)) = (run[0].1.abs() > limit, Range::over(run.iter().map(|o| o.1))) {
-            let detail = format!("sound {:+.1} to {:+.1} ms against the picture, {} beeps", range.min, range.max, run.len());
+            let detail =
+                format!("sound {:+.1} to {:+.1} ms against the picture, {} beeps", range.min, range.max, run.len());
             faults.add(Kind::AvOffset, Some(run[0].0), detail);
         }
     }

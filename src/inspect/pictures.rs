@@ -262,8 +262,8 @@ mod tests {
     fn look(shown: &[Option<i64>]) -> (Video, Vec<Kind>) {
         let mut ledger = Pictures::new("", FIRST as f64 / 25.0 + 86_400.0 * 200.0);
         for (n, picture) in shown.iter().enumerate() {
-            let reading = picture
-                .map_or(Reading::Absent, |k| Reading::Code(Code { number: (FIRST + k) as u32, rate: 2 }));
+            let reading =
+                picture.map_or(Reading::Absent, |k| Reading::Code(Code { number: (FIRST + k) as u32, rate: 2 }));
             ledger.push(7.0 + n as f64 * 0.04, reading);
         }
         let (video, _, faults) = ledger.finish();

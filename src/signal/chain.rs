@@ -105,8 +105,7 @@ colorimetry=bt709,chroma-site=mpeg2,interlace-mode=progressive \
         let pts = ns_of(ticks);
         if index == index_at(ticks / self.gop * self.gop, self.rate) {
             // Carries the time of the picture it is for, so it need not arrive together with it.
-            let event =
-                gst_video::UpstreamForceKeyUnitEvent::builder().running_time(pts).all_headers(true).build();
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder().running_time(pts).all_headers(true).build();
             self.encoder.send_event(event);
         }
         let mut buffer = gst::Buffer::from_slice(picture.to_vec());

@@ -92,7 +92,7 @@ impl Code {
     fn from_bits(bits: u64) -> Option<Self> {
         let payload = bits >> 12;
         (u64::from(crc12(payload)) == bits & 0xfff && (payload & 15) < RATES.len() as u64)
-            .then(|| Self { number: (payload >> 4) as u32, rate: (payload & 15) as u8 })
+            .then_some(Self { number: (payload >> 4) as u32, rate: (payload & 15) as u8 })
     }
 }
 
@@ -177,9 +177,8 @@ fn mean_of_middle(luma: Luma<'_>, ys: std::ops::Range<usize>, xs: std::ops::Rang
     };
     let (ys, xs) = (inner(ys), inner(xs));
     let count = (ys.len() * xs.len()) as i32;
-    let sum: i32 = ys
-        .map(|y| luma.data[y * luma.stride..][xs.clone()].iter().map(|&p| i32::from(p)).sum::<i32>())
-        .sum();
+    let sum: i32 =
+        ys.map(|y| luma.data[y * luma.stride..][xs.clone()].iter().map(|&p| i32::from(p)).sum::<i32>()).sum();
     sum / count.max(1)
 }
 

@@ -7,9 +7,9 @@
 
 use std::io::Write;
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,9 +38,7 @@ impl Address {
         match text.split_once("://") {
             None if text == "-" => Ok(Self::Stdout),
             None => Ok(Self::File(text.to_owned())),
-            Some(("srt", _)) => {
-                srt::Url::parse(text).map(Self::Srt).map_err(|e| SignalError::Settings(e.to_string()))
-            }
+            Some(("srt", _)) => srt::Url::parse(text).map(Self::Srt).map_err(|e| SignalError::Settings(e.to_string())),
             Some(("udp", host)) => Ok(Self::Udp(host.split('?').next().unwrap_or(host).to_owned())),
             Some((scheme, _)) => Err(SignalError::Settings(format!("the signal cannot send over {scheme}://"))),
         }

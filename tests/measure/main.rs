@@ -156,7 +156,7 @@ fn each_planted_fault_is_found_and_named() {
         ),
         (
             "1,024 samples heard twice",
-            "-c:v copy -af aloop=loop=1:size=1024:start=200000 -c:a aac".to_owned(),
+            "-c:v copy -af aloop=loop=1:size=1024:start=200000,asetpts=STARTPTS+N/SR/TB -c:a aac".to_owned(),
             ("audio", "repeated", 1),
             &["audio-repeated", "av-offset"],
         ),
