@@ -120,42 +120,6 @@ impl Drop for Decoder {
     }
 }
 
-/// A pipeline that reads a transport stream by itself, from a file or a socket.
-#[derive(Debug)]
-pub struct Reader {
-    pipeline: gst::Pipeline,
-}
-
-impl Reader {
-    /// `source` is a description of a source element, as gst-launch takes it, and the value of its `name` property.
-    pub fn start(element: &str, property: &str, value: &str, ledgers: &Ledgers) -> Result<Self, String> {
-        let source = gst::ElementFactory::make(element).property(property, value).build().map_err(text)?;
-        let pipeline = gst::Pipeline::new();
-        demultiplex(&pipeline, &source, ledgers)?;
-        let this = Self { pipeline };
-        match this.pipeline.set_state(gst::State::Playing) {
-            Ok(_) => Ok(this),
-            Err(e) => Err(error_of(&this.pipeline).unwrap_or_else(|| e.to_string())),
-        }
-    }
-
-    /// Waits up to `wait` for the end: `None` while it goes on, then whether it ended well.
-    pub fn ended(&self, wait: gst::ClockTime) -> Option<Result<(), String>> {
-        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
-        let message = self.pipeline.bus()?.timed_pop_filtered(wait, &ends)?;
-        match message.view() {
-            gst::MessageView::Error(e) => Some(Err(e.error().to_string())),
-            _ => Some(Ok(())),
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        _ = self.pipeline.set_state(gst::State::Null);
-    }
-}
-
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

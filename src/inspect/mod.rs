@@ -16,6 +16,7 @@ mod listing;
 mod pictures;
 mod report;
 mod sound;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ use gstreamer as gst;
 
 use crate::clock;
 use crate::signal::tone;
-use decode::{Decoder, Ledgers, Media, Reader, lock};
+use decode::{Decoder, Ledgers, Media};
 use fetch::{Fetcher, Resource};
 use follow::{Found, Limits};
 use listing::Rendition;
@@ -77,6 +78,9 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value).map_err(|e| e.to_string())
 }
 
+/// The only rendition of a transport stream.
+const TRANSPORT: &str = "transport stream";
+
 /// Why nothing could be looked at.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -121,9 +125,9 @@ fn look(options: &Options) -> Result<AllFound, String> {
     let url = options.url.as_str();
     let limits = Limits { length: options.for_, from_live: options.from == From::Live };
     let one = |found| Ok(vec![(found, Some(0))]);
+    let transport = || transport::read(url, TRANSPORT, ledgers(TRANSPORT), limits);
     match url.split_once("://") {
-        Some(("srt", _)) => one(read("srtsrc", "uri", url, limits)?),
-        Some(("udp", _)) => one(read("udpsrc", "uri", url, limits)?),
+        Some(("srt" | "udp", _)) => one(transport()?),
         Some(("http", _)) => {
             let text = Fetcher::new().get(&Resource { url: url.to_owned(), range: None })?;
             follow_all(&manifest(url, &text)?, options, limits)
@@ -132,7 +136,7 @@ fn look(options: &Options) -> Result<AllFound, String> {
         None => {
             let head = Fetcher::new().get(&Resource { url: url.to_owned(), range: Some((0, 64)) })?;
             match head.first() {
-                Some(0x47) => one(read("filesrc", "location", url, limits)?),
+                Some(0x47) => one(transport()?),
                 Some(b'#' | b'<' | 0xef) => {
                     let text = Fetcher::new().get(&Resource { url: url.to_owned(), range: None })?;
                     follow_all(&manifest(url, &text)?, options, limits)
@@ -154,31 +158,6 @@ fn ledgers(name: &str) -> Ledgers {
         pictures: Arc::new(Mutex::new(Pictures::new(name, today))),
         sound: Arc::new(Mutex::new(Sound::new(name))),
     }
-}
-
-/// Reads a transport stream from a socket or a file.
-fn read(element: &str, property: &str, value: &str, limits: Limits) -> Result<Found, String> {
-    let name = "transport stream";
-    let ledgers = ledgers(name);
-    let mut faults = Faults::of(name);
-    let reader = Reader::start(element, property, value, &ledgers)?;
-    let began = clock::now();
-    loop {
-        match reader.ended(gst::ClockTime::from_mseconds(200)) {
-            Some(Ok(())) => break,
-            Some(Err(error)) => {
-                faults.add(Kind::Decode, None, error);
-                break;
-            }
-            None => {}
-        }
-        let over = element != "filesrc" && clock::now().since(began) >= limits.length;
-        if over || lock(&ledgers.pictures).seconds_seen() >= limits.length.as_secs_f64() {
-            break;
-        }
-    }
-    drop(reader);
-    Ok(Found::close(name, ledgers, 0, faults))
 }
 
 /// Reads one file of fragmented MP4, initialisation and media together.
@@ -252,7 +231,7 @@ fn follow_all(renditions: &[Rendition], options: &Options, limits: Limits) -> Re
     let mut found = Vec::new();
     for (index, (result, rendition)) in results.into_iter().zip(&chosen).enumerate() {
         let played_with = |c: &&Rendition| c.media == Media::Audio && (c.group.is_none() || c.group == rendition.group);
-        let sound = chosen.iter().position(|c| played_with(c)).unwrap_or(index);
+        let sound = chosen.iter().position(played_with).unwrap_or(index);
         found.push((result?, Some(sound).filter(|_| rendition.media == Media::Video)));
     }
     Ok(found)

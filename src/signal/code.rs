@@ -92,7 +92,7 @@ impl Code {
     fn from_bits(bits: u64) -> Option<Self> {
         let payload = bits >> 12;
         (u64::from(crc12(payload)) == bits & 0xfff && (payload & 15) < RATES.len() as u64)
-            .then(|| Self { number: (payload >> 4) as u32, rate: (payload & 15) as u8 })
+            .then_some(Self { number: (payload >> 4) as u32, rate: (payload & 15) as u8 })
     }
 }
 

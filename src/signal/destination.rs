@@ -7,19 +7,17 @@
 
 use std::io::Write;
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gstreamer as gst;
-use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 use tracing::{info, warn};
 
 use super::SignalError;
+use crate::{clock, srt};
 
 /// Datagrams a destination may lag behind: about 4 s at 3 Mbit/s.
 const QUEUE: usize = 1_024;
@@ -29,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A destination as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    Srt(String),
+    Srt(srt::Url),
     Udp(String),
     File(String),
     Stdout,
@@ -40,18 +38,18 @@ impl Address {
         match text.split_once("://") {
             None if text == "-" => Ok(Self::Stdout),
             None => Ok(Self::File(text.to_owned())),
-            Some(("srt", _)) => Ok(Self::Srt(text.to_owned())),
+            Some(("srt", _)) => srt::Url::parse(text).map(Self::Srt).map_err(|e| SignalError::Settings(e.to_string())),
             Some(("udp", host)) => Ok(Self::Udp(host.split('?').next().unwrap_or(host).to_owned())),
             Some((scheme, _)) => Err(SignalError::Settings(format!("the signal cannot send over {scheme}://"))),
         }
     }
 
-    /// The address without its query, which may hold a passphrase.
-    fn name(&self) -> &str {
+    /// For logs; an SRT address leaves its passphrase out.
+    fn name(&self) -> String {
         match self {
-            Self::Srt(url) => url.split('?').next().unwrap_or(url),
-            Self::Udp(name) | Self::File(name) => name,
-            Self::Stdout => "standard output",
+            Self::Srt(url) => url.to_string(),
+            Self::Udp(name) | Self::File(name) => name.clone(),
+            Self::Stdout => "standard output".into(),
         }
     }
 }
@@ -69,7 +67,7 @@ pub struct Destination {
 impl Destination {
     /// Opens a file at once; a network destination connects in the background.
     pub fn open(address: &Address) -> Result<Self, SignalError> {
-        let name = address.name().to_owned();
+        let name = address.name();
         let (queue, datagrams) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let failed = |source| SignalError::Write { to: name.clone(), source };
@@ -80,7 +78,9 @@ impl Destination {
             }
             Address::Stdout => write_all(datagrams, std::io::stdout(), name.clone()),
             Address::Udp(to) => network(datagrams, dropped.clone(), name.clone(), move || Udp::connect(&to)),
-            Address::Srt(url) => network(datagrams, dropped.clone(), name.clone(), move || Srt::connect(&url)),
+            Address::Srt(url) => network(datagrams, dropped.clone(), name.clone(), move || {
+                srt::Sender::connect(&url).map_err(|e| e.to_string())
+            }),
         };
         let waits = matches!(address, Address::File(_) | Address::Stdout);
         Ok(Self { queue: Some(queue), thread: Some(thread), waits, dropped, name })
@@ -141,6 +141,8 @@ fn write_all(
 /// A peer that datagrams can be sent to. `Err` from either says that the peer is gone.
 trait Peer: Sized {
     fn send(&mut self, datagram: &Bytes) -> Result<(), String>;
+    /// Lets what was sent arrive, then ends.
+    fn finish(self);
 }
 
 fn network<P: Peer>(
@@ -159,7 +161,10 @@ fn network<P: Peer>(
                     // What queued up while we connected is old; a receiver wants what is live.
                     dropped.fetch_add(datagrams.try_iter().count() as u64, Ordering::Relaxed);
                     match datagrams.iter().try_for_each(|datagram| peer.send(&datagram)) {
-                        Ok(()) => return Ok(()),
+                        Ok(()) => {
+                            peer.finish();
+                            return Ok(());
+                        }
                         Err(cause) => cause,
                     }
                 }
@@ -178,18 +183,13 @@ fn network<P: Peer>(
 
 /// Drops what comes during [`RETRY`]; true when nothing more will come.
 fn drain(datagrams: &Receiver<Bytes>, dropped: &AtomicU64) -> bool {
-    let (_hold, timer) = mpsc::channel::<()>();
-    let mut left = 20;
-    while left > 0 {
-        dropped.fetch_add(datagrams.try_iter().count() as u64, Ordering::Relaxed);
-        match datagrams.recv_timeout(Duration::ZERO) {
-            Err(RecvTimeoutError::Disconnected) => return true,
+    let start = clock::now();
+    while clock::now().since(start) < RETRY {
+        match datagrams.recv_timeout(RETRY / 10) {
             Ok(_) => _ = dropped.fetch_add(1, Ordering::Relaxed),
             Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return true,
         }
-        // A sleep that needs no clock.
-        _ = timer.recv_timeout(RETRY / 20);
-        left -= 1;
     }
     false
 }
@@ -209,61 +209,16 @@ impl Peer for Udp {
         _ = self.0.send(datagram);
         Ok(())
     }
+
+    fn finish(self) {}
 }
 
-struct Srt {
-    pipeline: gst::Pipeline,
-    source: gst_app::AppSrc,
-}
-
-impl Srt {
-    fn connect(url: &str) -> Result<Self, String> {
-        let sink = gst::ElementFactory::make("srtsink")
-            .property("uri", url)
-            .property("auto-reconnect", false)
-            .property("wait-for-connection", false)
-            .property("sync", false)
-            .build()
-            .map_err(|e| e.to_string())?;
-        let source = gst_app::AppSrc::builder().block(true).max_bytes(64 * 1316).build();
-        let pipeline = gst::Pipeline::new();
-        let build = || -> Result<(), gst::glib::BoolError> {
-            pipeline.add_many([source.upcast_ref(), &sink])?;
-            source.link(&sink)
-        };
-        build().map_err(|e| e.to_string())?;
-        let this = Self { pipeline, source };
-        match this.pipeline.set_state(gst::State::Playing) {
-            Ok(_) => this.check().map(|()| this),
-            Err(e) => Err(this.check().err().unwrap_or_else(|| e.to_string())),
-        }
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let message = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
-        match message.as_ref().map(|m| m.view()) {
-            Some(gst::MessageView::Error(e)) => Err(e.error().to_string()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Peer for Srt {
+impl Peer for srt::Sender {
     fn send(&mut self, datagram: &Bytes) -> Result<(), String> {
-        let pushed = self.source.push_buffer(gst::Buffer::from_slice(datagram.clone()));
-        self.check()?;
-        pushed.map(|_| ()).map_err(|e| e.to_string())
+        srt::Sender::send(self, datagram).map_err(|e| e.to_string())
     }
-}
 
-impl Drop for Srt {
-    fn drop(&mut self) {
-        // Lets what was handed over go out before the connection closes.
-        _ = self.source.end_of_stream();
-        if let Some(bus) = self.pipeline.bus() {
-            let ends = [gst::MessageType::Eos, gst::MessageType::Error];
-            bus.timed_pop_filtered(gst::ClockTime::from_mseconds(500), &ends);
-        }
-        _ = self.pipeline.set_state(gst::State::Null);
+    fn finish(self) {
+        srt::Sender::finish(self);
     }
 }

@@ -87,7 +87,7 @@ pub fn run(options: Options) -> Result<(), SignalError> {
         }
         let picture = painter.paint(index);
         for chain in &mut chains {
-            chain.push(index, &picture)?;
+            chain.push(index, picture)?;
         }
     }
     chains.into_iter().try_for_each(Chain::finish)
