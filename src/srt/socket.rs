@@ -21,8 +21,8 @@ pub const TS_MESSAGE_BYTES: usize = 1316;
 /// the network. The kernel cuts it at `net.core.rmem_max`.
 pub const UDP_BUFFER_BYTES: i32 = 8 << 20;
 
-/// libsrt's `LOG_ERR`: warnings of peers' odd packets are of no use in a log.
-const LOG_ERRORS: c_int = 3;
+/// libsrt's `LOG_CRIT`. What it calls errors are mostly other people's: one line for every odd packet.
+const LOG_CRITICAL: c_int = 2;
 
 /// What can be set on a socket before it is bound or connected. What is `None` stays as libsrt has it.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +65,7 @@ pub(super) fn library() {
         // SAFETY: called once, before anything else of libsrt. Its failure shows in the first socket.
         unsafe {
             ffi::srt_startup();
-            ffi::srt_setloglevel(LOG_ERRORS);
+            ffi::srt_setloglevel(LOG_CRITICAL);
         }
     });
 }

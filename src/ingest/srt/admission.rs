@@ -16,6 +16,9 @@ use super::stream_id;
 use crate::media::SourceId;
 use crate::srt::{Reject, SocketId};
 
+/// Failed handshakes remembered between two sweeps, which are milliseconds apart.
+const FAILED_MAX: usize = 64;
+
 /// What a caller let in must live with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -69,6 +72,8 @@ pub struct Admission {
     /// By stream id; none: the port belongs to the only feed.
     names: Option<HashMap<SourceId, FeedIndex>>,
     overloaded: bool,
+    /// Whose place another got before [`Self::failed`] was asked; bounded.
+    failed: Vec<Failed>,
 }
 
 impl Admission {
@@ -81,6 +86,7 @@ impl Admission {
             places: vec![Place::Free; feeds.len()],
             names: listen.shared.then(names),
             overloaded: false,
+            failed: Vec::new(),
         }
     }
 
@@ -127,6 +133,11 @@ impl Admission {
         if self.overloaded {
             return refuse(Reject::OVERLOAD, "media arrives faster than it is taken".into());
         }
+        if let Place::Granted { socket, peer } = *place
+            && self.failed.len() < FAILED_MAX
+        {
+            self.failed.push(Failed { feed: index, socket, peer });
+        }
         *place = Place::Granted { socket, peer };
         Ok(Grant { feed: index, passphrase: feed.passphrase.clone(), latency: feed.latency })
     }
@@ -148,9 +159,9 @@ impl Admission {
         }
     }
 
-    /// Frees the places of callers whose handshake failed.
+    /// Frees the places of callers whose handshake failed; returns all that failed since it was asked before.
     pub fn failed(&mut self, may_come: impl Fn(SocketId) -> bool) -> Vec<Failed> {
-        let mut failed = Vec::new();
+        let mut failed = std::mem::take(&mut self.failed);
         for (feed, place) in self.places.iter_mut().enumerate() {
             if let Place::Granted { socket, peer } = *place
                 && !may_come(socket)
@@ -249,6 +260,7 @@ mod tests {
         assert_eq!(a.failed(|_| false), [Failed { feed: FeedIndex(0), socket: 1, peer: None }]);
         assert_eq!(code(a.ask(b"live/main", 2, None, |_| true)), 0, "found out by the sweep");
         assert_eq!(code(a.ask(b"live/main", 3, None, |_| false)), 0, "found out by the next caller");
+        assert_eq!(a.failed(|_| true), [Failed { feed: FeedIndex(0), socket: 2, peer: None }], "and told of");
         assert_eq!(a.arrived(2), None, "its place went to another");
         assert_eq!(a.arrived(3), Some(FeedIndex(0)));
     }

@@ -136,6 +136,8 @@ fn throw(to: std::net::SocketAddr, for_so_long: Duration) -> u64 {
             let noise: Vec<u8> = (0..random() % 1400).map(|_| random() as u8).collect();
             thrown += u64::from(socket.send_to(&noise, to).is_ok());
         }
+        // As fast as a host with a purpose, but not so that the load alone would starve everybody on this machine.
+        std::thread::sleep(Duration::from_millis(2));
         // An honest induction gets a cookie; what follows with it reaches libsrt's parser of conclusions.
         let own = random() as u32 & 0x3fff_ffff;
         socket.send_to(&handshake(4, 2, 1, own, 0, &[]), to).expect("sent");

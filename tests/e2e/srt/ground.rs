@@ -1,12 +1,13 @@
 //! Gateways of a test, what arrived through them, and streams whose every packet is known.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io::Read, io::Write, thread};
 
 use tandem::config::{Input, Secret, Source, SrtInput, SrtListener, SrtMode};
 use tandem::ingest::IngestEvent;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 
 /// Generous: other jobs may keep the machine busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-pub const KEY: &str = "correct horse battery";
+pub const KEY: &str = "correct-horse-battery";
 pub const MESSAGE: usize = 1316;
 
 /// What arrived of one source.
@@ -98,7 +99,7 @@ impl Ground {
         while !reached(self) {
             let all: Vec<_> = {
                 let seen = self.seen.lock().expect("no panic inside");
-                seen.iter().map(|(n, s)| format!("{n}: {} bytes, {:?} {:?}", s.data.len(), s.ups, s.downs)).collect()
+                seen.iter().map(|(n, s)| format!("{n}: {} bytes, {:?} {:?} {:?}", s.data.len(), s.ups, s.downs, s.link)).collect()
             };
             assert!(start.elapsed() < PATIENCE, "waited in vain until {what}; {all:#?}; {:?}", self.handle.status());
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -187,18 +188,23 @@ impl Tool {
         self.0.stdin.take().expect("piped, and taken once")
     }
 
-    /// Waits for its end; its stderr.
-    pub fn complaint(mut self) -> String {
-        drop(self.0.stdin.take());
+    /// Its stderr up to the line that contains `word`, or to its end.
+    pub fn complaint(&mut self, word: &str) -> String {
         let mut text = String::new();
-        self.0.stderr.take().expect("piped").read_to_string(&mut text).expect("text");
+        for line in BufReader::new(self.0.stderr.take().expect("piped")).lines() {
+            text += &(line.expect("text") + "\n");
+            if text.contains(word) {
+                break;
+            }
+        }
         text
     }
 }
 
 /// srt-live-transmit that sends `stream` to `url` at pace, and stays connected when it is through.
 pub fn transmit(url: &str, stream: Vec<u8>) -> Tool {
-    let mut tool = Tool::start("srt-live-transmit", &["-q", "-ll:fatal", "-chunk:1316", "file://con", url]);
+    let mut tool =
+        Tool::start("srt-live-transmit", &["-q", "-ll:fatal", "-buffering:1", "-chunk:1316", "file://con", url]);
     let mut stdin = tool.stdin();
     thread::spawn(move || {
         // Fails when the test is over.

@@ -71,7 +71,7 @@ async fn ffmpeg_arrives_as_it_muxed() {
             &to,
         ],
     );
-    assert!(ffmpeg.0.wait().expect("it ends").success(), "{}", ffmpeg.complaint());
+    assert!(ffmpeg.0.wait().expect("it ends").success(), "{}", ffmpeg.complaint("\0"));
     ground.until("ffmpeg is gone", |g| g.seen("live/main").downs.len() == 1).await;
     let (sent, seen) = (fs::read(&file).expect("written"), ground.seen("live/main"));
     assert!(sent.len() > 100_000, "something was sent");
@@ -110,7 +110,7 @@ async fn every_aes_key_length_arrives() {
         .iter()
         .zip([16, 24, 32])
         .map(|(name, length)| {
-            let key = format!("&passphrase={}&pbkeylen={length}", KEY.replace(' ', "%20"));
+            let key = format!("&passphrase={KEY}&pbkeylen={length}");
             transmit(&ground.url(name, &key), sent.clone())
         })
         .collect();
@@ -142,11 +142,12 @@ async fn we_call_a_listener_and_call_again_when_it_is_back() {
     let mode = SrtMode::Caller { address: there.to_string(), stream_id: Some("wanted".into()) };
     let ground = Ground::open(&[source("live/called", mode, Some(KEY))]).await;
     ground.until("nobody answers", |g| !g.seen("live/called").refusals.is_empty()).await;
-    let url = format!("srt://{there}?mode=listener&latency=300&passphrase={}", KEY.replace(' ', "%20"));
+    let url = format!("srt://{there}?mode=listener&latency=300&passphrase={KEY}");
     let sent = ts(6, 7 * 300);
     for round in 1..=2 {
         // A listener that only begins to send when somebody called would do; this one sends from the start.
-        let mut tool = Tool::start("srt-live-transmit", &["-q", "-ll:fatal", "-chunk:1316", "file://con", &url]);
+        let mut tool =
+            Tool::start("srt-live-transmit", &["-q", "-ll:fatal", "-buffering:1", "-chunk:1316", "file://con", &url]);
         ground.until("our call is answered", |g| g.seen("live/called").ups.len() == round).await;
         let mut stdin = tool.stdin();
         let stream = sent.clone();

@@ -102,12 +102,12 @@ impl Door {
             admission.failed(socket::may_come)
         };
         for caller in failed {
-            let code = socket::reject_reason(caller.socket).unwrap_or(Reject::BAD_SECRET);
-            let reason = if self.keyed[caller.feed.get()] {
-                "wrong passphrase, or none"
+            let (likely, reason) = if self.keyed[caller.feed.get()] {
+                (Reject::BAD_SECRET, "the handshake failed: a wrong passphrase, or none")
             } else {
-                "it has a passphrase, and none is set for this source"
+                (Reject::UNSECURE, "the handshake failed: a passphrase where none is set, or a broken publisher")
             };
+            let code = socket::reject_reason(caller.socket).unwrap_or(likely);
             self.keeper.refuse(caller.peer, Refusal { feed: Some(caller.feed), code, reason: reason.into() });
         }
     }
