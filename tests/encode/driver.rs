@@ -1,3 +1,4 @@
+#![allow(dead_code)] // Tests and benchmarks each use a part of it.
 //! Plays the main process: makes coded input with ffmpeg, feeds encode processes, collects what they say.
 
 use std::collections::BTreeMap;
@@ -48,13 +49,18 @@ pub fn clip(arguments: &str, video: Codec, audio: Codec) -> Clip {
         Command::new("ffmpeg")
             .args(["-v", "error", "-y"])
             .args(arguments.split_whitespace())
-            .args(["-f", "mpegts", "-mpegts_start_pid", "256"])
+            .args(["-f", "mpegts"])
             .arg(&ts),
     );
+    read_clip(&ts, video, audio)
+}
+
+/// The first video and the first audio track of a file.
+pub fn read_clip(file: &Path, video: Codec, audio: Codec) -> Clip {
     let track = |id, codec| TrackInfo { id, codec, language: None, shape: None };
     let tracks = Arc::new(TrackSet { tracks: vec![track(VIDEO, video), track(AUDIO, audio)] });
-    let mut units = packets(&ts, "v:0", VIDEO);
-    units.extend(packets(&ts, "a:0", AUDIO));
+    let mut units = packets(file, "v:0", VIDEO);
+    units.extend(packets(file, "a:0", AUDIO));
     // Decode order inside a track stays (the sort is stable per key of arrival).
     units.sort_by_key(|(order, _)| *order);
     Clip { tracks, units: units.into_iter().map(|(_, unit)| unit).collect() }
@@ -221,7 +227,9 @@ impl Worker {
 
     pub fn say(&mut self, message: &ToWorker) {
         let socket = self.socket.as_mut().expect("not closed");
-        write_message(socket, message).expect("the worker reads");
+        if let Err(error) = write_message(socket, message) {
+            panic!("the worker does not read ({error:?}): {:?}", self.child.wait());
+        }
     }
 
     pub fn feed<'a>(&mut self, items: impl IntoIterator<Item = &'a Item<ChannelTime>>) {
