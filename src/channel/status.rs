@@ -41,6 +41,7 @@ impl Channel {
                         locked: p.is_locked(),
                         on_air: on_air == Some(p.id),
                         source: p.on_air().map(|at| self.sources[at].name.clone()),
+                        sources: p.sources.iter().map(|&at| self.sources[at].name.clone()).collect(),
                         showing: heartbeat.showing,
                         starts,
                         pid: p.pid,

@@ -99,7 +99,9 @@ impl Ground {
         while !reached(self) {
             let all: Vec<_> = {
                 let seen = self.seen.lock().expect("no panic inside");
-                seen.iter().map(|(n, s)| format!("{n}: {} bytes, {:?} {:?} {:?}", s.data.len(), s.ups, s.downs, s.link)).collect()
+                seen.iter()
+                    .map(|(n, s)| format!("{n}: {} bytes, {:?} {:?} {:?}", s.data.len(), s.ups, s.downs, s.link))
+                    .collect()
             };
             assert!(start.elapsed() < PATIENCE, "waited in vain until {what}; {all:#?}; {:?}", self.handle.status());
             tokio::time::sleep(Duration::from_millis(10)).await;
