@@ -29,9 +29,13 @@ learnAddresses();
 /** EventSource comes back by itself and names the last event it saw; only an answer other than 200 ends it for good. */
 function follow() {
   const stream = new EventSource("/v1/stream");
-  stream.addEventListener("open", () => { byId("lost").hidden = true; });
+  const lost = (is) => {
+    byId("lost").hidden = !is;
+    document.body.classList.toggle("stale", is);
+  };
+  stream.addEventListener("open", () => lost(false));
   stream.addEventListener("error", () => {
-    byId("lost").hidden = false;
+    lost(true);
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 3000);
   });
   stream.addEventListener("status", (message) => {

@@ -21,7 +21,7 @@ export class Player {
     });
     this.video.addEventListener("volumechange", () => this.showMuted());
     this.video.addEventListener("playing", () => { this.waiting.hidden = true; this.showMuted(); });
-    this.video.addEventListener("waiting", () => { if (!this.video.readyState) this.waiting.hidden = false; });
+    this.video.addEventListener("waiting", () => { if (!this.video.readyState) this.showWaiting(); });
     this.video.addEventListener("error", () => { if (!this.hls) this.again(); });
     this.quality.addEventListener("change", () => { if (this.hls) this.hls.nextLevel = Number(this.quality.value); });
     setInterval(() => this.showFigures(), 1000);
@@ -38,7 +38,7 @@ export class Player {
     clearTimeout(this.timer);
     this.hls?.destroy();
     this.hls = null;
-    this.waiting.hidden = false;
+    this.showWaiting();
     this.quality.replaceChildren(el("option", { value: -1 }, "auto"));
     if (Hls.isSupported()) {
       // No worker: it would need a blob: script, and fragments are CMAF already, so there is nothing to remux.
@@ -70,8 +70,13 @@ export class Player {
 
   again() {
     clearTimeout(this.timer);
-    this.waiting.hidden = false;
+    this.showWaiting();
     this.timer = setTimeout(() => this.load(), AGAIN_MS);
+  }
+
+  showWaiting() {
+    this.waiting.hidden = false;
+    this.showMuted();
   }
 
   showMuted() {
