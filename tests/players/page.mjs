@@ -28,7 +28,7 @@ const seen = {
   began: 0, // now() when the player was given the address
   started: null, // now() when the playhead first moved
   presented: 0, // pictures the compositor was given
-  stalls: [], // { at_s: seconds after the start, ms, cause, ahead_s: media in the buffer when it began }
+  stalls: [], // { at_s: seconds after the start, ms, cause, ahead_s: media buffered when it began, open: no end came }
   jumps: [], // { at_s, by_s }
   seeks: 0,
   errors: [], // { at_ms: since `began`, fatal, text }
@@ -58,7 +58,7 @@ window.watch = async (name, url) => {
 window.hasStarted = () => seen.started !== null;
 
 window.report = () => {
-  if (stall) close('never ended');
+  if (stall) close({ open: true });
   const quality = video.getVideoPlaybackQuality();
   return {
     started_ms: seen.started === null ? null : Math.round(seen.started - seen.began),
@@ -97,7 +97,11 @@ function listen() {
   video.addEventListener('error', () => complain(true, `video ${video.error?.code} ${video.error?.message}`));
   video.addEventListener('ended', () => (seen.ended = true));
   video.addEventListener('seeking', () => (seen.seeks += seen.started === null ? 0 : 1));
-  video.addEventListener('waiting', () => seen.started !== null && open(now(), 'waiting'));
+  video.addEventListener('waiting', () => {
+    if (seen.started === null) return;
+    tick(); // What moved until now does not end the stall that begins now.
+    open(now(), 'waiting');
+  });
   const presented = (_, frame) => {
     seen.presented = frame.presentedFrames;
     video.requestVideoFrameCallback(presented);
@@ -109,9 +113,9 @@ function open(at, cause) {
   stall ??= { at, at_s: round((at - seen.started) / 1000), cause, ahead_s: round(ahead()) };
 }
 
-function close(cause) {
+function close(more) {
   const { at, ...rest } = stall;
-  seen.stalls.push({ ...rest, ms: Math.round(now() - at), ...(cause && { cause }) });
+  seen.stalls.push({ ...rest, ms: Math.round(now() - at), ...more });
   stall = null;
 }
 

@@ -23,7 +23,10 @@ export function faults(report, { seconds, rate }) {
   for (const e of r.page_errors) found.push(`page: ${e}`);
   if (r.started_ms === null) return [...found, `nothing played within ${START_MS} ms`];
   if (r.started_ms > START_MS) found.push(`started after ${r.started_ms} ms only`);
-  for (const s of r.stalls) found.push(`stall ${s.at_s} s after the start, ${s.ms} ms, ${s.ahead_s} s buffered (${s.cause})`);
+  for (const s of r.stalls) {
+    const length = s.open ? `${s.ms} ms and no end` : `${s.ms} ms`;
+    found.push(`stall ${s.at_s} s after the start, ${length}, ${s.ahead_s} s buffered (${s.cause})`);
+  }
   for (const j of r.jumps) found.push(`the playhead jumped by ${j.by_s} s, ${j.at_s} s after the start`);
   if (r.seeks > 0) found.push(`${r.seeks} seeks while playing`);
   if (r.ended) found.push('the player took the stream for ended');

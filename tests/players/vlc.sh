@@ -42,24 +42,20 @@ done
 
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
-# Asks for the statistics: sets the variables below, all of them counters.
+# Asks for the statistics and keeps them, if they come: without a stream there are none.
+shown=0 late=0 sounded=0 silenced=0 corrupted=0 discontinuities=0
 look() {
     local line
-    shown=0 late=0 sounded=0 silenced=0 corrupted=0 discontinuities=0
+    local -A counter=()
     echo stats >&3 || return
     while IFS= read -r -t 2 line <&3; do
-        line=${line%$'\r'}
-        case $line in
-            *'frames displayed'*) shown=${line##* } ;;
-            *'frames lost'*) late=${line##* } ;;
-            *'buffers played'*) sounded=${line##* } ;;
-            *'buffers lost'*) silenced=${line##* } ;;
-            *'demux corrupted'*) corrupted=${line##* } ;;
-            *discontinuities*) discontinuities=${line##* } ;;
-            *'end of statistical info'*) return 0 ;;
-        esac
+        [[ $line == *'end of statistical info'* ]] && break
+        [[ $line =~ ^'| '(.*[^ ])' '+:' '+([0-9]+) ]] && counter[${BASH_REMATCH[1]}]=${BASH_REMATCH[2]}
     done
-    return 1
+    [[ ${counter[frames displayed]-} ]] || return
+    shown=${counter[frames displayed]} late=${counter[frames lost]}
+    sounded=${counter[buffers played]} silenced=${counter[buffers lost]}
+    corrupted=${counter[demux corrupted]} discontinuities=${counter[discontinuities]}
 }
 
 faults=()
@@ -79,10 +75,10 @@ else
     sleep 3
     look
     first=$(now_ms) shown_0=$shown late_0=$late sounded_0=$sounded silenced_0=$silenced
-    last_shown=$shown last_change=$first
+    last_shown=$shown last_change=$first gone=
     while (($(now_ms) - first < seconds * 1000)); do
         sleep 0.25
-        look || { faults+=('VLC answers no more'); break; }
+        look || gone=yes
         at=$(now_ms)
         ((shown != last_shown)) && last_shown=$shown last_change=$at
         ((at - last_change > still_ms_max)) && still_ms_max=$((at - last_change))
@@ -90,7 +86,6 @@ else
     took=$(($(now_ms) - first))
     pictures=$((shown - shown_0)) lost=$((late - late_0))
     sounds=$((sounded - sounded_0)) sounds_lost=$((silenced - silenced_0))
-
     fps=$((pictures * 1000 / took)).$((pictures * 10000 / took % 10))
     due=$((rate * took / 1000))
     slack=$((due / 50 + rate / 2))
@@ -99,6 +94,7 @@ else
     ((lost * 100 > due)) && faults+=("$lost of $due pictures lost")
     ((sounds == 0)) && faults+=('no sound')
     ((sounds_lost > 0)) && faults+=("$sounds_lost sound buffers lost")
+    [[ $gone ]] && faults+=('VLC lost the stream')
     ((still_ms_max > 1500)) && faults+=("no new picture for $still_ms_max ms")
 fi
 
