@@ -11,7 +11,7 @@ use super::compare::Comparer;
 use super::event::{Change, PackageEvent, Refusal, Verdict};
 use super::hls::Rates;
 use super::layout::{Kind, Layout};
-use super::segmenter::{Segmenter, Whole};
+use super::segmenter::{Segmenter, Whole, reorder_ticks};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
 use super::snapshot::{Cache, Listing, Resource, Snapshot, entity_tag, hex};
@@ -131,7 +131,7 @@ impl Packager {
         }
         let in_range = self.in_range(now, n);
         let wanted = self.wanted(n, from, r);
-        let (kind, layout) = (self.kind(r), self.layout);
+        let (kind, reorder, layout) = (self.kind(r), self.reorder(r), self.layout);
         let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
         line.progress = Some(now);
         if !in_range {
@@ -146,7 +146,7 @@ impl Packager {
             return;
         }
         let open = &mut line.open[r];
-        let segmenter = open.entry(n).or_insert_with(|| Segmenter::new(kind, layout, n));
+        let segmenter = open.entry(n).or_insert_with(|| Segmenter::new(kind, reorder, layout, n));
         let spoiled = segmenter.push(&unit).err();
         let oldest = open.first_key_value().map(|(&n, _)| n).filter(|_| open.len() > OPEN_MAX);
         if let Some(oldest) = oldest {
@@ -163,11 +163,11 @@ impl Packager {
         if r >= self.names.len() || !self.wanted(n, from, r) || !self.in_range(now, n) {
             return;
         }
-        let (kind, layout) = (self.kind(r), self.layout);
+        let (kind, reorder, layout) = (self.kind(r), self.reorder(r), self.layout);
         let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
         line.progress = Some(now);
         line.newest[r] = line.newest[r].max(Some(n));
-        let segmenter = line.open[r].remove(&n).unwrap_or_else(|| Segmenter::new(kind, layout, n));
+        let segmenter = line.open[r].remove(&n).unwrap_or_else(|| Segmenter::new(kind, reorder, layout, n));
         let whole = match segmenter.finish(end.units, end.filled) {
             Ok(whole) if self.fits(r, &whole) => whole,
             Ok(_) => return self.refuse(from, r, n, Refusal::Unlike),
@@ -254,6 +254,10 @@ impl Packager {
 
     fn kind(&self, rendition: usize) -> Kind {
         if rendition < self.config.video.len() { Kind::Video } else { Kind::Audio }
+    }
+
+    fn reorder(&self, rendition: usize) -> u32 {
+        self.config.video.get(rendition).map_or(0, |rung| reorder_ticks(&self.layout, rung))
     }
 
     fn in_range(&self, now: Now, n: SegmentNumber) -> bool {
@@ -406,7 +410,7 @@ impl Packager {
                     (TrackMedia::Aac(track), "mp4a.40.2".to_owned(), None, rung.channels, rung.bitrate)
                 }
             };
-            let init = Bytes::from(header(&Track { timescale, language: self.config.language.clone(), media }));
+            let init = Bytes::from(header(&Track { timescale, language: self.config.language.clone(), reorder_ticks: self.reorder(r), media }));
             all.update(&init);
             // A tenth above the cap: what the rate control overshoots in a segment, and the boxes.
             let declared = u64::from(cap) * 11 / 10;

@@ -12,9 +12,17 @@ use sha2::{Digest, Sha256};
 use super::event::Refusal;
 use super::layout::{Kind, Layout};
 use crate::encode::ipc::{CodedUnit, Filled};
+use crate::encode::ladder::VideoRung;
 use crate::media::SegmentNumber;
 use crate::wire::codec::annexb;
 use crate::wire::mp4::{AvcConfig, Chunk, ParameterSets, Sample, is_sample_nal, segment_type};
+
+/// How far reordering may move a picture of a rung behind its decode time, in ticks; what its track's edit takes off.
+/// x264 reorders by one picture with one B-frame and, as it may use one as a reference, by two with more (sps
+/// max_num_reorder_frames). It comes from the configuration and not from the pictures at hand, which may use less of it.
+pub(super) fn reorder_ticks(layout: &Layout, rung: &VideoRung) -> u32 {
+    rung.bframes.min(2) * layout.unit_ticks(Kind::Video)
+}
 
 /// A finished CMAF chunk.
 #[derive(Clone, Debug)]
@@ -44,6 +52,7 @@ pub(super) struct Whole {
 #[derive(Debug)]
 pub(super) struct Segmenter {
     kind: Kind,
+    reorder: u32,
     layout: Layout,
     number: SegmentNumber,
     places: Range<u64>,
@@ -62,11 +71,13 @@ pub(super) struct Segmenter {
 }
 
 impl Segmenter {
-    pub fn new(kind: Kind, layout: Layout, number: SegmentNumber) -> Self {
+    /// `reorder` as in [`reorder_ticks`].
+    pub fn new(kind: Kind, reorder: u32, layout: Layout, number: SegmentNumber) -> Self {
         let places = layout.units(kind, number);
         let mut cuts = layout.parts(kind, number).into_iter();
         Self {
             kind,
+            reorder,
             layout,
             number,
             seen: vec![false; usize::try_from(places.end - places.start).expect("a segment has few units")],
@@ -102,10 +113,11 @@ impl Segmenter {
             return Err(Refusal::NoKey);
         }
         // Decode place i of a segment is its i-th unit, so decode times are the slots' own times and every segment lasts
-        // exactly its slots; what reordering there is goes into signed composition offsets.
-        let places_ahead = i64::from(u32::try_from(place).unwrap_or(0)) - index as i64;
-        let composition_offset = i32::try_from(places_ahead * i64::from(self.layout.unit_ticks(self.kind)))
-            .map_err(|_| Refusal::Position { unit: index, position: unit.position })?;
+        // exactly its slots; what reordering there is goes into composition offsets.
+        let moved = i64::from(u32::try_from(place).unwrap_or(0)) - index as i64;
+        let ticks = moved * i64::from(self.layout.unit_ticks(self.kind)) + i64::from(self.reorder);
+        let composition_offset =
+            i32::try_from(ticks).map_err(|_| Refusal::Position { unit: index, position: unit.position })?;
         self.samples.push(Sample { size, composition_offset, sync: unit.key });
         let mut hash = DefaultHasher::new();
         (unit.position, unit.key, &unit.data).hash(&mut hash);

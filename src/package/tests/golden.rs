@@ -23,7 +23,7 @@ fn dump(data: &[u8], depth: usize, out: &mut String) {
         let body = &rest[8..size];
         out.push_str(&format!("{:1$}{kind} {size}", "", depth * 2));
         let skip = match kind.as_str() {
-            "moov" | "trak" | "mdia" | "minf" | "dinf" | "stbl" | "mvex" | "moof" | "traf" => Some(0),
+            "moov" | "trak" | "edts" | "mdia" | "minf" | "dinf" | "stbl" | "mvex" | "moof" | "traf" => Some(0),
             "dref" | "stsd" => Some(8),
             "avc1" => Some(78),
             "mp4a" => Some(28),

@@ -60,9 +60,9 @@ fn re_mp4_reads_the_times_we_wrote() {
         let first = wanted.iter().map(|u| u.position).min().expect("units");
         for (i, (sample, unit)) in track.samples.iter().zip(&wanted).enumerate() {
             assert_eq!(sample.decode_timestamp, ((first + i as u64) * ticks) as i64, "{rendition} sample {i}");
-            // re_mp4 0.5 takes composition offsets as unsigned whatever the version of `trun`: undone here.
-            let offset = (sample.composition_timestamp - sample.decode_timestamp) as u32 as i32;
-            let shown = sample.decode_timestamp + i64::from(offset);
+            // re_mp4 leaves the edit list to its user.
+            let edit = track.trak(&mp4).edts.as_ref().and_then(|e| e.elst.as_ref()).map_or(0, |e| e.entries[0].media_time);
+            let shown = sample.composition_timestamp - edit as i64;
             assert_eq!(shown, (unit.position * ticks) as i64, "{rendition} sample {i}");
             assert_eq!((sample.duration, sample.is_sync), (ticks, unit.key), "{rendition} sample {i}");
             let body = &file[sample.byte_range()];
@@ -165,11 +165,12 @@ fn ffmpeg_decodes_what_was_encoded() {
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let (h264, adts) = (path("source.h264"), path("source.aac"));
     let picture = "testsrc2=size=640x360:rate=25:duration=8";
-    let x264 = "keyint=50:min-keyint=50:scenecut=0:bframes=2:b-pyramid=none:open-gop=0:aud=1:repeat-headers=1";
+    let x264 = "keyint=50:min-keyint=50:scenecut=0:bframes=2:b-pyramid=none:open-gop=0";
     let video = ["-f", "lavfi", "-i", picture, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"];
-    let Some(_) = ffmpeg(&[&video[..], &["-x264-params", x264, "-threads", "1", "-f", "h264", &h264]].concat()) else {
-        return;
-    };
+    // The container keeps what a bare stream does not: when each picture is shown.
+    let timed = path("source.mp4");
+    let Some(_) = ffmpeg(&[&video[..], &["-x264-params", x264, "-threads", "1", &timed]].concat()) else { return };
+    ffmpeg(&["-i", &timed, "-c", "copy", "-bsf:v", "h264_mp4toannexb,h264_metadata=aud=insert", "-f", "h264", &h264]);
     let sound = "sine=frequency=440:sample_rate=48000:duration=8";
     ffmpeg(&["-f", "lavfi", "-i", sound, "-ac", "2", "-c:a", "aac", "-b:a", "128k", "-f", "adts", &adts]);
 
@@ -180,8 +181,8 @@ fn ffmpeg_decodes_what_was_encoded() {
     let pictures = access_units(&std::fs::read(&h264).expect("encoded"));
     let frames = adts_frames(&std::fs::read(&adts).expect("encoded"));
     assert_eq!(pictures.len(), 200);
-    // ffprobe reads presentation order off the stream; POC would be ours to parse.
-    let order = presentation_order(&h264);
+    let order = presentation_order(&timed);
+    assert!(order.windows(2).any(|w| w[1] < w[0]), "the source has pictures out of order");
     let mut used_frames = 0;
     for i in 0..4u64 {
         let n = SegmentNumber(FIRST + i);
@@ -218,6 +219,9 @@ fn ffmpeg_decodes_what_was_encoded() {
         ffmpeg(&args).map(|out| String::from_utf8_lossy(&out).into_owned())
     };
     assert_eq!(md5(&ours_video, "v"), md5(&h264, "v"), "pictures");
+    let first = config.grid.first_slot(SegmentNumber(FIRST)).0 as i64;
+    let shown: Vec<i64> = (first..first + 200).map(|slot| slot * 1000).collect();
+    assert_eq!(probe(&ours_video, "frame=pts"), shown, "every decoded picture sits in its slot");
     // The source has a frame or two more than four segments take.
     let cut = path("cut.aac");
     let whole = std::fs::read(&adts).expect("encoded");
@@ -233,19 +237,17 @@ fn ffmpeg_decodes_what_was_encoded() {
     assert_eq!(decoded.map(|out| String::from_utf8_lossy(&out).into_owned()), md5(&h264, "v"), "through HLS");
 }
 
-/// For each access unit in decode order, its place in presentation order.
-fn presentation_order(h264: &str) -> Vec<u64> {
-    let ts = format!("{h264}.mp4");
-    ffmpeg(&["-r", "25", "-i", h264, "-c", "copy", &ts]);
-    let out = Command::new("ffprobe")
-        .args(["-v", "error", "-show_entries", "packet=pts", "-of", "csv=p=0", &ts])
-        .output()
-        .expect("ffprobe comes with ffmpeg");
-    let pts: Vec<i64> = String::from_utf8_lossy(&out.stdout)
-        .lines()
-        .map(|l| l.trim_end_matches(',').parse().expect("a number"))
-        .collect();
+/// For each packet in decode order, its place in presentation order.
+fn presentation_order(file: &str) -> Vec<u64> {
+    let pts = probe(file, "packet=pts");
     let mut sorted = pts.clone();
     sorted.sort_unstable();
     pts.iter().map(|p| sorted.binary_search(p).expect("it is there") as u64).collect()
+}
+
+fn probe(file: &str, entry: &str) -> Vec<i64> {
+    let args = ["-v", "error", "-select_streams", "v", "-show_entries", entry, "-of", "csv=p=0", file];
+    let out = Command::new("ffprobe").args(args).output().expect("ffprobe comes with ffmpeg");
+    let number = |l: &str| l.trim_end_matches(',').parse().expect("a number");
+    String::from_utf8_lossy(&out.stdout).lines().filter(|l| !l.is_empty()).map(number).collect()
 }

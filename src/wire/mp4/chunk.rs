@@ -52,7 +52,7 @@ mod trun {
 pub fn segment_type() -> Vec<u8> {
     let mut w = Writer::default();
     w.boxed(b"styp", |w| {
-        w.bytes(b"cmfs").u32(0).bytes(b"cmfs").bytes(b"msdh").bytes(b"cmf2");
+        w.bytes(b"cmfs").u32(0).bytes(b"cmfs").bytes(b"msdh");
     });
     w.finish()
 }
@@ -102,8 +102,8 @@ impl Chunk<'_> {
             flags |= trun::COMPOSITION_OFFSET;
         }
         let mut data_offset_at = 0;
-        // Version 1: composition offsets are signed, so the first picture is shown at the segment's start without an
-        // edit list although pictures are reordered (23000-19 §7.5.17).
+        // Version 1: composition offsets are signed. The header's edit makes them all positive as long as an encoder keeps
+        // to the reordering it was configured for; should one exceed it, they are still right.
         w.full(b"trun", 1, flags, |w| {
             w.u32(u32::try_from(self.samples.len()).expect("a chunk has few samples"));
             data_offset_at = w.len();
