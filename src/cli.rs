@@ -144,7 +144,8 @@ Exit code 0 when every frame is accounted for, 1 on faults, 2 when it could not 
 #[derive(Debug, Args)]
 struct BenchOrigin {
     /// The folder to serve
-    folder: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
     /// Address and port
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -220,7 +221,7 @@ fn schema(options: &Schema) -> ExitCode {
 
 fn bench_origin(options: &BenchOrigin) -> io::Result<()> {
     // It runs until it is killed.
-    let _running = origin::bench::run(&options.folder, options.listen, options.threads)?;
+    let _running = origin::bench::run(&options.dir, options.listen, options.threads)?;
     loop {
         std::thread::park();
     }

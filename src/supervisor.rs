@@ -7,7 +7,6 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,9 +23,6 @@ use crate::ingest;
 use crate::ingest::srt::News;
 use crate::monitor::EventLog;
 use crate::origin::{self, ChannelFeed, Directory, Limits};
-
-/// Sums repeated events up this often.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the program could not run.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +76,6 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     let (gateways, news) = start_ingest(&config, &channels, &stopped);
     let generators: Vec<JoinHandle<()>> = config.signals.iter().map(|s| start_signal(s, &stopped)).collect();
     let tell = tokio::spawn(tell_channels(news, channels.iter().map(|c| c.inputs.clone()).collect()));
-    let flush = tokio::spawn(flush(Arc::clone(&events)));
 
     info!("page      http://{}/", control.address());
     for channel in &config.channels {
@@ -105,7 +100,6 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     origin.stop().await;
     control.stop().await;
     tell.abort();
-    flush.abort();
     info!("ended");
     Ok(())
 }
@@ -156,14 +150,6 @@ async fn tell_channels(mut news: mpsc::Receiver<News>, channels: Vec<mpsc::Sende
         for channel in &channels {
             let _ = channel.send(Input::GatewayDied(text.clone())).await;
         }
-    }
-}
-
-async fn flush(events: Arc<EventLog>) {
-    let mut tick = tokio::time::interval(FLUSH_EVERY);
-    loop {
-        tick.tick().await;
-        events.flush(clock::now().channel_time());
     }
 }
 

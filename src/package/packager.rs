@@ -410,7 +410,12 @@ impl Packager {
                     (TrackMedia::Aac(track), "mp4a.40.2".to_owned(), None, rung.channels, rung.bitrate)
                 }
             };
-            let init = Bytes::from(header(&Track { timescale, language: self.config.language.clone(), reorder_ticks: self.reorder(r), media }));
+            let init = Bytes::from(header(&Track {
+                timescale,
+                language: self.config.language.clone(),
+                reorder_ticks: self.reorder(r),
+                media,
+            }));
             all.update(&init);
             // A tenth above the cap: what the rate control overshoots in a segment, and the boxes.
             let declared = u64::from(cap) * 11 / 10;

@@ -39,13 +39,12 @@ pub fn free_udp() -> u16 {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    pub name: String,
 }
 
 impl Process {
     pub fn start(name: &str, command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
-        Self { child, name: name.to_owned() }
+        Self { child }
     }
 
     pub fn pid(&self) -> u32 {
@@ -78,7 +77,6 @@ pub struct Server {
     pub origin: u16,
     pub control: u16,
     pub srt: u16,
-    pub started: Instant,
 }
 
 /// What a test varies in the channel's configuration.
@@ -134,9 +132,8 @@ impl Server {
         }
         let log = File::create(dir.path().join("server.log")).expect("log file");
         command.stderr(log.try_clone().expect("second handle")).stdout(log);
-        let started = Instant::now();
         let process = Process::start("tandem run", &mut command);
-        let server = Self { process, dir, origin, control, srt, started };
+        let server = Self { process, dir, origin, control, srt };
         server.wait("the control port answers", |s| s.get("/v1/channels/test").is_some());
         server
     }
