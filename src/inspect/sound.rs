@@ -185,8 +185,9 @@ impl Sound {
         let gap = f64::from(tone::GAP) / f64::from(tone::RATE);
         let excess = heard.quiet as f64 / self.rate - gap;
         let last = self.last;
-        if last.is_none() && excess < -SILENCE {
-            // An encoder's or a decoder's start inside a tone, not the start of one.
+        if last.is_none() && (heard.position == heard.quiet || excess.abs() > SILENCE) {
+            // The first one is trusted only after a gap as designed, with a tone before it: encoders begin with silence
+            // too, and a stream that is joined inside a tone begins no second there.
             return;
         }
         let since = last.map(|l| ((heard.position - l.position) as f64 / self.rate).max(heard.time - l.time));
@@ -332,6 +333,16 @@ mod tests {
         let (audio, faults) = look((0..480_000).map(|n| Some(START + n)));
         assert_eq!((audio.seconds, audio.missing, audio.repeated, audio.silent_ms), (10, 0, 0, 0.0));
         assert_eq!(faults, []);
+    }
+
+    #[test]
+    fn a_start_with_silence_inside_a_tone_is_clean() {
+        for silence in [0, 1_600, 2_880, 5_000, 60_000] {
+            let padded = (0..silence).map(|_| None).chain((0..480_000).map(|n| Some(START + n)));
+            let (audio, faults) = look(padded);
+            assert_eq!((audio.seconds, audio.missing, audio.repeated), (10, 0, 0), "{silence}");
+            assert_eq!(faults, [], "{silence}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn the_undisturbed_signal_is_clean_however_it_is_packed() {
         if !how.is_empty() {
             ffmpeg(&ground, &source, how, file);
         }
-        assert_clean(name, inspect(&ground.path(file), &[]), 300);
+        assert_clean(name, inspect(ground.path(file), &[]), 300);
     }
 }
 
@@ -64,7 +64,7 @@ fn hls_and_dash_are_read_over_http() {
     ffmpeg(&ground, &source, dash, "manifest.mpd");
     let server = Server::start(&ground);
     for (name, path) in [("DASH", "manifest.mpd"), ("HLS with an audio group", "master.m3u8")] {
-        let (code, report) = inspect(&server.url(path), &[]);
+        let (code, report) = inspect(server.url(path), &[]);
         assert_eq!(report["renditions"].as_array().map(Vec::len), Some(2), "{name}");
         assert_clean(name, (code, report), 300);
     }
@@ -72,11 +72,34 @@ fn hls_and_dash_are_read_over_http() {
     // The same with one segment gone: the judge must say what was not there, by its status and by its pictures.
     std::fs::remove_file(ground.path("chunk-stream0-00003.m4s")).expect("the third segment of the pictures");
     for path in ["manifest.mpd", "master.m3u8"] {
-        let (code, report) = inspect(&server.url(path), &[]);
+        let (code, report) = inspect(server.url(path), &[]);
         assert_eq!(code, 1, "{path}");
         assert_eq!(report["counts"]["http"], 1, "{path}: {report:#}");
         assert!(report["faults"].to_string().contains("404"), "{path}: {report:#}");
         assert!(report["video"]["missing"].as_u64() >= Some(25), "{path}: {report:#}");
+    }
+}
+
+#[test]
+fn a_ladder_with_separate_sound_is_read_in_the_renditions_asked_for() {
+    let ground = Ground::new();
+    let source = ground.signal();
+    let ladder = "-filter_complex '[0:v]split[a][b];[b]scale=284:160[c]' -map [a] -map [c] -map 0:a \
+        -c:v libx264 -preset ultrafast -g 50 -b:v:0 900k -b:v:1 150k -c:a aac \
+        -f dash -seg_duration 2 -adaptation_sets 'id=0,streams=v id=1,streams=a' -hls_playlist 1";
+    ffmpeg(&ground, &source, &ladder.split_whitespace().collect::<Vec<_>>().join(" "), "ladder.mpd");
+    for manifest in ["ladder.mpd", "master.m3u8"] {
+        for (rendition, pictures, size) in
+            [("all", 600, "640x360"), ("top", 300, "640x360"), ("lowest", 300, "284x160"), ("284x160", 300, "284x160")]
+        {
+            let (code, report) = inspect(ground.path(manifest), &["--rendition", rendition]);
+            assert_eq!(code, 0, "{manifest} {rendition}: {report:#}");
+            assert_eq!(report["video"]["frames"], pictures, "{manifest} {rendition}");
+            let name = report["renditions"][0]["name"].as_str().expect("a name");
+            assert!(name.contains(size), "{manifest} {rendition}: {name}");
+            assert!(report["audio"]["seconds"].as_u64() >= Some(11), "{manifest} {rendition}: {report:#}");
+            assert!(report["av_offset_ms"]["max"].as_f64().expect("an offset").abs() < 5.0, "{report:#}");
+        }
     }
 }
 
@@ -168,14 +191,14 @@ fn each_planted_fault_is_found_and_named() {
         ),
     ] {
         ffmpeg(&ground, &source, &how, "planted.ts");
-        let (code, report) = inspect(&ground.path("planted.ts"), &[]);
+        let (code, report) = inspect(ground.path("planted.ts"), &[]);
         assert_eq!(code, 1, "{name}");
         assert_eq!(report[count.0][count.1], count.2, "{name}: {report:#}");
         assert_eq!(kinds(&report), faults, "{name}: {report:#}");
     }
     // What the offset was, to the millisecond.
     ffmpeg(&ground, &source, &format!("-itsoffset 0.04 -i {path} -map 0:v -map 1:a -c copy"), "late.ts");
-    let (_, report) = inspect(&ground.path("late.ts"), &["--allow", "av-offset"]);
+    let (_, report) = inspect(ground.path("late.ts"), &["--allow", "av-offset"]);
     assert!((report["av_offset_ms"]["min"].as_f64().expect("min") - 40.0).abs() < 1.0, "{report:#}");
     assert_eq!(report["faults"], Value::Array(vec![]), "what is allowed is no fault");
 }
@@ -214,7 +237,7 @@ fn two_processes_agree_on_numbers_and_times() {
         assert!(overlap > 80, "{stream}: {overlap} packets at the same time");
         assert_eq!(shared, overlap, "{stream}: every packet has its partner");
     }
-    let first = |file| inspect(&ground.path(file), &[]).1["video"]["first"].as_i64().expect("a number");
+    let first = |file| inspect(ground.path(file), &[]).1["video"]["first"].as_i64().expect("a number");
     let (a, b) = (first("a.ts"), first("b.ts"));
     // The first picture at or after each whole second: 3 s are 89.91 pictures.
     assert!((89..=90).contains(&(b - a)), "{a} and {b}");
@@ -231,9 +254,9 @@ fn a_dead_destination_holds_up_nobody() {
     let began = std::time::Instant::now();
     ground::signal_paced(&ground, &args, "kept.ts");
     assert!(began.elapsed().as_secs() < 30, "the dead one held the signal up for {:?}", began.elapsed());
-    assert_clean("the file beside it", inspect(&ground.path("kept.ts"), &[]), 200);
+    assert_clean("the file beside it", inspect(ground.path("kept.ts"), &[]), 200);
     peer.wait_until_grown(std::fs::metadata(ground.path("kept.ts")).expect("a file").len() / 2);
-    let (_, report) = inspect(&ground.path("received.ts"), &[]);
+    let (_, report) = inspect(ground.path("received.ts"), &[]);
     assert_eq!(report["video"]["missing"], 0, "{report:#}");
     assert!(report["video"]["frames"].as_u64() > Some(100), "{report:#}");
 }
