@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use driver::{Clip, Worker, grid, job, read_clip};
 use tandem::clock;
-use tandem::encode::ipc::{AUDIO_LEAD, ToWorker};
 use tandem::config::Ladder;
+use tandem::encode::ipc::{AUDIO_LEAD, ToWorker};
 use tandem::media::{ChannelTime, Codec};
 
 const RUNS: usize = 3;
@@ -22,7 +22,8 @@ const RUNS: usize = 3;
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = std::env::var_os("TANDEM_BENCH_CLIP").map_or_else(|| make_clip(folder.path()), PathBuf::from);
-    let ladder = Ladder::parse(Path::new("720p25.toml"), include_str!("../pipelines/ladders/720p25.toml")).expect("a good ladder");
+    let ladder = Ladder::parse(Path::new("720p25.toml"), include_str!("../pipelines/ladders/720p25.toml"))
+        .expect("a good ladder");
     let clip = read_clip(&file, Codec::H264, Codec::AacAdts);
     let mut ratios = Vec::new();
     for run in 1..=RUNS {
