@@ -30,7 +30,7 @@ deps: ## Install what is missing to build and run; says what and why first
 
 ##@ Prove
 .PHONY: test
-test: deps-test web fmt-check clippy deny-if-there ## Run every test; ends with the test runner's summary
+test: deps-test web players fmt-check clippy deny-if-there ## Run every test; ends with the test runner's summary
 	@scripts/test.sh
 
 .PHONY: check
@@ -49,6 +49,9 @@ bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name
 ##@ Make
 .PHONY: web
 web: web/dist/index.html ## Build the page, which the binary carries
+
+.PHONY: players
+players: tests/players/node_modules/.package-lock.json ## Fetch the players the tests play the streams with
 
 .PHONY: golden
 golden: deps web ## Write the golden files anew; read the diff before you commit it
@@ -89,4 +92,8 @@ web/node_modules/.package-lock.json: web/package-lock.json
 
 web/dist/index.html: web/node_modules/.package-lock.json $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -print 2>/dev/null)
 	cd web && npm run build
+	touch $@
+
+tests/players/node_modules/.package-lock.json: tests/players/package-lock.json
+	cd tests/players && npm ci --no-audit --no-fund
 	touch $@

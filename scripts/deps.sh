@@ -32,6 +32,8 @@ test=(
     "vlc-plugin-base|command -v cvlc|plays the streams"
     "libxml2-utils|xmllint --version|checks manifests"
     "python3|python3 --version|small servers and readers in the tests"
+    "python3-venv|python3 -c 'import ensurepip'|a place of its own for independent checkers, where there are any"
+    "wrk|command -v wrk|load for the origin's bench"
     "procps|command -v ps|looks at processes"
 )
 
