@@ -15,6 +15,7 @@ use driver::{Clip, Worker, grid, job, read_clip};
 use tandem::clock;
 use tandem::encode::ipc::{AUDIO_LEAD, ToWorker};
 use tandem::encode::ladder::Ladder;
+use tandem::encode::template::Simd;
 use tandem::media::{ChannelTime, Codec};
 
 const RUNS: usize = 3;
@@ -68,8 +69,9 @@ fn ffmpeg(file: &Path, ladder: &Ladder) -> (Duration, Duration) {
     command.args(["-v", "error", "-y", "-i"]).arg(file).args(["-filter_complex", &filter]);
     for (i, rung) in ladder.video.iter().enumerate() {
         let kbps = rung.max_bitrate / 1000;
+        let asm = Simd::detect().x264_option();
         let x264 = format!(
-            "keyint=50:scenecut=0:open-gop=0:sync-lookahead=0:rc-lookahead={}:bframes={}:crf={}:vbv-maxrate={kbps}:vbv-bufsize={}",
+            "keyint=50:scenecut=0:open-gop=0:sync-lookahead=0:rc-lookahead={}:bframes={}:crf={}:vbv-maxrate={kbps}:vbv-bufsize={}{asm}",
             rung.lookahead,
             rung.bframes,
             rung.crf,
