@@ -146,7 +146,8 @@ impl Simd {
         }
     }
 
-    const fn x264_option(self) -> &'static str {
+    /// What holds x264 there, as the tail of an option string.
+    pub const fn x264_option(self) -> &'static str {
         match self {
             Self::Avx2 => ":asm=AVX2",
             Self::Sse42 => ":asm=SSE4.2",

@@ -3,11 +3,12 @@
 mod driver;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use driver::{Clip, Worker, clip, grid, job, kind, output, unit, usual_clip};
+use driver::{Clip, Worker, clip, grid, job, kind, output, read_clip, unit, usual_clip};
 use tandem::clock;
 use tandem::encode::ipc::{AUDIO_LEAD, Filled, Showing, ToWorker};
 use tandem::media::{Break, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackKind};
@@ -290,6 +291,69 @@ fn every_codec_comes_out_clean_and_alike_for_a_late_worker() {
             assert!(whole.len() >= 3 && whole.iter().all(|f| *f == CLEAN), "{name}: rendition {rendition}: {whole:?}");
         }
     }
+}
+
+/// Transport streams as they are found in the wild, where the corpus is at hand.
+#[test]
+fn no_stream_of_the_corpus_brings_a_worker_down() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let shared = std::env::var_os("TANDEM_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
+    let Ok(folder) = std::fs::read_dir(shared.join("corpus")) else {
+        eprintln!("skipped: no corpus beside the project");
+        return;
+    };
+    let mut seen = 0;
+    for file in folder.map(|entry| entry.expect("a folder").path()) {
+        let name = file.file_name().expect("a file").to_string_lossy().into_owned();
+        // Jumps and wraps are taken out by the anchor, long before this process.
+        if !name.ends_with("ts") || name.contains("jump") || name.contains("rollover") {
+            continue;
+        }
+        let codec = |stream: &str| {
+            let probe = Command::new("ffprobe")
+                .args([
+                    "-v",
+                    "error",
+                    "-select_streams",
+                    stream,
+                    "-show_entries",
+                    "stream=codec_name",
+                    "-of",
+                    "csv=p=0",
+                ])
+                .arg(&file)
+                .output()
+                .expect("ffprobe is installed");
+            String::from_utf8_lossy(&probe.stdout).lines().next().unwrap_or_default().trim_matches(',').to_owned()
+        };
+        let video = match codec("v:0").as_str() {
+            "h264" => Codec::H264,
+            "hevc" => Codec::Hevc,
+            "mpeg2video" => Codec::Mpeg2Video,
+            _ => continue,
+        };
+        let audio = match codec("a:0").as_str() {
+            "aac" => Codec::AacAdts,
+            "aac_latm" => Codec::AacLatm,
+            "mp2" | "mp3" => Codec::MpegAudio,
+            "ac3" => Codec::Ac3,
+            "eac3" => Codec::Eac3,
+            _ => Codec::Other(0),
+        };
+        let grid = grid(1000, 25, 1);
+        let t0 = off_grid();
+        let items = read_clip(&file, video, audio).at(t0);
+        let mut worker = Worker::spawn(job(grid, grid.segment_at(t0)));
+        worker.feed(&items);
+        assert!(worker.finish().success(), "{name}");
+        let pictures: u64 = worker.segments.range((0, 0)..(1, 0)).map(|(_, s)| s.units.len() as u64).sum();
+        let made_up: u32 = worker.whole(0).map(|(_, _, f)| f.repeated + f.slate).sum();
+        let silent: u32 = worker.whole(worker.audio()).map(|(_, _, f)| f.silent_samples).sum();
+        eprintln!("{name}: {pictures} pictures, {made_up} made up; {:.1} s of silence", f64::from(silent) / 48_000.0);
+        assert!(pictures > 0, "{name}");
+        seen += 1;
+    }
+    assert!(seen > 10, "{seen} streams");
 }
 
 #[test]
