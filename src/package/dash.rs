@@ -105,7 +105,8 @@ fn adaptation_set(
     timeline(out, layout, window, kind);
     out.push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
     for r in set() {
-        let _ = write!(out, "      <Representation id=\"{}\" bandwidth=\"{}\" codecs=\"{}\"", r.id, r.declared, r.codec);
+        let _ =
+            write!(out, "      <Representation id=\"{}\" bandwidth=\"{}\" codecs=\"{}\"", r.id, r.declared, r.codec);
         match (kind, r.size) {
             (Kind::Video, size) => {
                 let (width, height) = size.unwrap_or_default();

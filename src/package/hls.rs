@@ -30,7 +30,8 @@ pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: 
 
 /// RFC 3339 in UTC with milliseconds.
 pub(super) fn date(ms_since_epoch: i64) -> String {
-    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let format =
+        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms_since_epoch) * 1_000_000)
         .ok()
         .and_then(|at| at.format(format).ok())

@@ -308,7 +308,8 @@ impl Packager {
         if published.is_none() {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
-            let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
+            let lines =
+                (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
             self.window.push(Entry { number: n, objects: Vec::new(), lines });
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });
@@ -384,7 +385,12 @@ impl Packager {
                     (TrackMedia::Aac(track), "mp4a.40.2".to_owned(), None, rung.channels, rung.bitrate)
                 }
             };
-            let init = Bytes::from(header(&Track { timescale, language: self.config.language.clone(), reorder_ticks: self.reorder(r), media }));
+            let init = Bytes::from(header(&Track {
+                timescale,
+                language: self.config.language.clone(),
+                reorder_ticks: self.reorder(r),
+                media,
+            }));
             all.update(&init);
             // A tenth above the cap: what the rate control overshoots in a segment, and the boxes.
             let declared = u64::from(cap) * 11 / 10;

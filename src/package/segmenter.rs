@@ -94,7 +94,6 @@ impl Segmenter {
         }
     }
 
-
     /// Takes the next unit. A wrong one spoils the segment: there is nothing to do but drop it.
     pub fn push(&mut self, unit: &CodedUnit) -> Result<(), Refusal> {
         let index = self.units.len();

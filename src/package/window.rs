@@ -124,10 +124,12 @@ impl Window {
 
     /// Average bit rate of what is listed of a rendition, bits a second.
     pub fn average(&self, layout: &Layout, rendition: usize, kind: Kind) -> u64 {
-        let (bytes, seconds) = self.listed().filter_map(|e| Some((e.number, e.objects.get(rendition)?))).fold(
-            (0u64, 0f64),
-            |(bytes, seconds), (n, object)| (bytes + object.stored.len() as u64, seconds + layout.seconds(kind, n)),
-        );
+        let (bytes, seconds) = self
+            .listed()
+            .filter_map(|e| Some((e.number, e.objects.get(rendition)?)))
+            .fold((0u64, 0f64), |(bytes, seconds), (n, object)| {
+                (bytes + object.stored.len() as u64, seconds + layout.seconds(kind, n))
+            });
         if seconds > 0.0 { (bytes as f64 * 8.0 / seconds) as u64 } else { 0 }
     }
 }

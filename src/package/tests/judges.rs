@@ -48,7 +48,9 @@ fn published(segments: u64) -> Packager {
 fn re_mp4_reads_the_times_we_wrote() {
     let p = published(3);
     let snapshot = p.snapshot();
-    for (rendition, r, scale, ticks) in [("v360", 0, 25_000, 1000u64), ("v180", 1, 25_000, 1000), ("a1", 2, 48_000, 1024)] {
+    for (rendition, r, scale, ticks) in
+        [("v360", 0, 25_000, 1000u64), ("v180", 1, 25_000, 1000), ("a1", 2, 48_000, 1024)]
+    {
         let file = joined(&snapshot, rendition);
         let mp4 = re_mp4::Mp4::read_bytes(&file).expect("re_mp4 reads it");
         let track = mp4.tracks().values().next().expect("one track");
@@ -59,7 +61,8 @@ fn re_mp4_reads_the_times_we_wrote() {
         for (i, (sample, unit)) in track.samples.iter().zip(&wanted).enumerate() {
             assert_eq!(sample.decode_timestamp, ((first + i as u64) * ticks) as i64, "{rendition} sample {i}");
             // re_mp4 leaves the edit list to its user.
-            let edit = track.trak(&mp4).edts.as_ref().and_then(|e| e.elst.as_ref()).map_or(0, |e| e.entries[0].media_time);
+            let edit =
+                track.trak(&mp4).edts.as_ref().and_then(|e| e.elst.as_ref()).map_or(0, |e| e.entries[0].media_time);
             let shown = sample.composition_timestamp - edit as i64;
             assert_eq!(shown, (unit.position * ticks) as i64, "{rendition} sample {i}");
             assert_eq!((sample.duration, sample.is_sync), (ticks, unit.key), "{rendition} sample {i}");
