@@ -199,15 +199,32 @@ fn a_gap_is_declared_when_nobody_delivers_and_then_it_stands() {
     deliver_all(&mut p, ms(t, 6400), A, NEXT + 3);
     assert_eq!(published(&p.poll(ms(t, 6400))), [(NEXT + 3, Some(Some(A)))]);
     let snapshot = p.snapshot();
-    let gap = super::super::hls::segment_name(
-        &super::super::layout::Layout::new(p.config().grid, p.config().part),
-        super::super::layout::Kind::Video,
-        SegmentNumber(NEXT),
-    );
-    assert!(matches!(snapshot.lookup(&format!("v360/{gap}")), Lookup::Gone));
+    assert!(matches!(snapshot.lookup(&format!("v360/{NEXT}.m4s")), Lookup::Gone));
     let playlist = text(&snapshot, "v360/index.m3u8");
     assert_eq!(playlist.matches("#EXT-X-GAP").count(), 3, "{playlist}");
     assert!(!playlist.contains("DISCONTINUITY"), "{playlist}");
+}
+
+/// A manifest must list something (23009-1: at least one `S`), and what it lists must be there.
+#[test]
+fn when_only_gaps_are_left_the_last_segment_stays() {
+    let (mut p, t) = running();
+    p.pipeline(t, A, false);
+    p.pipeline(t, B, false);
+    p.poll(ms(t, 60_000));
+    let snapshot = p.snapshot();
+    assert_eq!((p.status().gaps, snapshot.newest()), (30, Some(SegmentNumber(FIRST + 30))));
+    let manifest = text(&snapshot, "manifest.mpd");
+    let timeline = manifest.lines().filter(|l| l.contains("<S ")).map(str::trim).collect::<Vec<_>>();
+    let wanted = ["<S t=\"44881740000000\" d=\"50000\"/>", "<S t=\"86172940800000\" d=\"96256\"/>"];
+    assert_eq!(timeline, wanted);
+    found(&snapshot, "v360/t44881740000000.m4s");
+    assert_eq!(text(&snapshot, "a1/index.m3u8").matches("#EXT-X-GAP").count(), 6);
+
+    p.pipeline(ms(t, 60_000), A, true);
+    deliver_all(&mut p, ms(t, 62_000), A, FIRST + 31);
+    assert_eq!(published(&p.poll(ms(t, 62_000))), [(FIRST + 31, Some(Some(A)))]);
+    assert!(!text(&p.snapshot(), "manifest.mpd").contains("44881740000000"));
 }
 
 #[test]
