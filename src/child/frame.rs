@@ -53,7 +53,7 @@ impl Decoder {
     }
 
     /// The next whole message, if there is one.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn pop<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some(head) = self.buffer.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*head) as usize;
         if length > MESSAGE_BYTES_MAX {
@@ -105,7 +105,7 @@ mod tests {
             let mut got: Vec<(u32, Bytes)> = Vec::new();
             for bytes in stream.chunks(portion) {
                 decoder.buffer().extend_from_slice(bytes);
-                while let Some(message) = decoder.next().expect("ours") {
+                while let Some(message) = decoder.pop().expect("ours") {
                     got.push(message);
                 }
             }
@@ -117,6 +117,6 @@ mod tests {
     fn a_mad_length_is_refused_before_memory_is_taken() {
         let mut decoder = Decoder::default();
         decoder.buffer().extend_from_slice(&u32::MAX.to_le_bytes());
-        assert!(matches!(decoder.next::<u8>(), Err(FrameError::TooLong(_))));
+        assert!(matches!(decoder.pop::<u8>(), Err(FrameError::TooLong(_))));
     }
 }

@@ -124,7 +124,7 @@ impl<T: DeserializeOwned> Receiver<T> {
             if self.over {
                 return None;
             }
-            match self.decoder.next() {
+            match self.decoder.pop() {
                 Ok(Some(message)) => return Some(Ok(message)),
                 Ok(None) => {}
                 Err(e) => {

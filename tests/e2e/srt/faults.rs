@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tandem::ingest::srt::News;
 
-use super::ground::{Ground, Tool, assert_same, shared, transmit, ts};
+use super::ground::{Ground, Tool, assert_same, shared, ts};
 
 fn pid(ground: &Ground) -> Pid {
     let pid = ground.handle.status()[0].pid.expect("it runs");
@@ -25,7 +25,7 @@ async fn died(ground: &mut Ground) -> (Vec<String>, String) {
 async fn a_killed_gateway_is_back_and_so_is_its_publisher() {
     let mut ground = Ground::open(&[shared("live/main"), shared("live/backup")]).await;
     // libsrt's tool calls again by itself when its connection breaks.
-    let publisher = transmit(&ground.url("live/main", ""), ts(1, 7 * 20_000));
+    let publisher = ground.publish("live/main", ts(1, 7 * 20_000)).await;
     ground.until_received("live/main", 100_000).await;
     kill_process(pid(&ground), Signal::KILL).expect("killed");
     let (sources, reason) = died(&mut ground).await;
@@ -85,7 +85,7 @@ async fn a_port_that_is_taken_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_outlives_a_main_process_that_is_gone() {
     let ground = Ground::open(&[shared("live/main")]).await;
-    let publisher = transmit(&ground.url("live/main", ""), ts(1, 7 * 20_000));
+    let publisher = ground.publish("live/main", ts(1, 7 * 20_000)).await;
     ground.until_received("live/main", 100_000).await;
     let gateway = pid(&ground);
     ground.handle.stop().await;
@@ -101,7 +101,7 @@ async fn nobody_outlives_a_main_process_that_is_gone() {
 async fn dirt_at_the_port_costs_no_packet_and_little_memory() {
     let ground = Ground::open(&[shared("live/main"), shared("live/backup")]).await;
     let sent = ts(9, 7 * 3000);
-    let publisher = transmit(&ground.url("live/main", ""), sent.clone());
+    let publisher = ground.publish("live/main", sent.clone()).await;
     ground.until_received("live/main", 100_000).await;
     let before = ground.handle.status()[0].health.rss_bytes;
     let to = ground.listen;
