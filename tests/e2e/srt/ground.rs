@@ -92,6 +92,12 @@ impl Ground {
         self.seen.lock().expect("no panic inside").get(name).cloned().unwrap_or_default()
     }
 
+    /// What was seen, to be asked when the ground itself is gone.
+    pub fn watch(&self) -> impl Fn(&str) -> Seen + use<> {
+        let all = self.seen.clone();
+        move |name| all.lock().expect("no panic inside").get(name).cloned().unwrap_or_default()
+    }
+
     pub fn received(&self, name: &str) -> usize {
         self.seen.lock().expect("no panic inside").get(name).map_or(0, |seen| seen.data.len())
     }
@@ -136,6 +142,15 @@ impl Ground {
     /// Address of the shared port for libsrt's own tools.
     pub fn url(&self, stream_id: &str, more: &str) -> String {
         format!("srt://{}?streamid={stream_id}&latency=300{more}", self.listen)
+    }
+}
+
+/// Waits for what is no part of a ground.
+pub async fn until(what: &str, reached: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
