@@ -307,9 +307,8 @@ impl Keeper {
                 },
                 _ = stop.changed() => {
                     let _ = to.send(&ToGateway::Stop);
-                    if timeout(STOP_MAX, child.wait()).await.is_err() {
-                        let _ = child.kill().await;
-                    }
+                    let ended = last_words(&mut child).await;
+                    info!(%ended, "stopped");
                     return End::Told;
                 }
                 _ = tick.tick() => {
@@ -354,7 +353,7 @@ impl Keeper {
     }
 }
 
-/// How a child that closed its socket ended.
+/// How a child that is about to end does so: by itself within [`STOP_MAX`], or killed.
 async fn last_words(child: &mut Child) -> String {
     let ended = match timeout(STOP_MAX, child.wait()).await {
         Ok(ended) => ended,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::epoll::Epoll;
 use super::socket::{MESSAGE_BYTES_MAX, Settings, Socket, TS_MESSAGE_BYTES};
 use super::{Error, Mode, Stats, Url};
-use crate::clock;
+use crate::clock::{self, Now};
 
 /// How long a call may go unanswered.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -13,6 +13,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PEER_IDLE: Duration = Duration::from_secs(2);
 /// Bound on one blocking send: libsrt drops what is too late long before.
 const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// How much later than its latency a packet may become due.
+const DUE_MARGIN: Duration = Duration::from_millis(20);
 
 /// The sending end of a call. Blocking; calling again after an error is its user's decision.
 #[derive(Debug)]
@@ -55,6 +57,10 @@ impl Sender {
 #[derive(Debug)]
 pub struct Receiver {
     socket: Socket,
+    /// How long packets wait in libsrt's buffer.
+    latency: Duration,
+    /// When the connection was found to be over.
+    broken: Option<Now>,
     /// Kept so that its port stays ours and second callers are turned away.
     _listener: Option<Socket>,
 }
@@ -67,7 +73,7 @@ impl Receiver {
         if url.mode == Mode::Caller {
             let socket = Socket::new(&settings)?;
             socket.connect(address)?;
-            return Ok(Self { socket, _listener: None });
+            return Ok(Self::new(socket, url, None));
         }
         let listener = Socket::new(&Settings { nonblocking: true, ..settings })?;
         listener.bind(address)?;
@@ -78,7 +84,7 @@ impl Receiver {
         loop {
             if let Some((socket, _)) = listener.accept()? {
                 socket.block(timeout)?;
-                return Ok(Self { socket, _listener: Some(listener) });
+                return Ok(Self::new(socket, url, Some(listener)));
             }
             if clock::now().since(start) >= timeout {
                 return Err(Error::TimedOut);
@@ -87,15 +93,29 @@ impl Receiver {
         }
     }
 
-    /// The next message into `buffer`, which is cleared first; its bytes. `None` at the end of the connection;
-    /// [`Error::TimedOut`] when nothing came in time.
+    fn new(socket: Socket, url: &Url, listener: Option<Socket>) -> Self {
+        let agreed = socket.stats().map(|stats| Duration::from_millis(stats.receive_latency_ms.into()));
+        Self { latency: agreed.unwrap_or(url.latency), socket, broken: None, _listener: listener }
+    }
+
+    /// The next message into `buffer`, which is made to fit; its bytes. `None` at the end of the connection, when all
+    /// that arrived before it has been read; [`Error::TimedOut`] when nothing came in time.
     pub fn receive<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Result<Option<&'a [u8]>, Error> {
         buffer.resize(MESSAGE_BYTES_MAX, 0);
-        match self.socket.receive(buffer) {
-            Ok(Some(length)) => Ok(Some(&buffer[..length])),
-            Ok(None) => Err(Error::TimedOut),
-            Err(Error::Ended) => Ok(None),
-            Err(other) => Err(other),
+        loop {
+            match self.socket.receive(buffer) {
+                Ok(Some(length)) => return Ok(Some(&buffer[..length])),
+                Ok(None) => return Err(Error::TimedOut),
+                // A broken connection still hands out what is in its buffer, but each packet only when it is due.
+                Err(Error::Ended) => {
+                    let broken = *self.broken.get_or_insert_with(clock::now);
+                    if clock::now().since(broken) > self.latency + DUE_MARGIN {
+                        return Ok(None);
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(other) => return Err(other),
+            }
         }
     }
 

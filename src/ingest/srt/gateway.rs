@@ -5,8 +5,8 @@
 //! Never: looks into the bytes; waits for the main process; grows beyond its bounds.
 //!
 //! One thread does all that is not libsrt's own: it waits for sockets, reads each until nothing is due, hands on what it
-//! got, and sleeps for [`READ_EVERY`], so that its cost does not grow with the packet rate. Two more threads write to
-//! and read from the main process. Who gets in is decided by [`Admission`] in libsrt's receiving thread.
+//! got, and sleeps for `READ_EVERY`, so that its cost does not grow with the packet rate. Two more threads write to
+//! and read from the main process. Who gets in is decided by [`admission`](super::admission) in libsrt's receiving thread.
 
 mod calls;
 mod connection;

@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const KEY: &str = "correct-horse-battery";
 pub const MESSAGE: usize = 1316;
+/// srt-live-transmit from stdin to URL: each message at once, and no word about it.
+const TRANSMIT: [&str; 6] = ["-q", "-ll:fatal", "-buffering:1", "-chunk:1316", "file://con", "URL"];
 
 /// What arrived of one source.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +92,12 @@ impl Ground {
         self.seen.lock().expect("no panic inside").get(name).cloned().unwrap_or_default()
     }
 
+    /// What was seen, to be asked when the ground itself is gone.
+    pub fn watch(&self) -> impl Fn(&str) -> Seen + use<> {
+        let all = self.seen.clone();
+        move |name| all.lock().expect("no panic inside").get(name).cloned().unwrap_or_default()
+    }
+
     pub fn received(&self, name: &str) -> usize {
         self.seen.lock().expect("no panic inside").get(name).map_or(0, |seen| seen.data.len())
     }
@@ -112,9 +120,37 @@ impl Ground {
         self.until(&format!("{bytes} bytes of {name} arrived"), |g| g.received(name) >= bytes).await;
     }
 
+    /// srt-live-transmit that publishes `stream` as `name` at pace, and stays connected when it is through.
+    pub async fn transmit(&self, name: &str, url: &str, stream: Vec<u8>) -> Tool {
+        let before = self.seen(name).ups.len();
+        let mut tool = Tool::start("srt-live-transmit", &TRANSMIT.map(|a| if a == "URL" { url } else { a }));
+        // What it reads before it is connected it throws away.
+        self.until("srt-live-transmit is connected", |g| g.seen(name).ups.len() > before).await;
+        let mut stdin = tool.stdin();
+        thread::spawn(move || {
+            feed(&mut stdin, &stream);
+            thread::sleep(PATIENCE);
+        });
+        tool
+    }
+
+    /// Publishes over the shared port under its plain name.
+    pub async fn publish(&self, name: &str, stream: Vec<u8>) -> Tool {
+        self.transmit(name, &self.url(name, ""), stream).await
+    }
+
     /// Address of the shared port for libsrt's own tools.
     pub fn url(&self, stream_id: &str, more: &str) -> String {
         format!("srt://{}?streamid={stream_id}&latency=300{more}", self.listen)
+    }
+}
+
+/// Waits for what is no part of a ground.
+pub async fn until(what: &str, reached: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -126,7 +162,8 @@ fn take(seen: &mut Seen, event: IngestEvent) {
         IngestEvent::Refused { reason, .. } => seen.refusals.push(reason),
         IngestEvent::Data { data, .. } => {
             seen.out_of_order += usize::from(!up);
-            seen.data.extend_from_slice(&data);
+            let packets = data.chunks(188).filter(|packet| !packet.starts_with(&PADDING));
+            packets.for_each(|packet| seen.data.extend_from_slice(packet));
         }
         IngestEvent::Link(link) => {
             seen.out_of_order += usize::from(!up);
@@ -169,6 +206,18 @@ pub fn paced(stream: &[u8], mut send: impl FnMut(&[u8])) {
     }
 }
 
+/// Null packets, which do not count.
+const PADDING: [u8; 4] = [0x47, 0x1f, 0xff, 0x10];
+
+/// Writes `stream` at pace to srt-live-transmit's stdin, and enough padding behind it to push it through stdio's buffer.
+pub fn feed(stdin: &mut ChildStdin, stream: &[u8]) {
+    // Fails when the test is over.
+    paced(stream, |message| drop(stdin.write_all(message)));
+    let mut packet = [0; 188];
+    packet[..4].copy_from_slice(&PADDING);
+    paced(&packet.repeat(7 * 5), |message| drop(stdin.write_all(message)));
+}
+
 /// A process of a test, killed at its end.
 pub struct Tool(pub Child);
 
@@ -201,18 +250,4 @@ impl Tool {
         }
         text
     }
-}
-
-/// srt-live-transmit that sends `stream` to `url` at pace, and stays connected when it is through.
-pub fn transmit(url: &str, stream: Vec<u8>) -> Tool {
-    let mut tool =
-        Tool::start("srt-live-transmit", &["-q", "-ll:fatal", "-buffering:1", "-chunk:1316", "file://con", url]);
-    let mut stdin = tool.stdin();
-    thread::spawn(move || {
-        // Fails when the test is over.
-        paced(&stream, |message| drop(stdin.write_all(message).and_then(|()| stdin.flush())));
-        thread::sleep(PATIENCE);
-        drop(stdin);
-    });
-    tool
 }

@@ -6,7 +6,7 @@ use tandem::config::SrtMode;
 use tandem::ingest::srt::News;
 use tandem::srt::{Error, Sender, Url};
 
-use super::ground::{Ground, KEY, Tool, shared, source, transmit, ts};
+use super::ground::{Ground, KEY, Tool, shared, source, ts};
 
 /// The code our own caller is refused with; 0: let in.
 async fn code(url: String) -> i32 {
@@ -60,7 +60,7 @@ async fn callers_learn_why_by_srts_code_and_so_do_we() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_occupied_stream_is_refused_until_its_publisher_is_gone() {
     let ground = Ground::open(&[shared("live/main")]).await;
-    let first = transmit(&ground.url("live/main", ""), ts(1, 7 * 20_000));
+    let first = ground.publish("live/main", ts(1, 7 * 20_000)).await;
     ground.until_received("live/main", 100_000).await;
     assert_eq!(code(ground.url("live/main", "")).await, 1409);
     assert_eq!(code(ground.url("#!::r=live/main,m=publish", "")).await, 1409);
@@ -100,7 +100,7 @@ async fn who_connects_and_says_nothing_is_sent_away() {
     ground.until("it is sent away", |g| !g.seen("live/main").downs.is_empty()).await;
     assert_eq!(ground.seen("live/main").downs, ["sent nothing for 5 s"]);
     drop(silent);
-    let publisher = transmit(&ground.url("live/main", ""), ts(1, 700));
+    let publisher = ground.publish("live/main", ts(1, 700)).await;
     ground.until_received("live/main", 700 * 188).await;
     drop(publisher);
     tokio::time::timeout(Duration::from_secs(5), ground.handle.stop()).await.expect("a graceful end");

@@ -9,8 +9,8 @@ use super::PEER_IDLE;
 use crate::clock::Now;
 use crate::ingest::srt::ipc::{FeedIndex, FromGateway};
 use crate::ingest::srt::outbox::Outbox;
+use crate::srt::SocketId;
 use crate::srt::socket::{MESSAGE_BYTES_MAX, Socket};
-use crate::srt::{Error, SocketId};
 
 /// A connection that sends nothing for so long after it came up only keeps others out.
 const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(5);
@@ -94,11 +94,7 @@ impl Connection {
             match got {
                 Ok(Some(_)) => self.last_packet = Some(now),
                 Ok(None) => return,
-                Err(Error::Ended) => {
-                    self.broken.get_or_insert(now);
-                    return;
-                }
-                // libsrt has no other error for reading a connected socket; one more is the end of it, too.
+                // The connection ended; libsrt has no other error for reading one, and any would be the end of it, too.
                 Err(_) => {
                     self.broken.get_or_insert(now);
                     return;
