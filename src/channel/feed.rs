@@ -258,6 +258,12 @@ impl Feed {
         Some(keys.rfind(fits).unwrap_or(earliest))
     }
 
+    /// The earliest key frame from which decoding is whole up to now.
+    pub fn reaches_back_to(&self) -> Option<ChannelTime> {
+        let earliest = self.join_index(Some(ChannelTime::from_ticks(i64::MIN)))?;
+        self.kept.get(earliest).map(|k| k.unit.pts)
+    }
+
     /// The items that bring an encoder onto this source: tracks, then media from a key frame at or before `from.video`, and
     /// all sound after `from.audio`. `None` while no key frame is at hand.
     pub fn join(&self, from: Sent) -> Option<Vec<Item<ChannelTime>>> {

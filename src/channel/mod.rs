@@ -20,7 +20,7 @@ pub use pipeline::Generation;
 use crate::clock::Now;
 use crate::config;
 use crate::demux;
-use crate::encode::ipc::{FromWorker, Job, ToWorker};
+use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, ToWorker};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
@@ -39,8 +39,8 @@ const FIRST_PICTURE_WITHIN: Duration = Duration::from_millis(2000);
 /// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer.
 const STILL_THIS_SEGMENT: Duration = Duration::from_millis(400);
 
-/// Sound handed to a fresh encode process from before its first segment: decoder and encoder pre-roll (150 ms) and room.
-const AUDIO_PREROLL: Duration = Duration::from_millis(1000);
+/// Sound handed to a fresh encode process from before its first segment.
+const AUDIO_PREROLL: Duration = AUDIO_LEAD;
 
 /// Status is published this often.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -468,15 +468,24 @@ impl Channel {
         }
     }
 
-    /// The first segment of a process that starts now. A channel's very first processes take the running segment, so that
-    /// there is something to play soon; later ones the next, which they can deliver whole.
+    /// The first segment of a process that starts now. While its peer delivers, it is the next one, which can be made whole
+    /// without haste. When nobody delivers, it is the first that is not published yet, as far back as the join buffer
+    /// reaches: encoded faster than real time, so that not even the loss of both processes leaves a gap.
     fn first_segment(&self, now: Now, at: usize) -> SegmentNumber {
         let grid = self.config.grid;
         let running = grid.segment_at(now.channel_time());
-        let nothing_out_yet = self.packager.as_ref().is_none_or(|p| p.status().newest.is_none());
+        let newest = self.packager.as_ref().and_then(|p| p.status().newest).map(SegmentNumber);
+        let Some(newest) = newest else { return running };
+        let peer_delivers = self.pipelines.iter().enumerate().any(|(i, p)| i != at && p.is_locked());
         let began = grid.segment_start(running).to_utc();
         let just_begun = now.utc.saturating_sub(began) <= STILL_THIS_SEGMENT && self.pipelines[at].on_air().is_some();
-        if nothing_out_yet || just_begun { running } else { running.next() }
+        if peer_delivers {
+            return if just_begun { running } else { running.next() };
+        }
+        let reach = self.pipelines[at].on_air().and_then(|source| self.sources[source].feed.reaches_back_to());
+        let whole = |n: &SegmentNumber| reach.is_some_and(|first| first <= grid.segment_start(*n) - AUDIO_PREROLL);
+        let missed = (newest.0 + 1..=running.0).map(SegmentNumber).find(whole);
+        missed.unwrap_or_else(|| running.next())
     }
 
     fn publish(&mut self, now: Now) {
