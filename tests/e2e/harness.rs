@@ -183,14 +183,18 @@ impl Server {
         }
     }
 
-    /// Waits until both pipelines (or the only one) are in lock on a source and segments are published.
+    /// Waits until all pipelines are in lock on a source, and a player that joins now gets nothing but its pictures: what was
+    /// published before the source came, the slate, is further back than the live edge.
     pub fn wait_on_air(&self) {
-        self.wait("all pipelines in lock with pictures of a source", |s| {
+        let shows = |s: &Self| {
             let status = s.status();
             let pipelines = status["pipelines"].as_array().expect("a list");
-            let good = |p: &Value| p["locked"] == true && p["showing"] == "source";
-            pipelines.iter().all(good) && status["publish"]["segments"].as_u64() > Some(0)
-        });
+            pipelines.iter().all(|p| p["locked"] == true && p["showing"] == "source")
+        };
+        let newest = |s: &Self| s.status()["publish"]["newest"].as_u64();
+        self.wait("all pipelines in lock with pictures of a source", |s| shows(s) && newest(s).is_some());
+        let then = newest(self).expect("segments are published") + 6;
+        self.wait("six segments of it", |s| newest(s) >= Some(then) && shows(s));
     }
 
     /// One pipeline's status.
