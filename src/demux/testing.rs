@@ -107,7 +107,7 @@ impl Mux {
 
 fn section(table_id: u8, extension: u16, version: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![table_id];
-    out.extend((body.len() as u16 + 9 | 0xb000).to_be_bytes());
+    out.extend(((body.len() as u16 + 9) | 0xb000).to_be_bytes());
     out.extend(extension.to_be_bytes());
     out.extend([0xc1 | version << 1, 0, 0]);
     out.extend(body);
