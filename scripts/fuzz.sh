@@ -28,7 +28,8 @@ for target in "$@"; do
     else
         result=FAILED
         failed=1
-        tail -n 40 "$log"
+        grep -A 2 -E 'panicked at|ERROR: ' "$log" || true
+        tail -n 12 "$log"
     fi
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     rss=$(sed -n 's/^stat::peak_rss_mb: *//p' "$log")
