@@ -52,6 +52,10 @@ use crate::wire::ts::{
 /// each push of less than a megabyte never sees that.
 const QUEUE_MAX: usize = 16 * 1024;
 
+/// Longest PES packet of sound, bytes. Only pictures may leave their length open (ISO/IEC 13818-1 §2.4.3.7), so 64 KiB and a
+/// header suffice; twice that for those who do it nevertheless.
+const SOUND_PES_BYTES_MAX: usize = 128 * 1024;
+
 /// What a demux is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -521,10 +525,11 @@ impl Core {
 
     fn activate(&self, id: TrackId, codec: Codec) -> Active {
         let video = codec.kind() == TrackKind::Video;
+        let max = if video { self.config.pes_bytes_max } else { self.config.pes_bytes_max.min(SOUND_PES_BYTES_MAX) };
         Active {
             id,
             declared: codec,
-            assembler: Assembler::new(self.config.pes_bytes_max, video),
+            assembler: Assembler::new(max, video),
             media: if video { Media::Video { last: None } } else { Media::Audio(AudioFramer::new(codec)) },
             announced: false,
             last: LastPayload::NONE,

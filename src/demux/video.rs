@@ -15,6 +15,8 @@ pub(super) fn give(out: &mut Output, id: TrackId, codec: Codec, pts: SourceTime,
         Codec::Hevc => hevc::scan(&pes.payload),
         _ => mpeg_video::scan(&pes.payload),
     };
-    learn_shape(out, id, scan.shape);
-    out.unit(id, pts, scan.key, pes.suspect_from.is_some(), pes.payload);
+    let damaged = pes.suspect_from.is_some();
+    // A size read out of wrong bits would send everybody behind us into a change that never was; the next header is not far.
+    learn_shape(out, id, scan.shape.filter(|_| !damaged));
+    out.unit(id, pts, scan.key, damaged, pes.payload);
 }

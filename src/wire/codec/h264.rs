@@ -123,7 +123,7 @@ impl Sps {
 }
 
 fn depth(minus8: u32) -> Option<u8> {
-    (minus8 <= 6).then_some(8 + minus8 as u8)
+    (minus8 <= 6).then(|| 8 + minus8 as u8)
 }
 
 /// §7.3.2.1.1.1; the lists themselves do not matter here.
@@ -309,6 +309,8 @@ mod tests {
             ("high 4:4:4, 10 bit", HIGH_444, Some(high_444)),
             ("cut before the size", &HIGH_1080I[..6], None),
             ("a picture parameter set", b"\x68\xeb\xe3\xcb", None),
+            // Found by fuzzing: 8 was added to bit_depth_luma_minus8 before it was looked at.
+            ("a bit depth of 263", b"\x67\x64\x00\x1e\xa0\x08\x07", None),
             ("nothing", b"", None),
         ] {
             assert_eq!(Sps::parse(nal), want, "{name}");
