@@ -167,7 +167,7 @@ impl Channel {
     /// When to call with [`Input::Tick`] although nothing happened.
     pub fn wake_at(&self, now: Now) -> Now {
         let health = self.health();
-        let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health));
+        let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health, self.packager.is_some()));
         let packager = self.packager.as_ref().and_then(Packager::wake_at);
         let plan = self.plan.is_none().then(|| self.began.after(FIRST_PICTURE_WITHIN));
         let first = pipelines.chain(packager).chain(plan).chain([self.status_at]).min_by_key(|at| at.mono);
