@@ -42,8 +42,11 @@ const STILL_THIS_SEGMENT: Duration = Duration::from_millis(400);
 /// Sound handed to a fresh encode process from before its first segment: decoder and encoder pre-roll (150 ms) and room.
 const AUDIO_PREROLL: Duration = Duration::from_millis(1000);
 
-/// Status is published this often.
+/// Status is published this often, so the owner never sleeps longer by its own will.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// An owner that was away for so long got no time from its host: what others said meanwhile still waits to be heard.
+const AWAY: Duration = Duration::from_millis(1200);
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -117,6 +120,8 @@ pub struct Channel {
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
+    /// When it last had something to apply.
+    applied: Now,
     actions: Vec<Action>,
 }
 
@@ -142,12 +147,17 @@ impl Channel {
             packager: None,
             save,
             status_at: now,
+            applied: now,
             actions: Vec::new(),
         }
     }
 
     /// Applies what happened and restores every invariant.
     pub fn apply(&mut self, now: Now, input: Input) -> Vec<Action> {
+        if now.since(self.applied) > AWAY {
+            self.pipelines.iter_mut().for_each(|p| p.owner_was_away(now));
+        }
+        self.applied = now;
         match input {
             Input::Source(name, event) => self.source(now, &name, event),
             Input::EncoderSpawned(id, generation, pid) => {

@@ -184,6 +184,13 @@ impl Pipeline {
         }
     }
 
+    /// Nobody could hear its process until now: its silence counts from here.
+    pub fn owner_was_away(&mut self, now: Now) {
+        if let Encoder::Up(life) = &mut self.encoder {
+            life.last_sign = now;
+        }
+    }
+
     /// Its process said something.
     pub fn hear(&mut self, now: Now, word: FromWorker) -> Word {
         let Encoder::Up(life) = &mut self.encoder else { return Word::Nothing };
