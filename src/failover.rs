@@ -99,12 +99,14 @@ impl Failover {
         Some(switch)
     }
 
-    /// Whether a source flowed through the moment at which the one on air stopped, or has flowed for `loss_after` since. When
-    /// everything stops at once it is the network or this host that stalled: a switch would win nothing.
+    /// Whether a source is alive where the one on air is not: it flowed on when that one stopped, for half of `loss_after` at
+    /// least, or has flowed for `loss_after` since. When everything stops at once it is the network or this host that
+    /// stalled: a switch would win nothing.
     fn outlived(&self, now: Now, other: &Health, on_air: &Health) -> bool {
-        let Some(since) = other.flowing_since else { return false };
-        let stopped = on_air.last_media;
-        stopped.is_none_or(|stopped| since.mono <= stopped.mono) || now.since(since) >= self.config.loss_after
+        let (Some(since), Some(last)) = (other.flowing_since, other.last_media) else { return false };
+        let Some(stopped) = on_air.last_media else { return true };
+        let flowed_on = since.mono <= stopped.mono && last.since(stopped) >= self.config.loss_after / 2;
+        flowed_on || since.mono > stopped.mono && now.since(since) >= self.config.loss_after
     }
 
     fn reverts_to(&self, now: Now, sources: &[Health], current: usize) -> Option<usize> {
@@ -218,6 +220,23 @@ mod tests {
         // The other one comes back a frame earlier each time.
         let switches = run(config::Revert::Never, 10_000, |i, ms| !stalls(ms + if i == 1 { 40 } else { 0 }));
         assert_eq!(switches.len(), 1, "{switches:?}");
+    }
+
+    #[test]
+    fn what_came_last_before_a_stall_of_everything_is_no_sign_of_life() {
+        // The other one's frames come 30 ms behind, so it is not silent for quite as long.
+        let (t0, mut failover) = (start(), Failover::new(config(config::Revert::Never)));
+        let mut health = [Health { joinable: true, ..Health::default() }; 2];
+        for at in (0..3000).step_by(10) {
+            let now = t0.after(Duration::from_millis(at));
+            for (h, behind) in health.iter_mut().zip([0, 30]) {
+                if at % 40 == behind && !(1000..1250).contains(&at) {
+                    h.media(now, LOSS);
+                }
+            }
+            let switch = failover.decide(now, &health);
+            assert!(switch.is_none_or(|s| s.why == Why::First), "{at} ms: {switch:?}");
+        }
     }
 
     #[test]
