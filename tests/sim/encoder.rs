@@ -567,7 +567,14 @@ impl SegmentAudio {
             };
         }
         // What was fed before the segment has a part in it, too.
-        let lead = format!("{:?}", self.pcm.iter().take_while(|run| run.at < from).map(|r| (r.at.max(self.plan.feed_from), r.source)).collect::<Vec<_>>());
+        let lead = format!(
+            "{:?}",
+            self.pcm
+                .iter()
+                .take_while(|run| run.at < from)
+                .map(|r| (r.at.max(self.plan.feed_from), r.source))
+                .collect::<Vec<_>>()
+        );
         self.state = checksum(format!("{:x}{text}{lead}", self.state).as_bytes());
         self.given += 1;
         Some((position, Bytes::from(format!("{text} #{:016x}\n", self.state))))

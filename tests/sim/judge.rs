@@ -54,6 +54,8 @@ struct Feed {
     /// When media last arrived, and since when without a break.
     last: Option<u64>,
     since: u64,
+    /// Portions since the connection is up; the first ones need not hold a whole unit.
+    portions: u32,
     connected: bool,
     /// Something is the matter with it until then.
     troubled_until: u64,
@@ -210,11 +212,12 @@ impl Judge {
                     feed.since = at;
                 }
                 feed.last = Some(at);
+                feed.portions += 1;
             }
             Input::Source(name, IngestEvent::Up { .. }) => {
                 note(ms, || format!("{name} up"));
                 let feed = &mut self.feeds[place(name)];
-                (feed.connected, feed.last) = (true, None);
+                (feed.connected, feed.portions) = (true, 0);
             }
             Input::Source(name, IngestEvent::Down { .. }) => {
                 note(ms, || format!("{name} down"));
@@ -308,7 +311,7 @@ impl Judge {
         let (left, taken) = (self.feeds[from], self.feeds[to]);
         if event.severity == Severity::Warning {
             let silent = left.last.is_none_or(|last| ms >= last + LOSS_AFTER.as_millis() as u64);
-            if left.connected && !silent {
+            if left.connected && left.portions > 4 && !silent {
                 return Err(format!("{id} left s{from} although it flows"));
             }
             if self.single() && ms < self.alike_until && left.connected {
@@ -356,9 +359,9 @@ impl Judge {
         if let Some(excuse) = excuse {
             if let (Some(budget), Some(right), false) = (&mut excuse.budget, self.picture_offset, foreign) {
                 let wrong = pictures.iter().filter(|p| **p != Some(right)).count() as u64;
-                *budget = budget
-                    .checked_sub(wrong)
-                    .ok_or_else(|| format!("segment {n}: more pictures are wrong than can be explained: {pictures:?}"))?;
+                *budget = budget.checked_sub(wrong).ok_or_else(|| {
+                    format!("segment {n}: more pictures are wrong than can be explained: {pictures:?}")
+                })?;
             }
             return Ok(());
         }

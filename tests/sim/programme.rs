@@ -71,8 +71,7 @@ impl Stream {
         slice.extend_from_slice(name.as_bytes());
         slice.resize(if key { 500 } else { 150 } + (frame % 90) as usize, 0xaa);
         let aud = [0x09, 0xf0];
-        let unit =
-            if key { ts::annexb(&[&aud, ts::SPS, ts::PPS, &slice]) } else { ts::annexb(&[&aud, &slice]) };
+        let unit = if key { ts::annexb(&[&aud, ts::SPS, ts::PPS, &slice]) } else { ts::annexb(&[&aud, &slice]) };
         // One frame of delay lets a B-picture be decoded before it is shown.
         let at = |frame_time: u64| (self.base + frame_time * FRAME_TICKS) % WRAP;
         self.mux.video(&mut out, at(frame + 1), at(index), self.manner.states_length, &unit);

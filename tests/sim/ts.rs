@@ -66,7 +66,15 @@ impl Mux {
         while !rest.is_empty() {
             let mut field = match pcr.take() {
                 // program_clock_reference_base, 6 reserved bits, extension 0.
-                Some(t) => vec![0x10, (t >> 25) as u8, (t >> 17) as u8, (t >> 9) as u8, (t >> 1) as u8, (t << 7) as u8 | 0x7e, 0],
+                Some(t) => vec![
+                    0x10,
+                    (t >> 25) as u8,
+                    (t >> 17) as u8,
+                    (t >> 9) as u8,
+                    (t >> 1) as u8,
+                    (t << 7) as u8 | 0x7e,
+                    0,
+                ],
                 None => Vec::new(),
             };
             let room = |field: &[u8]| PACKET - 4 - if field.is_empty() { 0 } else { 1 + field.len() };
@@ -102,7 +110,13 @@ impl Mux {
 
 fn pes(stream_id: u8, pts: u64, dts: Option<u64>, states_length: bool, payload: &[u8]) -> Vec<u8> {
     let stamp = |mark: u8, t: u64| {
-        [mark << 4 | (t >> 29) as u8 & 0x0e | 1, (t >> 22) as u8, (t >> 14) as u8 | 1, (t >> 7) as u8, (t << 1) as u8 | 1]
+        [
+            mark << 4 | (t >> 29) as u8 & 0x0e | 1,
+            (t >> 22) as u8,
+            (t >> 14) as u8 | 1,
+            (t >> 7) as u8,
+            (t << 1) as u8 | 1,
+        ]
     };
     let stamps = match dts {
         Some(dts) => [stamp(3, pts), stamp(1, dts)].concat(),

@@ -84,8 +84,7 @@ impl Viewer {
     fn read(&mut self, snapshot: &Snapshot, rendition: &str, dates: bool) -> Result<Listed, String> {
         let path = format!("{rendition}/index.m3u8");
         let text = fetch(snapshot, &path)?;
-        let playlist: MediaPlaylist =
-            m3u8_rs::parse_media_playlist_res(&text).map_err(|e| format!("{path}: {e}"))?;
+        let playlist: MediaPlaylist = m3u8_rs::parse_media_playlist_res(&text).map_err(|e| format!("{path}: {e}"))?;
         let mut listed = Listed { first: playlist.media_sequence, segments: Vec::new() };
         let map = playlist.segments.iter().find_map(|s| s.map.as_ref()).ok_or("no EXT-X-MAP")?;
         self.same(snapshot, format!("{rendition}/{}", map.uri))?;
@@ -180,7 +179,8 @@ fn fetch(snapshot: &Snapshot, path: &str) -> Result<Bytes, String> {
 fn renditions(snapshot: &Snapshot) -> Result<Vec<String>, String> {
     let text = fetch(snapshot, "index.m3u8")?;
     fetch(snapshot, "manifest.mpd")?;
-    let Ok((_, Playlist::MasterPlaylist(MasterPlaylist { variants, alternatives, .. }))) = m3u8_rs::parse_playlist(&text)
+    let Ok((_, Playlist::MasterPlaylist(MasterPlaylist { variants, alternatives, .. }))) =
+        m3u8_rs::parse_playlist(&text)
     else {
         return Err("index.m3u8 is no multivariant playlist".to_owned());
     };
