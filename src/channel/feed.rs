@@ -110,7 +110,7 @@ impl Feed {
 
     /// How it fares.
     pub fn health(&self) -> Health {
-        Health { joinable: self.join_index(None).is_some(), ..self.health }
+        self.health
     }
 
     /// Its tracks, once known.
@@ -138,13 +138,14 @@ impl Feed {
 
     /// The connection is gone: what a silence would tell only after `loss_after` is known now.
     pub fn lost(&mut self) {
-        self.health = Health::default();
+        self.health = Health { joinable: self.health.joinable, ..Health::default() };
     }
 
     fn forget(&mut self) {
         self.waiting.clear();
         self.kept.clear();
         self.kept_bytes = 0;
+        self.health.joinable = false;
     }
 
     /// Takes bytes.
@@ -156,6 +157,8 @@ impl Feed {
             self.item(now, timeline, item, &mut fed);
         }
         self.trim();
+        // Asked for with every input of the channel, but it changes only here.
+        self.health.joinable = self.join_index(None).is_some();
         fed
     }
 
