@@ -20,6 +20,8 @@ pub struct Health {
     pub last_media: Option<Now>,
     /// Since when media has arrived without a break of `loss_after`.
     pub flowing_since: Option<Now>,
+    /// The same without a break of half of `loss_after`.
+    pub steady_since: Option<Now>,
     /// A key frame with an unbroken chain behind it is at hand.
     pub joinable: bool,
 }
@@ -29,6 +31,9 @@ impl Health {
     pub fn media(&mut self, now: Now, loss_after: Duration) {
         if !self.flows(now, loss_after) {
             self.flowing_since = Some(now);
+        }
+        if !self.flows(now, loss_after / 2) {
+            self.steady_since = Some(now);
         }
         self.last_media = Some(now);
     }
@@ -99,12 +104,19 @@ impl Failover {
         Some(switch)
     }
 
-    /// Whether a source flowed through the moment at which the one on air stopped, or has flowed for `loss_after` since. When
-    /// everything stops at once it is the network or this host that stalled: a switch would win nothing.
+    /// Whether a source is alive where the one on air is not: it flowed on when that one stopped, or has flowed for `loss_after`
+    /// since. When everything stops at once it is the network or this host that stalled: a switch would win nothing. So what
+    /// came just before the end of a stall, or first after it, is no sign of life; a source that always comes in
+    /// lumps has to show a little more of it.
     fn outlived(&self, now: Now, other: &Health, on_air: &Health) -> bool {
-        let Some(since) = other.flowing_since else { return false };
-        let stopped = on_air.last_media;
-        stopped.is_none_or(|stopped| since.mono <= stopped.mono) || now.since(since) >= self.config.loss_after
+        let (Some(since), Some(last)) = (other.flowing_since, other.last_media) else { return false };
+        let Some(stopped) = on_air.last_media else { return true };
+        if since.mono > stopped.mono {
+            return now.since(since) >= self.config.loss_after;
+        }
+        let half = self.config.loss_after / 2;
+        let steady = other.steady_since.is_some_and(|since| since.mono <= stopped.mono);
+        last.since(stopped) >= if steady { half } else { 3 * half }
     }
 
     fn reverts_to(&self, now: Now, sources: &[Health], current: usize) -> Option<usize> {
@@ -132,6 +144,8 @@ impl Failover {
             .filter(|at| at.mono > now.mono)
             .min_by_key(|at| at.mono);
         let grace = self.first_seen.filter(|_| self.on_air.is_none()).map(|at| at.after(FIRST_CHOICE_GRACE));
+        // Once it is over, the first source that can be joined is taken: with its media.
+        let grace = grace.filter(|at| at.mono > now.mono);
         let revert = match (self.on_air, self.config.revert) {
             (Some(current), config::Revert::After(hold_down)) => sources[..current]
                 .iter()
@@ -218,6 +232,71 @@ mod tests {
         // The other one comes back a frame earlier each time.
         let switches = run(config::Revert::Never, 10_000, |i, ms| !stalls(ms + if i == 1 { 40 } else { 0 }));
         assert_eq!(switches.len(), 1, "{switches:?}");
+    }
+
+    #[test]
+    fn what_came_last_before_a_stall_of_everything_is_no_sign_of_life() {
+        // The other one's frames come 30 ms behind, so it is not silent for quite as long.
+        let (t0, mut failover) = (start(), Failover::new(config(config::Revert::Never)));
+        let mut health = [Health { joinable: true, ..Health::default() }; 2];
+        for at in (0..3000).step_by(10) {
+            let now = t0.after(Duration::from_millis(at));
+            for (h, behind) in health.iter_mut().zip([0, 30]) {
+                if at % 40 == behind && !(1000..1250).contains(&at) {
+                    h.media(now, LOSS);
+                }
+            }
+            let switch = failover.decide(now, &health);
+            assert!(switch.is_none_or(|s| s.why == Why::First), "{at} ms: {switch:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_first_after_a_stall_of_everything_is_no_sign_of_life() {
+        let (t0, mut failover) = (start(), Failover::new(config(config::Revert::Never)));
+        let mut health = [Health { joinable: true, ..Health::default() }; 2];
+        for at in (0..3000).step_by(10) {
+            let now = t0.after(Duration::from_millis(at));
+            // The preferred one's last frame came at 1000, the other one's at 1020; at 1200 the other one is heard first.
+            for (place, behind) in [(1, 20), (0, 0)] {
+                if at == 1200 || at % 40 == behind && !(1030..1200).contains(&at) {
+                    health[place].media(now, LOSS);
+                }
+                let switch = failover.decide(now, &health);
+                assert!(switch.is_none_or(|s| s.why == Why::First), "{at} ms: {switch:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_that_comes_in_lumps_is_taken_too() {
+        // Every 160 ms; the other one stops at 1000.
+        let (t0, mut failover) = (start(), Failover::new(config(config::Revert::Never)));
+        let mut health = [Health { joinable: true, ..Health::default() }; 2];
+        let mut switches = Vec::new();
+        for at in (0..3000).step_by(10) {
+            let now = t0.after(Duration::from_millis(at));
+            for (h, comes) in health.iter_mut().zip([at % 40 == 0 && at <= 1000, at % 160 == 0]) {
+                if comes {
+                    h.media(now, LOSS);
+                }
+            }
+            switches.extend(failover.decide(now, &health).map(|s| (at, s)));
+        }
+        // 960, 1120, 1280, 1440: the first that is 300 ms later than the silence began.
+        assert_eq!(switches[1..], [(1440, Switch { to: 1, why: Why::Loss })]);
+    }
+
+    #[test]
+    fn after_the_grace_nobody_is_woken_for_nothing() {
+        let (t0, mut failover) = (start(), Failover::new(config(config::Revert::Never)));
+        let mut health = [Health { joinable: true, ..Health::default() }; 2];
+        health[1].media(t0, LOSS);
+        assert_eq!(failover.decide(t0, &health), None, "the preferred one may still come");
+        // Then nothing comes any more.
+        let later = t0.after(FIRST_CHOICE_GRACE);
+        assert_eq!(failover.decide(later, &health), None);
+        assert_eq!(failover.wake_at(later, &health), None);
     }
 
     #[test]

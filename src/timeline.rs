@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::{ChannelTime, Grid, SourceTime};
+use crate::media::{ChannelTime, Grid, Round, SourceTime};
 
 /// An anchor fits a source whose media lies so near to the wall clock under it. Contribution feeds of one programme are
 /// rarely skewed by more than a second; SRT latencies differ by up to as much again.
@@ -20,6 +20,9 @@ pub const FIT: Duration = Duration::from_secs(2);
 
 /// Media further than this from the wall clock is anchored anew: the source's clock has drifted or silently jumped.
 pub const STRAY: Duration = Duration::from_secs(4);
+
+/// Source time comes from 33 bits (ISO/IEC 13818-1 §2.4.3.7): a demux that begins behind a wrap counts so many ticks less.
+const WRAP: i64 = 1 << 33;
 
 /// How many anchors are remembered. More than there can be sources with timelines of their own in a sane channel.
 const REMEMBERED: usize = 16;
@@ -35,6 +38,14 @@ impl Anchor {
     /// Where `at` lies on the channel timeline.
     pub const fn map(self, at: SourceTime) -> ChannelTime {
         ChannelTime::from_ticks(at.ticks().saturating_add(self.offset))
+    }
+
+    /// The same anchor for a source that has wrapped as often more or less as puts `at` nearest to `now`.
+    fn unwrapped(self, at: SourceTime, now: ChannelTime) -> Self {
+        let wraps = Round::Nearest.divide(i128::from(now - self.map(at)), i128::from(WRAP));
+        // A distance of i64 has less than 2³¹ wraps in it.
+        let ticks = i64::try_from(wraps * i128::from(WRAP)).unwrap_or(0);
+        Self { offset: self.offset.saturating_add(ticks) }
     }
 }
 
@@ -73,10 +84,10 @@ impl Timeline {
     /// The anchor for a source whose media of source time `at` arrived at `now`. `at` is a video frame's PTS where there is
     /// video: a new anchor puts it exactly on a slot, so that no rounding later moves the source's frames between slots.
     pub fn anchor(&mut self, now: ChannelTime, at: SourceTime) -> Anchored {
-        let fits = |a: &&Anchor| distance(a.map(at), now) <= FIT;
+        let fits = |a: &Anchor| distance(a.map(at), now) <= FIT;
         // Newest first: after a step of the wall clock the newer anchor is the truer one.
-        if let Some(known) = self.anchors.iter().rev().find(fits) {
-            return Anchored::Adopted(*known);
+        if let Some(known) = self.anchors.iter().rev().map(|a| a.unwrapped(at, now)).find(fits) {
+            return Anchored::Adopted(known);
         }
         let on_slot = self.grid.slot_time(self.grid.slot_at(now));
         let new = Anchor { offset: on_slot.ticks().saturating_sub(at.ticks()) };
@@ -136,6 +147,21 @@ mod tests {
             let now = NOON + Duration::from_millis(delay_ms + ahead_ms);
             let got = t.anchor(now, pts + Duration::from_millis(ahead_ms));
             assert_eq!(got, Anchored::Adopted(first.anchor()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_joins_behind_a_wrap_of_its_clock_lands_on_the_same_slots() {
+        let mut t = timeline(25, 1);
+        // One second before the wrap.
+        let before = SourceTime::from_ticks(WRAP - 90_000);
+        let first = t.anchor(NOON, before).anchor();
+        for days in [0, 1, 30] {
+            let later = Duration::from_secs(2 + days * 86_400);
+            let went_on = before + later;
+            let joined = SourceTime::from_ticks(went_on.ticks().rem_euclid(WRAP));
+            let Anchored::Adopted(anchor) = t.anchor(NOON + later, joined) else { panic!("{days} days later: anew") };
+            assert_eq!(anchor.map(joined), first.map(went_on), "{days} days later");
         }
     }
 

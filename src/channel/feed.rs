@@ -20,6 +20,10 @@ const JOIN_BYTES_MAX: usize = 64 << 20;
 /// Units that wait for the first picture, because only a picture can set the anchor's phase.
 const UNANCHORED_MAX: usize = 512;
 
+/// Pictures in a row that must lie far from the wall clock before the source is anchored anew. A PES packet that states no
+/// length ends with the next one's start: after a silence one picture comes as late as the silence was long.
+const STRAYS_MAX: u32 = 3;
+
 /// What a pipeline is behind by: nothing below these times is news to its encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
@@ -75,6 +79,8 @@ pub struct Feed {
     loss_after: Duration,
     anchor: Option<Anchor>,
     tracks: Option<Arc<TrackSet>>,
+    /// Pictures in a row far from the wall clock; they are left out.
+    strays: u32,
     waiting: VecDeque<Unit<SourceTime>>,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
@@ -93,6 +99,7 @@ impl Feed {
             loss_after,
             anchor: None,
             tracks: None,
+            strays: 0,
             waiting: VecDeque::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -103,7 +110,7 @@ impl Feed {
 
     /// How it fares.
     pub fn health(&self) -> Health {
-        Health { joinable: self.join_index(None).is_some(), ..self.health }
+        self.health
     }
 
     /// Its tracks, once known.
@@ -131,13 +138,14 @@ impl Feed {
 
     /// The connection is gone: what a silence would tell only after `loss_after` is known now.
     pub fn lost(&mut self) {
-        self.health = Health::default();
+        self.health = Health { joinable: self.health.joinable, ..Health::default() };
     }
 
     fn forget(&mut self) {
         self.waiting.clear();
         self.kept.clear();
         self.kept_bytes = 0;
+        self.health.joinable = false;
     }
 
     /// Takes bytes.
@@ -149,6 +157,8 @@ impl Feed {
             self.item(now, timeline, item, &mut fed);
         }
         self.trim();
+        // Asked for with every input of the channel, but it changes only here.
+        self.health.joinable = self.join_index(None).is_some();
         fed
     }
 
@@ -182,11 +192,17 @@ impl Feed {
         let sets_phase = kind == TrackKind::Video || !self.has_video();
         if let Some(anchor) = self.anchor
             && sets_phase
-            && timeline.is_stray(now.channel_time(), anchor.map(unit.pts))
         {
-            self.forget();
-            self.anchor = None;
-            fed.items.push(Item::Break(Break::Timeline));
+            let strays = timeline.is_stray(now.channel_time(), anchor.map(unit.pts));
+            self.strays = if strays { self.strays + 1 } else { 0 };
+            if (1..STRAYS_MAX).contains(&self.strays) {
+                return;
+            }
+            if strays {
+                self.forget();
+                self.anchor = None;
+                fed.items.push(Item::Break(Break::Timeline));
+            }
         }
         let anchor = match self.anchor {
             Some(anchor) => anchor,
@@ -197,6 +213,7 @@ impl Feed {
                     Anchored::Adopted(_) => FeedNews::AnchoredAdopted,
                 });
                 self.anchor = Some(anchored.anchor());
+                self.strays = 0;
                 for early in std::mem::take(&mut self.waiting) {
                     self.keep(anchored.anchor(), early, fed);
                 }

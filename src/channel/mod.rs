@@ -42,8 +42,14 @@ const STILL_THIS_SEGMENT: Duration = Duration::from_millis(400);
 /// Sound handed to a fresh encode process from before its first segment.
 const AUDIO_PREROLL: Duration = AUDIO_LEAD;
 
-/// Status is published this often.
+/// Status is published this often, so the owner never sleeps longer by its own will.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// An owner that was away for so long got no time from its host: what others said meanwhile still waits to be heard.
+const AWAY: Duration = Duration::from_millis(1200);
+
+/// After that it listens for so long before it decides what to publish: a segment that waits in the queue is no gap.
+const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -117,6 +123,10 @@ pub struct Channel {
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
+    /// When it last had something to apply.
+    applied: Now,
+    /// Nothing is published before.
+    caught_up_at: Now,
     actions: Vec<Action>,
 }
 
@@ -142,12 +152,19 @@ impl Channel {
             packager: None,
             save,
             status_at: now,
+            applied: now,
+            caught_up_at: now,
             actions: Vec::new(),
         }
     }
 
     /// Applies what happened and restores every invariant.
     pub fn apply(&mut self, now: Now, input: Input) -> Vec<Action> {
+        if now.since(self.applied) > AWAY {
+            self.pipelines.iter_mut().for_each(|p| p.owner_was_away(now));
+            self.caught_up_at = now.after(CATCH_UP);
+        }
+        self.applied = now;
         match input {
             Input::Source(name, event) => self.source(now, &name, event),
             Input::EncoderSpawned(id, generation, pid) => {
@@ -167,8 +184,9 @@ impl Channel {
     /// When to call with [`Input::Tick`] although nothing happened.
     pub fn wake_at(&self, now: Now) -> Now {
         let health = self.health();
-        let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health));
-        let packager = self.packager.as_ref().and_then(Packager::wake_at);
+        let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health, self.packager.is_some()));
+        let not_before = |at: Now| if at.mono < self.caught_up_at.mono { self.caught_up_at } else { at };
+        let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
         let plan = self.plan.is_none().then(|| self.began.after(FIRST_PICTURE_WITHIN));
         let first = pipelines.chain(packager).chain(plan).chain([self.status_at]).min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
@@ -489,6 +507,9 @@ impl Channel {
     }
 
     fn publish(&mut self, now: Now) {
+        if now.mono < self.caught_up_at.mono {
+            return;
+        }
         let Some(packager) = &mut self.packager else { return };
         let before = Arc::as_ptr(&packager.snapshot());
         let events = packager.poll(now);

@@ -184,6 +184,13 @@ impl Pipeline {
         }
     }
 
+    /// Nobody could hear its process until now: its silence counts from here.
+    pub fn owner_was_away(&mut self, now: Now) {
+        if let Encoder::Up(life) = &mut self.encoder {
+            life.last_sign = now;
+        }
+    }
+
     /// Its process said something.
     pub fn hear(&mut self, now: Now, word: FromWorker) -> Word {
         let Encoder::Up(life) = &mut self.encoder else { return Word::Nothing };
@@ -202,15 +209,15 @@ impl Pipeline {
         }
     }
 
-    /// When it may have something to do although nothing arrives.
-    pub fn wake_at(&self, now: Now, health: &[Health]) -> Option<Now> {
+    /// When it may have something to do although nothing arrives. `planned`: it is known what its process would encode.
+    pub fn wake_at(&self, now: Now, health: &[Health], planned: bool) -> Option<Now> {
         let mine: Vec<Health> = self.sources.iter().map(|&i| health[i]).collect();
         let life = match &self.encoder {
-            Encoder::Down { restart_at } => *restart_at,
-            Encoder::Up(life) if life.greeted => life.last_sign.after(HANGS_AFTER),
-            Encoder::Up(life) => life.since.after(HELLO_WITHIN),
+            Encoder::Down { restart_at } => planned.then_some(*restart_at),
+            Encoder::Up(life) if life.greeted => Some(life.last_sign.after(HANGS_AFTER)),
+            Encoder::Up(life) => Some(life.since.after(HELLO_WITHIN)),
         };
-        [Some(life), self.failover.wake_at(now, &mine)].into_iter().flatten().min_by_key(|at| at.mono)
+        [life, self.failover.wake_at(now, &mine)].into_iter().flatten().min_by_key(|at| at.mono)
     }
 
     /// Its newest heartbeat, and starts so far.

@@ -1,0 +1,125 @@
+//! The whole of one channel on virtual time: the real cores (demux, timeline, failover, channel, packager; in the model
+//! encode processes the slot and sound grids), simulated sources, and a seeded script of what goes wrong.
+//!
+//! After every event the promises are checked ([`judge`], [`viewer`]). *Single* scripts do one thing at a time and give the
+//! channel time to recover: no viewer may notice, so every published segment must show exactly the frames of its slots.
+//! *Chaos* scripts do anything: then numbers still only rise, nothing listed ever changes, nothing stops, nothing panics.
+//!
+//! A failure prints its seed and what happened last. `TANDEM_SIM_SEED=17 cargo nextest run --test sim` runs that seed in
+//! both modes, `TANDEM_SIM_SEEDS=5000` so many seeds. A seed that failed stays in `seeds.txt`, with what it found.
+
+#![allow(clippy::unwrap_used)] // a test's helpers may fail as its assertions do
+
+mod encoder;
+mod judge;
+mod programme;
+mod rng;
+mod script;
+mod ts;
+mod viewer;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use script::{Mode, Script};
+use world::Outcome;
+
+/// Seeds of each mode that run every time.
+const SEEDS: u64 = 100;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// Runs one seed; what went wrong, for people.
+fn try_seed(mode: Mode, seed: u64) -> Result<Outcome, String> {
+    let script = Script::new(mode, seed);
+    let text = format!("{script:#?}");
+    let ran = catch_unwind(AssertUnwindSafe(|| world::run(script)));
+    let broken = match ran {
+        Ok(Ok(outcome)) => return Ok(outcome),
+        Ok(Err(broken)) => broken,
+        Err(_) => "panic, see above".to_owned(),
+    };
+    Err(format!("{text}\n{}\n{mode:?} seed {seed}: {broken}", judge::trace()))
+}
+
+fn run_seeds(mode: Mode, seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    let mut failed = Vec::new();
+    let mut first = None;
+    for seed in setting("TANDEM_SIM_SEED").map_or_else(|| seeds.collect(), |only| vec![only]) {
+        match try_seed(mode, seed) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(text) => {
+                failed.push((seed, text.lines().last().unwrap().to_owned()));
+                first.get_or_insert(text);
+            }
+        }
+    }
+    if let Some(text) = first {
+        panic!("{text}\n\n{} failed: {failed:#?}", failed.len());
+    }
+    outcomes
+}
+
+/// A quarter of the seeds, so that the quarters run side by side.
+fn quarter(of: u64) -> impl Iterator<Item = u64> {
+    (0..setting("TANDEM_SIM_SEEDS").unwrap_or(SEEDS)).filter(move |seed| seed % 4 == of)
+}
+
+fn single(of: u64) {
+    let outcomes = run_seeds(Mode::Single, quarter(of));
+    // The faults did happen, and the comparison did compare.
+    assert!(outcomes.iter().map(|o| o.switches + o.deaths).sum::<u64>() > outcomes.len() as u64);
+    assert!(outcomes.iter().all(|o| o.gaps == 0 && o.equal > o.segments / 4), "{outcomes:#?}");
+}
+
+fn chaos(of: u64) {
+    let outcomes = run_seeds(Mode::Chaos, quarter(of));
+    assert!(outcomes.iter().map(|o| o.switches + o.deaths).sum::<u64>() > 3 * outcomes.len() as u64);
+}
+
+macro_rules! quarters {
+    ($($name:ident: $run:ident($of:expr);)*) => {
+        $(#[test]
+        fn $name() {
+            $run($of);
+        })*
+    };
+}
+
+quarters! {
+    no_viewer_notices_a_single_fault_0: single(0);
+    no_viewer_notices_a_single_fault_1: single(1);
+    no_viewer_notices_a_single_fault_2: single(2);
+    no_viewer_notices_a_single_fault_3: single(3);
+    whatever_happens_the_numbers_go_on_0: chaos(0);
+    whatever_happens_the_numbers_go_on_1: chaos(1);
+    whatever_happens_the_numbers_go_on_2: chaos(2);
+    whatever_happens_the_numbers_go_on_3: chaos(3);
+}
+
+/// `single 17  what it found`, one a line.
+#[test]
+fn seeds_that_failed_once_stay() {
+    for line in include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let mut words = line.split_whitespace();
+        let mode = match words.next() {
+            Some("single") => Mode::Single,
+            Some("chaos") => Mode::Chaos,
+            other => panic!("{other:?}: write `single` or `chaos`"),
+        };
+        let seed = words.next().unwrap().parse().unwrap();
+        if let Err(text) = try_seed(mode, seed) {
+            panic!("{text}\n\n{line}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_means_the_same_every_time() {
+    for mode in [Mode::Single, Mode::Chaos] {
+        assert_eq!(try_seed(mode, 3), try_seed(mode, 3));
+    }
+}
