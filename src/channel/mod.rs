@@ -51,6 +51,12 @@ const AWAY: Duration = Duration::from_millis(1200);
 /// After that it listens for so long before it decides what to publish: a segment that waits in the queue is no gap.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
+/// A source that sends bytes must show a programme within this time; DVB asks for a PMT every 0.5 s.
+const PROGRAMME_WITHIN: Duration = Duration::from_secs(3);
+
+const NO_PROGRAMME: &str = "nothing that can be decoded: bytes come, but no programme (PAT and PMT) in them; \
+                            is it MPEG-TS? A publisher writes it with `-f mpegts`";
+
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Input {
@@ -103,6 +109,8 @@ struct Source {
     transport: &'static str,
     feed: Feed,
     peer: Option<String>,
+    /// When its connection came up.
+    up_since: Now,
     link: Option<LinkStatus>,
     bitrate: u64,
     /// Last alarm that was reported as an event.
@@ -133,7 +141,7 @@ pub struct Channel {
 impl Channel {
     /// A channel that begins now. With `save` every whole segment of both pipelines is handed out, too.
     pub fn new(config: config::Channel, save: bool, now: Now) -> Self {
-        let sources: Vec<Source> = config.sources.iter().map(|s| Source::new(s, &config.failover)).collect();
+        let sources: Vec<Source> = config.sources.iter().map(|s| Source::new(s, &config.failover, now)).collect();
         let place = |name: &SourceName| {
             sources.iter().position(|s| s.name == *name).expect("validate checked that each pipeline's sources exist")
         };
@@ -211,6 +219,7 @@ impl Channel {
                 );
                 let source = &mut self.sources[at];
                 source.peer = Some(peer);
+                source.up_since = now;
                 source.feed.reconnected();
                 self.hand_on(at, vec![Item::Break(Break::Reconnect)]);
             }
@@ -246,12 +255,23 @@ impl Channel {
             }
         };
         self.source_event(now, at, Severity::Info, kind, text);
-        let alarm = self.sources[at].feed.alarm();
-        if alarm != self.sources[at].alarm {
-            if let Some(text) = alarm.clone() {
+        self.watch_alarm(now, at);
+    }
+
+    /// Reports an alarm when it is set; it clears silently, as media says more than words.
+    fn watch_alarm(&mut self, now: Now, at: usize) {
+        let source = &self.sources[at];
+        let alarm = match (&source.peer, source.feed.tracks()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => source.feed.alarm(),
+            (Some(_), None) if now.since(source.up_since) < PROGRAMME_WITHIN || source.bitrate == 0 => None,
+            (Some(_), None) => Some(NO_PROGRAMME.to_owned()),
+        };
+        if alarm != source.alarm {
+            self.sources[at].alarm.clone_from(&alarm);
+            if let Some(text) = alarm {
                 self.source_event(now, at, Severity::Warning, EventKind::SourceTracks, text);
             }
-            self.sources[at].alarm = alarm;
         }
     }
 
@@ -571,7 +591,7 @@ fn fitting(ladder: &[VideoRung], shape: VideoShape) -> Vec<VideoRung> {
 }
 
 impl Source {
-    fn new(config: &config::Source, failover: &config::Failover) -> Self {
+    fn new(config: &config::Source, failover: &config::Failover, now: Now) -> Self {
         let settings = demux::Config { program: config.program, ..demux::Config::default() };
         Self {
             name: config.id.source.clone(),
@@ -581,6 +601,7 @@ impl Source {
             },
             feed: Feed::new(settings, failover.join_buffer, failover.loss_after),
             peer: None,
+            up_since: now,
             link: None,
             bitrate: 0,
             alarm: None,

@@ -13,6 +13,8 @@ impl Channel {
         for at in 0..self.sources.len() {
             let source = &mut self.sources[at];
             source.bitrate = source.feed.take_bytes() * 8;
+            self.watch_alarm(now, at);
+            let source = &mut self.sources[at];
             let errors = source.feed.stats().continuity_errors;
             let fresh = errors.saturating_sub(source.continuity_errors);
             source.continuity_errors = errors;
@@ -48,6 +50,7 @@ impl Channel {
                         cpu_seconds: heartbeat.cpu.as_secs_f64(),
                         rss_bytes: heartbeat.rss_bytes,
                         lag_ms: u64::try_from(heartbeat.lag.as_millis()).unwrap_or(u64::MAX),
+                        decoded: heartbeat.decoded,
                         repeated: heartbeat.repeated,
                         slate: heartbeat.slate,
                     }

@@ -93,6 +93,8 @@ pub struct PipelineStatus {
     pub rss_bytes: u64,
     /// How far its newest slot lies behind the wall clock, ms.
     pub lag_ms: u64,
+    /// Pictures decoded since its start.
+    pub decoded: u64,
     /// Slots filled with repeats since its start.
     pub repeated: u64,
     /// Slots filled with slate since its start.
