@@ -20,9 +20,13 @@ const JOIN_BYTES_MAX: usize = 64 << 20;
 /// Units that wait for the first picture, because only a picture can set the anchor's phase.
 const UNANCHORED_MAX: usize = 512;
 
-/// Pictures in a row that must lie far from the wall clock before the source is anchored anew. A PES packet that states no
-/// length ends with the next one's start: after a silence one picture comes as late as the silence was long.
+/// Pictures that must lie far from the wall clock, each within [`STRAYS_WITHIN`] of the one before, until the source is
+/// anchored anew. A PES packet that states no length ends with the next one's start: after a silence one picture comes as
+/// late as the silence was long.
 const STRAYS_MAX: u32 = 3;
+
+/// Not in a row: at the very limit only pictures that are reordered lie beyond it.
+const STRAYS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a pipeline is behind by: nothing below these times is news to its encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,8 +83,9 @@ pub struct Feed {
     loss_after: Duration,
     anchor: Option<Anchor>,
     tracks: Option<Arc<TrackSet>>,
-    /// Pictures in a row far from the wall clock; they are left out.
+    /// Pictures far from the wall clock, which are left out, and when the last one came.
     strays: u32,
+    strayed_at: Option<Now>,
     waiting: VecDeque<Unit<SourceTime>>,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
@@ -100,6 +105,7 @@ impl Feed {
             anchor: None,
             tracks: None,
             strays: 0,
+            strayed_at: None,
             waiting: VecDeque::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -191,18 +197,15 @@ impl Feed {
         let kind = self.kind_of(&unit);
         let sets_phase = kind == TrackKind::Video || !self.has_video();
         if let Some(anchor) = self.anchor
-            && sets_phase
+            && timeline.is_stray(now.channel_time(), anchor.map(unit.pts))
         {
-            let strays = timeline.is_stray(now.channel_time(), anchor.map(unit.pts));
-            self.strays = if strays { self.strays + 1 } else { 0 };
-            if (1..STRAYS_MAX).contains(&self.strays) {
+            // Sound cannot tell where the source is now, and sound of another time must not push the encoder ahead.
+            if !sets_phase || !self.strayed_for_good(now) {
                 return;
             }
-            if strays {
-                self.forget();
-                self.anchor = None;
-                fed.items.push(Item::Break(Break::Timeline));
-            }
+            self.forget();
+            self.anchor = None;
+            fed.items.push(Item::Break(Break::Timeline));
         }
         let anchor = match self.anchor {
             Some(anchor) => anchor,
@@ -213,7 +216,7 @@ impl Feed {
                     Anchored::Adopted(_) => FeedNews::AnchoredAdopted,
                 });
                 self.anchor = Some(anchored.anchor());
-                self.strays = 0;
+                (self.strays, self.strayed_at) = (0, None);
                 for early in std::mem::take(&mut self.waiting) {
                     self.keep(anchored.anchor(), early, fed);
                 }
@@ -228,6 +231,13 @@ impl Feed {
             }
         };
         self.keep(anchor, unit, fed);
+    }
+
+    /// Counts a picture far from the clock; whether that makes enough of them.
+    fn strayed_for_good(&mut self, now: Now) -> bool {
+        let again = self.strayed_at.replace(now).is_some_and(|before| now.since(before) <= STRAYS_WITHIN);
+        self.strays = if again { self.strays + 1 } else { 1 };
+        self.strays >= STRAYS_MAX
     }
 
     fn keep(&mut self, anchor: Anchor, unit: Unit<SourceTime>, fed: &mut Fed) {

@@ -311,7 +311,8 @@ impl Judge {
         let (left, taken) = (self.feeds[from], self.feeds[to]);
         if event.severity == Severity::Warning {
             let silent = left.last.is_none_or(|last| ms >= last + LOSS_AFTER.as_millis() as u64);
-            if left.connected && left.portions > 4 && !silent {
+            // What comes damaged need not hold a whole unit.
+            if left.connected && left.portions > 4 && left.troubled_until + 200 < ms && !silent {
                 return Err(format!("{id} left s{from} although it flows"));
             }
             if self.single() && ms < self.alike_until && left.connected {

@@ -24,8 +24,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use script::{Mode, Script};
 use world::Outcome;
 
-/// Seeds of each mode that run every time.
-const SEEDS: u64 = 100;
+/// Seeds of each mode that run every time: half a minute of CPU without optimisation.
+const SEEDS: u64 = 24;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -72,7 +72,9 @@ fn single(of: u64) {
     let outcomes = run_seeds(Mode::Single, quarter(of));
     // The faults did happen, and the comparison did compare.
     assert!(outcomes.iter().map(|o| o.switches + o.deaths).sum::<u64>() > outcomes.len() as u64);
-    assert!(outcomes.iter().all(|o| o.gaps == 0 && o.equal > o.segments / 4), "{outcomes:#?}");
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|o| o.gaps), 0);
+    assert!(sum(|o| o.equal) > sum(|o| o.segments) / 2, "{outcomes:#?}");
 }
 
 fn chaos(of: u64) {

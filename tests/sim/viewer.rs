@@ -26,11 +26,14 @@ pub struct Shown {
 pub struct Viewer {
     first_listed: Option<u64>,
     newest: Option<u64>,
-    /// Listed URLs and what they answered.
-    bodies: HashMap<String, Bytes>,
+    /// Listed URLs, what they answered, and the newest number when they were listed last.
+    bodies: HashMap<String, (Bytes, u64)>,
     dates: BTreeMap<u64, i64>,
     renditions: Option<Vec<String>>,
 }
+
+/// Segments for which a URL is answered after it left the list: RFC 8216 asks for a playlist's length, 12 s here.
+const LINGERS: u64 = 6;
 
 /// One rendition's playlist, as far as it matters here.
 struct Listed {
@@ -87,7 +90,8 @@ impl Viewer {
         let playlist: MediaPlaylist = m3u8_rs::parse_media_playlist_res(&text).map_err(|e| format!("{path}: {e}"))?;
         let mut listed = Listed { first: playlist.media_sequence, segments: Vec::new() };
         let map = playlist.segments.iter().find_map(|s| s.map.as_ref()).ok_or("no EXT-X-MAP")?;
-        self.same(snapshot, format!("{rendition}/{}", map.uri))?;
+        let newest = (listed.first + playlist.segments.len() as u64).saturating_sub(1);
+        self.same(snapshot, format!("{rendition}/{}", map.uri), newest)?;
         for (number, segment) in (listed.first..).zip(&playlist.segments) {
             let url = format!("{rendition}/{}", segment.uri);
             // m3u8-rs does not know EXT-X-GAP by name.
@@ -105,7 +109,7 @@ impl Viewer {
                 }
             }
             if !gap {
-                self.same(snapshot, url.clone())?;
+                self.same(snapshot, url.clone(), newest)?;
             }
             listed.segments.push((url, gap));
         }
@@ -116,27 +120,25 @@ impl Viewer {
     }
 
     /// A URL answers what it answered before.
-    fn same(&mut self, snapshot: &Snapshot, url: String) -> Result<(), String> {
+    fn same(&mut self, snapshot: &Snapshot, url: String, newest: u64) -> Result<(), String> {
         let body = fetch(snapshot, &url)?;
-        match self.bodies.get(&url) {
-            Some(before) if *before != body => Err(format!("{url} changed")),
-            Some(_) => Ok(()),
-            None => {
-                self.bodies.insert(url, body);
-                Ok(())
-            }
+        match self.bodies.get_mut(&url) {
+            Some((before, _)) if *before != body => return Err(format!("{url} changed")),
+            Some((_, listed)) => *listed = newest,
+            None => drop(self.bodies.insert(url, (body, newest))),
         }
+        Ok(())
     }
 
     /// What is not listed any more still answers the same, for a while, and then is gone for good.
     fn evict(&mut self, snapshot: &Snapshot, newest: u64) -> Result<(), String> {
         let mut gone = Vec::new();
-        for (url, before) in &self.bodies {
+        for (url, (before, listed)) in &self.bodies {
             match snapshot.lookup(url) {
                 Lookup::Found(resource) if resource.body == *before => {}
                 Lookup::Found(_) => return Err(format!("{url} changed after it left the list")),
-                Lookup::Gone => gone.push(url.clone()),
-                other => return Err(format!("{url}: {other:?} at {newest}")),
+                Lookup::Gone if newest >= listed + LINGERS => gone.push(url.clone()),
+                other => return Err(format!("{url}: {other:?} at {newest}, listed until {listed}")),
             }
         }
         for url in gone {
@@ -153,7 +155,7 @@ impl Viewer {
         }
         for (rendition, list) in renditions.iter().zip(lists) {
             let url = &list.segments[at].0;
-            let body = self.bodies.get(url).ok_or_else(|| format!("{url} left at once"))?;
+            let (body, _) = self.bodies.get(url).ok_or_else(|| format!("{url} left at once"))?;
             if rendition.starts_with('v') {
                 let pictures = texts(body, b"slot ").filter_map(picture).collect::<Vec<_>>();
                 if !shown.pictures.is_empty() && shown.pictures != pictures {
