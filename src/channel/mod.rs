@@ -111,6 +111,8 @@ struct Source {
     peer: Option<String>,
     /// When its connection came up.
     up_since: Now,
+    /// Bytes came over it.
+    heard: bool,
     link: Option<LinkStatus>,
     bitrate: u64,
     /// Last alarm that was reported as an event.
@@ -220,10 +222,12 @@ impl Channel {
                 let source = &mut self.sources[at];
                 source.peer = Some(peer);
                 source.up_since = now;
+                source.heard = false;
                 source.feed.reconnected();
                 self.hand_on(at, vec![Item::Break(Break::Reconnect)]);
             }
             IngestEvent::Data { arrival, data } => {
+                self.sources[at].heard = true;
                 let fed = self.sources[at].feed.push(arrival, &mut self.timeline, &data);
                 self.hand_on(at, fed.items);
                 for news in fed.news {
@@ -264,7 +268,7 @@ impl Channel {
         let alarm = match (&source.peer, source.feed.tracks()) {
             (None, _) => None,
             (Some(_), Some(_)) => source.feed.alarm(),
-            (Some(_), None) if now.since(source.up_since) < PROGRAMME_WITHIN || source.bitrate == 0 => None,
+            (Some(_), None) if !source.heard || now.since(source.up_since) < PROGRAMME_WITHIN => None,
             (Some(_), None) => Some(NO_PROGRAMME.to_owned()),
         };
         if alarm != source.alarm {
@@ -602,6 +606,7 @@ impl Source {
             feed: Feed::new(settings, failover.join_buffer, failover.loss_after),
             peer: None,
             up_since: now,
+            heard: false,
             link: None,
             bitrate: 0,
             alarm: None,
