@@ -14,6 +14,7 @@ const ORDER: &[&str] = &[
     "clock",
     "wire",
     "encode::ladder",
+    "encode::template",
     "encode::ipc",
     "monitor",
     "config",

@@ -9,6 +9,7 @@
 
 mod feed;
 mod pipeline;
+mod report;
 pub mod run;
 mod status;
 
@@ -29,7 +30,7 @@ use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
 use crate::package::{self, PackageEvent, Packager, Saved, Snapshot};
 use crate::timeline::Timeline;
 
-use feed::{Feed, FeedNews, Sent};
+use feed::{Feed, Sent};
 use pipeline::{Hung, Pipeline, REJOIN, Word};
 
 /// A channel that has not seen a picture yet waits so long for one before it starts with the slate: the picture's size
@@ -50,12 +51,6 @@ const AWAY: Duration = Duration::from_millis(1200);
 
 /// After that it listens for so long before it decides what to publish: a segment that waits in the queue is no gap.
 const CATCH_UP: Duration = Duration::from_millis(250);
-
-/// A source that sends bytes must show a programme within this time; DVB asks for a PMT every 0.5 s.
-const PROGRAMME_WITHIN: Duration = Duration::from_secs(3);
-
-const NO_PROGRAMME: &str = "nothing that can be decoded: bytes come, but no programme (PAT and PMT) in them; \
-                            is it MPEG-TS? A publisher writes it with `-f mpegts`";
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -247,35 +242,6 @@ impl Channel {
                 self.source_event(now, at, Severity::Warning, EventKind::SourceRefused, text);
             }
             IngestEvent::Link(link) => self.sources[at].link = Some(link),
-        }
-    }
-
-    fn feed_news(&mut self, now: Now, at: usize, news: FeedNews) {
-        let (kind, text) = match news {
-            FeedNews::Tracks(tracks) => (EventKind::SourceTracks, status::describe_tracks(&tracks)),
-            FeedNews::AnchoredNew => (EventKind::SourceAnchored, "anchored: a timeline of its own".to_owned()),
-            FeedNews::AnchoredAdopted => {
-                (EventKind::SourceAnchored, "anchored: on a timeline the channel knows".to_owned())
-            }
-        };
-        self.source_event(now, at, Severity::Info, kind, text);
-        self.watch_alarm(now, at);
-    }
-
-    /// Reports an alarm when it is set; it clears silently, as media says more than words.
-    fn watch_alarm(&mut self, now: Now, at: usize) {
-        let source = &self.sources[at];
-        let alarm = match (&source.peer, source.feed.tracks()) {
-            (None, _) => None,
-            (Some(_), Some(_)) => source.feed.alarm(),
-            (Some(_), None) if !source.heard || now.since(source.up_since) < PROGRAMME_WITHIN => None,
-            (Some(_), None) => Some(NO_PROGRAMME.to_owned()),
-        };
-        if alarm != source.alarm {
-            self.sources[at].alarm.clone_from(&alarm);
-            if let Some(text) = alarm {
-                self.source_event(now, at, Severity::Warning, EventKind::SourceTracks, text);
-            }
         }
     }
 
@@ -496,7 +462,7 @@ impl Channel {
             slate_text: self.config.slate_text.clone(),
             video: plan.video.clone(),
             audio: plan.audio.clone(),
-            template: None,
+            template: self.config.template.clone(),
         };
         let id = self.pipelines[at].id;
         let generation = self.pipelines[at].started(now);
@@ -545,45 +511,6 @@ impl Channel {
         for event in events {
             self.package_event(now, &event);
         }
-    }
-
-    // --- events --------------------------------------------------------------------------------------------------
-
-    fn package_event(&mut self, now: Now, event: &PackageEvent) {
-        if let PackageEvent::Locked { pipeline, .. } = event
-            && let Some(locked) = self.pipelines.iter_mut().find(|p| p.id == *pipeline)
-        {
-            locked.note_lock();
-        }
-        self.actions.extend(event.event(&self.config.id, now.channel_time()).map(Action::Event));
-    }
-
-    fn new_event(&self, now: Now, severity: Severity, kind: EventKind, text: String) -> Event {
-        Event {
-            at: now.channel_time(),
-            channel: self.config.id.clone(),
-            severity,
-            kind,
-            source: None,
-            pipeline: None,
-            text,
-        }
-    }
-
-    fn event(&mut self, now: Now, severity: Severity, kind: EventKind, text: String) {
-        let event = self.new_event(now, severity, kind, text);
-        self.actions.push(Action::Event(event));
-    }
-
-    fn source_event(&mut self, now: Now, at: usize, severity: Severity, kind: EventKind, text: String) {
-        let source = Some(self.sources[at].name.clone());
-        let event = Event { source, ..self.new_event(now, severity, kind, text) };
-        self.actions.push(Action::Event(event));
-    }
-
-    fn pipeline_event(&mut self, now: Now, id: PipelineId, severity: Severity, kind: EventKind, text: String) {
-        let event = Event { pipeline: Some(id), ..self.new_event(now, severity, kind, text) };
-        self.actions.push(Action::Event(event));
     }
 }
 

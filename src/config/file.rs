@@ -88,6 +88,9 @@ pub(super) struct ChannelFile {
     /// The ladder file, relative to this file.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
+    /// A pipeline template in place of the built-in pipelines/encode.toml, relative to this file.
+    #[schemars(with = "Option<String>")]
+    pub template: Option<Mark<String>>,
     /// When and how pipelines change source.
     pub failover: FailoverFile,
     /// Which sources feed which pipeline.

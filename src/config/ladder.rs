@@ -73,8 +73,8 @@ fn video_rung(
         bitrate_within(document, rate, 50_000, 100_000_000);
     }
     let crf = rung.crf.as_ref().map_or(23.0, |crf| {
-        if !(0.0..=51.0).contains(&crf.value) {
-            document.mistake(&crf.span, format!("{} is no rate factor", crf.value), "0 to 51 are possible");
+        if !(0.0..=51.0).contains(&crf.value) || crf.value.fract() != 0.0 {
+            document.mistake(&crf.span, format!("{} is no rate factor", crf.value), "whole numbers from 0 to 51 are possible");
         }
         crf.value
     });

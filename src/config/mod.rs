@@ -163,6 +163,8 @@ pub struct Channel {
     pub failover: Failover,
     /// Renditions, highest first; rungs above the source's size are left out when it is known.
     pub ladder: Ladder,
+    /// Text of a pipeline template to use in place of the built-in `pipelines/encode.toml`.
+    pub template: Option<String>,
 }
 
 /// One pipeline and its sources in the order of preference.

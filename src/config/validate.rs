@@ -13,6 +13,7 @@ use super::report::Report;
 use super::source::{self, Declared};
 use super::units::{RevertText, Time, spell};
 use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Revert, SrtListener};
+use crate::encode::template::Template;
 use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 
 /// Files a config points at are small; a wrong path may be anything.
@@ -107,6 +108,7 @@ impl Checks<'_, '_> {
         let repeat_for = self.time(file.repeat_for.as_ref(), "1s", "0s", "1h");
         let slate_text = self.slate_text(file.slate_text.as_ref());
         let ladder = self.ladder(span, file.ladder.as_ref());
+        let template = self.template(file.template.as_ref());
         // Sources are checked even where the channel's own name is no good.
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
         let sources = source::sources(self, span, &file.source, &name_for_now, declared);
@@ -125,6 +127,7 @@ impl Checks<'_, '_> {
             pipelines: pipelines?,
             failover,
             ladder: ladder?,
+            template,
         })
     }
 
@@ -226,16 +229,32 @@ impl Checks<'_, '_> {
             self.document.missing(channel, "ladder", mend);
             return None;
         };
-        let path = self.base.join(&ladder.value);
-        let text = match read_text(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                let mend = "give the path of a ladder file, relative to this file";
-                self.document.mistake(&ladder.span, format!("{}: {error}", path.display()), mend);
-                return None;
-            }
-        };
+        let (path, text) = self.other_file(ladder, "give the path of a ladder file, relative to this file")?;
         Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()
+    }
+
+    fn template(&mut self, template: Option<&Mark<String>>) -> Option<String> {
+        let template = template?;
+        let (path, text) = self.other_file(template, "give the path of a pipeline template, relative to this file")?;
+        if let Err(error) = Template::parse(&text) {
+            let mend = "begin with a copy of pipelines/encode.toml, which is the built-in one";
+            let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+            self.document.mistake(&template.span, format!("{}: {error}{}", path.display(), cause.trim_end()), mend);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A file this one points at.
+    fn other_file(&mut self, name: &Mark<String>, mend: &str) -> Option<(PathBuf, String)> {
+        let path = self.base.join(&name.value);
+        match read_text(&path) {
+            Ok(text) => Some((path, text)),
+            Err(error) => {
+                self.document.mistake(&name.span, format!("{}: {error}", path.display()), mend);
+                None
+            }
+        }
     }
 
     fn pipelines(

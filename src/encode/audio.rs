@@ -20,7 +20,7 @@ use super::ladder::AudioRung;
 use super::pulse::Pulse;
 use super::slots::{AHEAD_MAX, Patience};
 use super::template::Template;
-use super::worker::Outbox;
+use super::outbox::Outbox;
 use crate::clock;
 use crate::media::{
     AUDIO_FRAME_SAMPLES, AUDIO_RATE, Break, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackId, TrackKind, Unit,

@@ -26,6 +26,7 @@ pub mod gst;
 pub mod host;
 pub mod ipc;
 pub mod ladder;
+pub mod outbox;
 pub mod pulse;
 pub mod rung;
 pub mod scale;

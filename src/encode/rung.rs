@@ -15,7 +15,7 @@ use super::ladder::VideoRung;
 use super::pulse::Pulse;
 use super::scale::{Picture, ScaleError, Scaler};
 use super::segment::{Packet, Recipe, SegmentEncoder};
-use super::worker::Outbox;
+use super::outbox::Outbox;
 use crate::media::{Grid, SegmentNumber, Slot};
 
 /// Pictures that wait for a rung; the sender blocks when they are more.

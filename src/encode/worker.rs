@@ -17,6 +17,7 @@ use super::audio::{Audio, AudioError, Shared};
 use super::decode::VideoDecoder;
 use super::host;
 use super::ipc::{FromWorker, HEARTBEAT_EVERY, Heartbeat, Job, RenditionIndex, ToWorker};
+use super::outbox::{self, Outbox};
 use super::pulse::Pulse;
 use super::rung::{QUEUE, Rung, RungError};
 use super::scale::ScaleError;
@@ -31,8 +32,6 @@ use crate::media::{ChannelTime, Grid, Item, Slot, TrackKind};
 
 /// Items that wait for one media thread; the reader blocks when they are more, and with it the socket.
 const ITEMS_MAX: usize = 64;
-/// Messages that wait for the main process to read them; media threads block when they are more.
-const OUTBOX_MAX: usize = 256;
 /// GStreamer's zero of video lies so far before the job's start: join buffers reach back seconds.
 const HEADROOM: Duration = Duration::from_secs(3600);
 
@@ -72,41 +71,28 @@ pub enum WorkerError {
     Panic(String),
 }
 
-/// Where media threads put what the main process is to have. When it is full they wait; when the main process is gone, what they
-/// put in is lost, and they end with their input.
-#[derive(Clone, Debug)]
-pub struct Outbox(SyncSender<FromWorker>);
-
-impl Outbox {
-    /// Blocks while [`OUTBOX_MAX`] messages wait.
-    pub fn send(&self, message: FromWorker) {
-        // The writer ends only with the socket, and then the reader ends the process.
-        let _ = self.0.send(message);
-    }
-}
-
 /// Runs an encode process until its main process is gone or says `Finish`.
 pub fn run() -> Result<(), WorkerError> {
     gstreamer::init().map_err(WorkerError::GStreamer)?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut input = BufReader::with_capacity(1 << 16, socket.try_clone()?);
-    let (outbox, to_write) = sync_channel(OUTBOX_MAX);
+    let (outbox, to_write) = Outbox::new();
     let crew = Crew { socket: socket.try_clone()?, failure: Arc::default() };
     let writer_socket = socket.try_clone()?;
     let writer = crew.start("writer", move || {
-        write_all(&to_write, &writer_socket);
+        outbox::write_all(&to_write, &writer_socket);
         Ok(())
     })?;
     // A main process that never reads `Hello` still is served; one that sent no job is not.
     let template = Template::parse(BUILT_IN)?;
-    let _ = outbox.send(FromWorker::Hello(host::hello(&template)));
+    outbox.send(FromWorker::Hello(host::hello(&template)));
     let job = match read_message(&mut input).map_err(WorkerError::Read)? {
         Some(ToWorker::Job(job)) => *job,
         None => return Ok(()),
         Some(_) => return Err(WorkerError::NoJob),
     };
     let template = job.template.as_deref().map_or(Ok(template), Template::parse)?;
-    let media = Media::start(&job, &template, &crew, &Outbox(outbox))?;
+    let media = Media::start(&job, &template, &crew, &outbox)?;
     let finished = media.feed(&mut input);
     if let Some(failure) = crew.failure() {
         return Err(failure);
@@ -117,28 +103,6 @@ pub fn run() -> Result<(), WorkerError> {
         let _ = writer.join();
     }
     crew.failure().map_or(Ok(()), Err)
-}
-
-/// Writes messages until no sender is left or the main process is gone.
-fn write_all(messages: &Receiver<FromWorker>, socket: &UnixStream) {
-    let mut out = BufWriter::with_capacity(1 << 18, socket);
-    loop {
-        let message = match messages.try_recv() {
-            Ok(message) => message,
-            Err(TryRecvError::Disconnected) => break,
-            // Nothing waits: what is buffered goes out before we sleep.
-            Err(TryRecvError::Empty) => match out.flush().map(|()| messages.recv()) {
-                Ok(Ok(message)) => message,
-                _ => break,
-            },
-        };
-        if write_message(&mut out, &message).is_err() {
-            break;
-        }
-    }
-    let _ = out.flush();
-    // If the main process cannot be written to, the reader need not wait for its end of file.
-    let _ = socket.shutdown(Shutdown::Both);
 }
 
 /// Starts threads, and remembers why the first one failed.

@@ -8,6 +8,6 @@ mod boxes;
 mod chunk;
 mod init;
 
-pub use avc::{AvcConfig, AvcError, ParameterSets, Sps, is_sample_nal};
+pub use avc::{AvcConfig, AvcError, ParameterSets, is_sample_nal};
 pub use chunk::{Chunk, Sample, segment_type};
 pub use init::{AudioTrack, Track, TrackMedia, header};

@@ -1,0 +1,86 @@
+//! What a channel tells: events and alarms, in words for people.
+
+use std::time::Duration;
+
+use super::Channel;
+use super::feed::FeedNews;
+use super::status::describe_tracks;
+use super::Action;
+use crate::clock::Now;
+use crate::media::PipelineId;
+use crate::monitor::{Event, EventKind, Severity};
+use crate::package::PackageEvent;
+
+/// A source that sends bytes must show a programme within this time; DVB asks for a PMT every 0.5 s.
+const PROGRAMME_WITHIN: Duration = Duration::from_secs(3);
+
+const NO_PROGRAMME: &str = "nothing that can be decoded: bytes come, but no programme (PAT and PMT) in them; \
+                            is it MPEG-TS? A publisher writes it with `-f mpegts`";
+
+impl Channel {
+    pub(super) fn feed_news(&mut self, now: Now, at: usize, news: FeedNews) {
+        let (kind, text) = match news {
+            FeedNews::Tracks(tracks) => (EventKind::SourceTracks, describe_tracks(&tracks)),
+            FeedNews::AnchoredNew => (EventKind::SourceAnchored, "anchored: a timeline of its own".to_owned()),
+            FeedNews::AnchoredAdopted => {
+                (EventKind::SourceAnchored, "anchored: on a timeline the channel knows".to_owned())
+            }
+        };
+        self.source_event(now, at, Severity::Info, kind, text);
+        self.watch_alarm(now, at);
+    }
+
+    /// Reports an alarm when it is set; it clears silently, as media says more than words.
+    pub(super) fn watch_alarm(&mut self, now: Now, at: usize) {
+        let source = &self.sources[at];
+        let alarm = match (&source.peer, source.feed.tracks()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => source.feed.alarm(),
+            (Some(_), None) if !source.heard || now.since(source.up_since) < PROGRAMME_WITHIN => None,
+            (Some(_), None) => Some(NO_PROGRAMME.to_owned()),
+        };
+        if alarm != source.alarm {
+            self.sources[at].alarm.clone_from(&alarm);
+            if let Some(text) = alarm {
+                self.source_event(now, at, Severity::Warning, EventKind::SourceTracks, text);
+            }
+        }
+    }
+
+    pub(super) fn package_event(&mut self, now: Now, event: &PackageEvent) {
+        if let PackageEvent::Locked { pipeline, .. } = event
+            && let Some(locked) = self.pipelines.iter_mut().find(|p| p.id == *pipeline)
+        {
+            locked.note_lock();
+        }
+        self.actions.extend(event.event(&self.config.id, now.channel_time()).map(Action::Event));
+    }
+
+    pub(super) fn new_event(&self, now: Now, severity: Severity, kind: EventKind, text: String) -> Event {
+        Event {
+            at: now.channel_time(),
+            channel: self.config.id.clone(),
+            severity,
+            kind,
+            source: None,
+            pipeline: None,
+            text,
+        }
+    }
+
+    pub(super) fn event(&mut self, now: Now, severity: Severity, kind: EventKind, text: String) {
+        let event = self.new_event(now, severity, kind, text);
+        self.actions.push(Action::Event(event));
+    }
+
+    pub(super) fn source_event(&mut self, now: Now, at: usize, severity: Severity, kind: EventKind, text: String) {
+        let source = Some(self.sources[at].name.clone());
+        let event = Event { source, ..self.new_event(now, severity, kind, text) };
+        self.actions.push(Action::Event(event));
+    }
+
+    pub(super) fn pipeline_event(&mut self, now: Now, id: PipelineId, severity: Severity, kind: EventKind, text: String) {
+        let event = Event { pipeline: Some(id), ..self.new_event(now, severity, kind, text) };
+        self.actions.push(Action::Event(event));
+    }
+}
