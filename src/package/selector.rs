@@ -63,13 +63,13 @@ impl Candidate {
         self.made.iter().all(|m| matches!(m, Made::Whole(_)))
     }
 
-    /// How much had to be made up, in slots: fewer is better. Silence counts as the pictures it lasts (40 ms each);
+    /// How much had to be made up, in slots: fewer is better. Silence counts as the pictures it touches (40 ms each);
     /// slate twice, for it replaces what a repeat only holds.
     fn made_up(&self) -> u64 {
         let cost = |f: &Filled| {
             u64::from(f.repeated)
                 + 2 * u64::from(f.slate)
-                + u64::from(f.silent_samples) / u64::from(AUDIO_RATE / 25)
+                + u64::from(f.silent_samples).div_ceil(u64::from(AUDIO_RATE / 25))
                 + u64::from(f.damaged)
         };
         (0..self.made.len()).filter_map(|r| self.whole(r)).map(|w| cost(&w.filled)).sum()

@@ -25,7 +25,7 @@ use script::{Mode, Script};
 use world::Outcome;
 
 /// Seeds of each mode that run every time: half a minute of CPU without optimisation.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
