@@ -71,24 +71,40 @@ fn a_killed_or_stopped_encoder_is_not_seen() {
     assert_eq!(status["publish"]["differs"], 0, "{status:#}");
 }
 
-#[test]
-fn a_killed_source_is_taken_over_by_its_backup() {
+/// Both pipelines lose the source they are on, so that neither can cover for the other; their backups carry the same content.
+fn lose_both_sources(how: impl Fn(&mut Publishers)) {
     let (server, mut publishers) = on_air(Publisher::SrtLiveTransmit);
     let looks = inspect_all(&server, 40);
     std::thread::sleep(Duration::from_secs(8));
-    // Both pipelines lose the source they are on, so that neither can cover for the other.
-    publishers.legs[0].kill();
-    publishers.legs[2].kill();
+    how(&mut publishers);
     server.wait("both pipelines took their second source", |s| {
         s.pipeline("a")["source"] == "s2" && s.pipeline("b")["source"] == "s4"
     });
     for (what, look) in looks {
         let verdict = look.verdict();
+        let (missing, repeated) = (verdict.number("/video/missing"), verdict.number("/video/repeated"));
+        eprintln!("{what}: {missing} pictures missing, {repeated} repeated");
         // loss_after + 100 ms at 25 frames a second.
-        assert!(verdict.number("/video/missing") <= 8.0, "{what}: {:#}", verdict.json);
-        assert!(verdict.number("/video/repeated") <= 8.0, "{what}: {:#}", verdict.json);
+        assert!(missing <= 8.0 && repeated <= 8.0, "{what}: {:#}", verdict.json);
         assert_eq!(verdict.json["discontinuities"], 0, "{what}: {:#}", verdict.json);
     }
+}
+
+#[test]
+fn a_killed_source_is_taken_over_by_its_backup() {
+    lose_both_sources(|publishers| {
+        publishers.legs[0].kill();
+        publishers.legs[2].kill();
+    });
+}
+
+#[test]
+fn a_source_whose_packets_stop_without_a_word_is_taken_over_by_its_backup() {
+    // Stopped, not ended: the connection stays up, and only the silence tells.
+    lose_both_sources(|publishers| {
+        signal(publishers.legs[0].pid(), "STOP");
+        signal(publishers.legs[2].pid(), "STOP");
+    });
 }
 
 #[test]

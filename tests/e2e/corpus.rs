@@ -80,6 +80,8 @@ fn send(server: &Server, file: &Path, mut enough: impl FnMut() -> bool) -> bool 
     let bytes = std::fs::read(file).expect("a readable file");
     // Some durations are nonsense (a jump of timestamps, a wrap).
     let seconds = Some(duration(file)).filter(|s| (0.05..120.0).contains(s)).unwrap_or(2.0);
+    // srt-live-transmit holds back what does not fill its input buffer; a subtitle track alone would seem silent.
+    let seconds = seconds.min(bytes.len() as f64 * 8.0 / 30_000.0);
     let pace = seconds / bytes.len() as f64;
     let mut publisher = Command::new("srt-live-transmit")
         .args(["-q", "file://con", &server.srt_url("s1")])
