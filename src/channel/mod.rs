@@ -27,7 +27,7 @@ use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
 use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind, VideoShape};
 use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
-use crate::package::{self, PackageEvent, Packager, Saved, Snapshot};
+use crate::package::{self, Packager, Saved, Snapshot};
 use crate::timeline::Timeline;
 
 use feed::{Feed, Sent};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::Action;
 use super::Channel;
 use super::feed::FeedNews;
 use super::status::describe_tracks;
-use super::Action;
 use crate::clock::Now;
 use crate::media::PipelineId;
 use crate::monitor::{Event, EventKind, Severity};
@@ -79,7 +79,14 @@ impl Channel {
         self.actions.push(Action::Event(event));
     }
 
-    pub(super) fn pipeline_event(&mut self, now: Now, id: PipelineId, severity: Severity, kind: EventKind, text: String) {
+    pub(super) fn pipeline_event(
+        &mut self,
+        now: Now,
+        id: PipelineId,
+        severity: Severity,
+        kind: EventKind,
+        text: String,
+    ) {
         let event = Event { pipeline: Some(id), ..self.new_event(now, severity, kind, text) };
         self.actions.push(Action::Event(event));
     }

@@ -74,7 +74,11 @@ fn video_rung(
     }
     let crf = rung.crf.as_ref().map_or(23.0, |crf| {
         if !(0.0..=51.0).contains(&crf.value) || crf.value.fract() != 0.0 {
-            document.mistake(&crf.span, format!("{} is no rate factor", crf.value), "whole numbers from 0 to 51 are possible");
+            document.mistake(
+                &crf.span,
+                format!("{} is no rate factor", crf.value),
+                "whole numbers from 0 to 51 are possible",
+            );
         }
         crf.value
     });

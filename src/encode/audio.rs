@@ -17,10 +17,10 @@ use super::audio_grid::{Placer, Plan, sample_at, time_of};
 use super::gst::{Chain, ChainError, Door};
 use super::ipc::{CodedUnit, Filled, FromWorker, RenditionIndex, SegmentEnd};
 use super::ladder::AudioRung;
+use super::outbox::Outbox;
 use super::pulse::Pulse;
 use super::slots::{AHEAD_MAX, Patience};
 use super::template::Template;
-use super::outbox::Outbox;
 use crate::clock;
 use crate::media::{
     AUDIO_FRAME_SAMPLES, AUDIO_RATE, Break, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackId, TrackKind, Unit,

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 
 use super::ipc::FromWorker;
 use crate::child::frame::write_message;
@@ -27,6 +27,12 @@ impl Outbox {
     pub fn send(&self, message: FromWorker) {
         // The writer ends only with the socket, and then the reader ends the process.
         let _ = self.0.send(message);
+    }
+
+    /// Puts a message in if there is room, and drops it if not: a main process that does not read misses nothing by missing
+    /// this. False when nobody writes any more.
+    pub fn offer(&self, message: FromWorker) -> bool {
+        !matches!(self.0.try_send(message), Err(TrySendError::Disconnected(_)))
     }
 }
 

@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 use super::gst::ChainError;
 use super::ipc::{CodedUnit, Filled, FromWorker, RenditionIndex, SegmentEnd};
 use super::ladder::VideoRung;
+use super::outbox::Outbox;
 use super::pulse::Pulse;
 use super::scale::{Picture, ScaleError, Scaler};
 use super::segment::{Packet, Recipe, SegmentEncoder};
-use super::outbox::Outbox;
 use crate::media::{Grid, SegmentNumber, Slot};
 
 /// Pictures that wait for a rung; the sender blocks when they are more.

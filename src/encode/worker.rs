@@ -2,13 +2,13 @@
 //!
 //! It ends with the main process (end of file on stdin), on [`ToWorker::Finish`], or with an error; there is nothing to save.
 
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use super::slate;
 use super::slots::Slots;
 use super::template::{BUILT_IN, Template, TemplateError};
 use super::video::{Video, VideoFigures};
-use crate::child::frame::{FrameError, read_message, write_message};
+use crate::child::frame::{FrameError, read_message};
 use crate::clock;
 use crate::media::{ChannelTime, Grid, Item, Slot, TrackKind};
 
@@ -220,7 +220,7 @@ impl Media {
         let heart = Heart { grid: job.grid, pulses, figures, audio_errors, newest };
         let (stops, outbox) = (Arc::clone(&heart_stops), outbox.clone());
         threads.push(crew.start("heartbeat", move || {
-            heart.run(&outbox.0, &stops);
+            heart.run(&outbox, &stops);
             Ok(())
         })?);
         Ok(Self { video, audio, threads, heart_stops, held_up })
@@ -287,15 +287,14 @@ struct Heart {
 }
 
 impl Heart {
-    fn run(&self, outbox: &SyncSender<FromWorker>, stops: &AtomicBool) {
+    fn run(&self, outbox: &Outbox, stops: &AtomicBool) {
         while !stops.load(Ordering::Relaxed) {
             std::thread::sleep(HEARTBEAT_EVERY);
             let now = clock::now();
             if self.pulses.iter().any(|pulse| pulse.is_hung(now.mono)) {
                 continue;
             }
-            // A full outbox means that the main process does not read: it will miss nothing by missing this.
-            if let Err(TrySendError::Disconnected(_)) = outbox.try_send(FromWorker::Heartbeat(self.beat(now))) {
+            if !outbox.offer(FromWorker::Heartbeat(self.beat(now))) {
                 return;
             }
         }

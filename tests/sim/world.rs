@@ -372,6 +372,7 @@ fn config(script: &Script) -> config::Channel {
         profile: "high".to_owned(),
     };
     config::Channel {
+        template: None,
         id: id.clone(),
         title: "Simulation".to_owned(),
         grid: Grid::new(script.segment, rate).expect("good grid"),

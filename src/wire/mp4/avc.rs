@@ -96,7 +96,8 @@ impl AvcConfig {
         }
         let sps = Sps::parse(first).ok_or(AvcError::BadSps)?;
         // Version 1; then profile, compatibility and level; NAL units have lengths of 4 bytes.
-        let mut record = vec![1, sps.profile_idc, sps.constraint_flags, sps.level_idc, 0xfc | 3, 0xe0 | sets.sps.len() as u8];
+        let mut record =
+            vec![1, sps.profile_idc, sps.constraint_flags, sps.level_idc, 0xfc | 3, 0xe0 | sets.sps.len() as u8];
         let push = |record: &mut Vec<u8>, unit: &Bytes| {
             let len = u16::try_from(unit.len()).map_err(|_| AvcError::TooMany)?;
             record.extend_from_slice(&len.to_be_bytes());
