@@ -93,6 +93,8 @@ pub fn run() -> Result<(), WorkerError> {
     };
     let template = job.template.as_deref().map_or(Ok(template), Template::parse)?;
     let media = Media::start(&job, &template, &crew, &outbox)?;
+    // The writer ends when nobody is left who could put something in.
+    drop(outbox);
     let finished = media.feed(&mut input);
     if let Some(failure) = crew.failure() {
         return Err(failure);
