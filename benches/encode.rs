@@ -15,6 +15,7 @@ use driver::{Clip, Worker, grid, job, read_clip};
 use tandem::clock;
 use tandem::config::Ladder;
 use tandem::encode::ipc::{AUDIO_LEAD, ToWorker};
+use tandem::encode::ladder::RateControl;
 use tandem::media::{ChannelTime, Codec};
 
 const RUNS: usize = 3;
@@ -68,12 +69,13 @@ fn ffmpeg(file: &Path, ladder: &Ladder) -> (Duration, Duration) {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-y", "-i"]).arg(file).args(["-filter_complex", &filter]);
     for (i, rung) in ladder.video.iter().enumerate() {
-        let kbps = rung.max_bitrate / 1000;
+        let RateControl::CappedCrf { crf, .. } = rung.rate else { panic!("this bench is for capped CRF") };
+        let kbps = rung.rate.max_bitrate() / 1000;
         let x264 = format!(
             "keyint=50:scenecut=0:open-gop=0:sync-lookahead=0:rc-lookahead={}:bframes={}:crf={}:vbv-maxrate={kbps}:vbv-bufsize={}",
             rung.lookahead,
             rung.bframes,
-            rung.crf,
+            crf,
             2 * kbps
         );
         command.args(["-map", &format!("[o{i}]"), "-c:v", "libx264", "-threads", "1", "-preset", &rung.preset]);

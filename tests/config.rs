@@ -114,7 +114,7 @@ fn what_is_not_said_has_a_sane_default() {
     assert_eq!(channel.grid.segment(), Duration::from_secs(2));
     assert_eq!(channel.window, Duration::from_secs(60));
     assert_eq!(channel.hold, Duration::from_millis(600));
-    assert_eq!(channel.repeat_for, Duration::from_secs(1));
+    assert_eq!(channel.loss.repeat_for, Duration::from_secs(1));
     assert_eq!(channel.failover.loss_after, Duration::from_millis(200));
     assert_eq!(channel.failover.join_buffer, Duration::from_secs(4));
     assert_eq!(channel.failover.revert, Revert::Never);

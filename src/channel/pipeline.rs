@@ -206,6 +206,7 @@ impl Pipeline {
             }
             FromWorker::Coded(unit) => Word::Coded(unit),
             FromWorker::SegmentEnd(end) => Word::SegmentEnd(end),
+            FromWorker::Loudness(_) | FromWorker::Thumbnail(_) => Word::Nothing,
         }
     }
 

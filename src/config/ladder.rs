@@ -8,7 +8,7 @@ use super::document::{Document, Mark, Span};
 use super::file::{AudioRungFile, LadderFile, Preset, Profile, VideoRungFile};
 use super::report::Report;
 use super::units::{self, BitRate};
-use crate::encode::ladder::{AudioRung, VideoRung};
+use crate::encode::ladder::{AudioRung, RateControl, VideoRung};
 use crate::media::RenditionId;
 
 /// Renditions of one ladder. Each costs an encoder; nobody needs more.
@@ -95,16 +95,14 @@ fn video_rung(
         number_within(document, &l.span, l.value, 60);
         l.value
     });
+    let size = size?.value;
+    let rate = RateControl::CappedCrf { crf, max_bitrate: bitrate?.value.0 };
     Some(VideoRung {
-        id: id?,
-        width: size?.value.width,
-        height: size?.value.height,
-        max_bitrate: bitrate?.value.0,
-        crf,
         preset: rung.preset.as_ref().map_or(Preset::Veryfast, |p| p.value).as_str().to_owned(),
         bframes,
         lookahead,
         profile: profile.as_str().to_owned(),
+        ..VideoRung::new(id?, size.width, size.height, rate)
     })
 }
 
@@ -125,7 +123,7 @@ fn audio_rung(
         }
         channels.value
     });
-    Some(AudioRung { id: id?, bitrate, channels })
+    Some(AudioRung { id: id?, bitrate, channels, language: None })
 }
 
 /// Largest first: the multivariant playlist lists renditions so, and the first one listed is the one judged best.

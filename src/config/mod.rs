@@ -18,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::encode::ipc::{Deinterlace, InputLoss, Loudness};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, SourceId, SourceName};
 
@@ -151,10 +152,14 @@ pub struct Channel {
     pub window: Duration,
     /// A slot still empty this long after its time is filled by a repeat.
     pub hold: Duration,
-    /// How long the last picture is repeated before the slate appears.
-    pub repeat_for: Duration,
-    /// Text on the slate.
-    pub slate_text: String,
+    /// What is shown when no picture comes.
+    pub loss: InputLoss,
+    /// How fields become pictures.
+    pub deinterlace: Deinterlace,
+    /// Where the programme's loudness is to be; as it is where not said.
+    pub loudness: Option<Loudness>,
+    /// What the second pipeline does while the first one is well.
+    pub redundancy: Redundancy,
     /// All contribution feeds.
     pub sources: Vec<Source>,
     /// One or two; A first.
@@ -165,6 +170,16 @@ pub struct Channel {
     pub ladder: Ladder,
     /// Text of a pipeline template to use in place of the built-in `pipelines/encode.toml`.
     pub template: Option<String>,
+}
+
+/// What the second pipeline does while the first one is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redundancy {
+    /// It encodes everything.
+    #[default]
+    Hot,
+    /// It decodes, and encodes only what the first one does not bring: little more than the cost of one encode.
+    Warm,
 }
 
 /// One pipeline and its sources in the order of preference.

@@ -83,7 +83,7 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         writeln!(f, "  pipeline {}: {}", pipeline.id, names.join(", then "))?;
     }
     for rung in &channel.ladder.video {
-        let rate = spell_bitrate(rung.max_bitrate.into());
+        let rate = spell_bitrate(rung.rate.max_bitrate().into());
         writeln!(f, "  video    {}: {}x{}, up to {rate}, {}", rung.id, rung.width, rung.height, rung.preset)?;
     }
     for rung in &channel.ladder.audio {
@@ -95,7 +95,7 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
 
 /// Upper bound of what the listed window weighs, both pipelines' copies of a segment counted once.
 fn window_bytes(ladder: &Ladder, channel: &Channel) -> u64 {
-    let video: u64 = ladder.video.iter().map(|rung| u64::from(rung.max_bitrate)).sum();
+    let video: u64 = ladder.video.iter().map(|rung| u64::from(rung.rate.max_bitrate())).sum();
     let audio: u64 = ladder.audio.iter().map(|rung| u64::from(rung.bitrate)).sum();
     (video + audio) / 8 * channel.window.as_secs()
 }

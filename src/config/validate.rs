@@ -12,7 +12,8 @@ use super::file::{ChannelFile, File, PipelinesFile, SrtFile};
 use super::report::Report;
 use super::source::{self, Declared};
 use super::units::{RevertText, Time, spell};
-use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Revert, SrtListener};
+use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
+use crate::encode::ipc::{Deinterlace, InputLoss, Slate};
 use crate::encode::template::Template;
 use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 
@@ -105,8 +106,11 @@ impl Checks<'_, '_> {
         let window = self.window(file.window.as_ref(), grid);
         let failover = self.failover(file);
         let hold = self.hold(file.hold.as_ref(), failover.loss_after);
-        let repeat_for = self.time(file.repeat_for.as_ref(), "1s", "0s", "1h");
-        let slate_text = self.slate_text(file.slate_text.as_ref());
+        let loss = InputLoss {
+            repeat_for: self.time(file.repeat_for.as_ref(), "1s", "0s", "1h"),
+            black_for: Duration::ZERO,
+            slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
+        };
         let ladder = self.ladder(span, file.ladder.as_ref());
         let template = self.template(file.template.as_ref());
         // Sources are checked even where the channel's own name is no good.
@@ -121,8 +125,10 @@ impl Checks<'_, '_> {
             part,
             window,
             hold,
-            repeat_for,
-            slate_text,
+            loss,
+            deinterlace: Deinterlace::default(),
+            loudness: None,
+            redundancy: Redundancy::default(),
             sources: sources?,
             pipelines: pipelines?,
             failover,

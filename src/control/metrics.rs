@@ -113,6 +113,7 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             (Showing::Nothing, "nothing"),
             (Showing::Source, "source"),
             (Showing::Repeat, "repeat"),
+            (Showing::Black, "black"),
             (Showing::Slate, "slate"),
         ] {
             let mut labels = labels();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::gst::ChainError;
 use super::ipc::Hello;
-use super::ladder::VideoRung;
+use super::ladder::{RateControl, VideoRung};
 use super::pulse::Pulse;
 use super::scale::Scaler;
 use super::segment::Recipe;
@@ -42,17 +42,10 @@ pub fn hello(template: &Template) -> Hello {
 }
 
 fn probe(template: &Template) -> Result<Option<String>, ChainError> {
-    let rung = VideoRung {
-        id: RenditionId::new("probe").expect("a good name"),
-        width: 128,
-        height: 96,
-        max_bitrate: 100_000,
-        crf: 40.0,
-        preset: "ultrafast".to_owned(),
-        bframes: 0,
-        lookahead: 0,
-        profile: "high".to_owned(),
-    };
+    let id = RenditionId::new("probe").expect("a good name");
+    let crf = RateControl::CappedCrf { crf: 40.0, max_bitrate: 100_000 };
+    let rung =
+        VideoRung { preset: "ultrafast".to_owned(), bframes: 0, lookahead: 0, ..VideoRung::new(id, 128, 96, crf) };
     let rate = FrameRate::new(25, 1).expect("a good rate");
     let mut encoder = Recipe::new(template, &rung, rate, Pulse::new()).build()?;
     let slate = slate::picture("", rung.width, rung.height);

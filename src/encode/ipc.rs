@@ -3,13 +3,14 @@
 //! Main → worker: one [`Job`], then items on the channel timeline. Worker → main: one [`Hello`], then coded units in
 //! decode order, closed per rendition and segment by a [`SegmentEnd`], and a [`Heartbeat`] four times a second.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ladder::{AudioRung, VideoRung};
-use crate::media::{ChannelId, ChannelTime, Grid, Item, PipelineId, SegmentNumber};
+use crate::media::{ChannelId, ChannelTime, Grid, Item, PipelineId, SegmentNumber, Slot};
 
 /// How often a worker that is well says so.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
@@ -33,10 +34,16 @@ pub struct Job {
     pub start: SegmentNumber,
     /// A slot still empty this long after its time is filled by a repeat (later by slate).
     pub hold: Duration,
-    /// How long the last picture is repeated before the slate appears.
-    pub repeat_for: Duration,
-    /// Text on the slate.
-    pub slate_text: String,
+    /// What is shown when no picture comes.
+    pub loss: InputLoss,
+    /// How fields become pictures.
+    pub deinterlace: Deinterlace,
+    /// Where the programme's loudness is to be; as it is where not said.
+    pub loudness: Option<Loudness>,
+    /// What holds from the first segment on.
+    pub plan: SegmentPlan,
+    /// Video is encoded only on [`ToWorker::Encode`]; until then raw pictures wait. Sound is always encoded.
+    pub standby: bool,
     /// Video renditions, highest first, already cut down to the source's size.
     pub video: Vec<VideoRung>,
     /// Audio renditions.
@@ -52,8 +59,78 @@ pub enum ToWorker {
     Job(Box<Job>),
     /// Media on the channel timeline, in order.
     Item(Item<ChannelTime>),
+    /// What the channel's owner has planned, at least two segments ahead of the media it is for.
+    Plan(SegmentPlan),
+    /// To a worker on standby: which segments' pictures to encode, and which to forget.
+    Encode(Orders),
     /// Close open segments and exit with status 0.
     Finish,
+}
+
+/// What is shown when no picture comes: the last picture, then black, then the slate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputLoss {
+    /// How long the last picture is repeated.
+    pub repeat_for: Duration,
+    /// How long it is black behind that.
+    pub black_for: Duration,
+    /// What is shown behind that, and where no picture ever came.
+    pub slate: Slate,
+}
+
+/// The picture behind everything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slate {
+    /// Written on it; may be empty.
+    pub text: String,
+    /// An image (PNG, JPEG) or a clip that is looped; a plain background where not said.
+    pub picture: Option<PathBuf>,
+}
+
+/// How fields become pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deinterlace {
+    /// `bob` where the output has a slot for each field, else `top`.
+    #[default]
+    Auto,
+    /// Each field becomes a picture: 25i → 50p.
+    Bob,
+    /// Both fields of a frame are blended into one picture: 25i → 25p.
+    Blend,
+    /// The top field becomes the picture: 25i → 25p, sharp movement.
+    Top,
+}
+
+/// Where the programme's loudness is to be (EBU R 128, ATSC A/85).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loudness {
+    /// Programme loudness, LUFS.
+    pub target: f32,
+    /// Highest true peak, dBTP (ITU-R BS.1770 Annex 2).
+    pub true_peak: f32,
+}
+
+/// What the channel's owner has planned for the media from one segment on. Both pipelines get the same, so bytes stay equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentPlan {
+    /// From this segment on, until the next plan.
+    pub from: SegmentNumber,
+    /// What 48,000 of the source's samples last on the channel timeline, less 48,000: the slope of the anchor, in steps of 20.8 ppm.
+    pub stretch: i16,
+    /// Gain of the sound, hundredths of a decibel.
+    pub gain: i16,
+}
+
+/// To a worker on standby. Segments are made whole, from their first slot on, however late the order comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// Pictures of segments below this are not wanted any more.
+    pub forget_below: SegmentNumber,
+    /// Encode from this segment on,
+    pub from: Option<SegmentNumber>,
+    /// up to but without this one; open-ended where not said.
+    pub until: Option<SegmentNumber>,
 }
 
 /// Which of a job's renditions: its place in `video` followed by `audio`.
@@ -71,6 +148,30 @@ pub enum FromWorker {
     SegmentEnd(SegmentEnd),
     /// The worker is alive and this is how it fares.
     Heartbeat(Heartbeat),
+    /// How loud the source is.
+    Loudness(LoudnessReading),
+    /// A small picture of what goes out, one each two seconds.
+    Thumbnail(Thumbnail),
+}
+
+/// How loud the source is, before any gain: made from its samples alone, so both pipelines read the same.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoudnessReading {
+    /// Whose sound; the first audio rendition that carries the track says it for all.
+    pub rendition: RenditionIndex,
+    /// Measured over this segment.
+    pub segment: SegmentNumber,
+    /// Mean energy by ITU-R BS.1770-4 gating blocks inside the segment, LUFS; absent for silence.
+    pub loudness: Option<f32>,
+}
+
+/// A small picture of what goes out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thumbnail {
+    /// What it shows.
+    pub slot: Slot,
+    /// JPEG.
+    pub jpeg: Bytes,
 }
 
 /// What this worker is, so that unlike hosts are told apart instead of puzzling over differing bytes.
@@ -107,7 +208,7 @@ pub struct CodedUnit {
 pub struct Filled {
     /// Slots that repeat the picture before them.
     pub repeated: u32,
-    /// Slots that show the slate.
+    /// Slots that show black or the slate.
     pub slate: u32,
     /// Audio samples that are made-up silence.
     pub silent_samples: u32,
@@ -160,6 +261,8 @@ pub enum Showing {
     Source,
     /// The last picture, again and again.
     Repeat,
+    /// Black.
+    Black,
     /// The slate.
     Slate,
 }

@@ -13,18 +13,124 @@ pub struct VideoRung {
     pub width: u32,
     /// Picture height; a multiple of 2.
     pub height: u32,
-    /// Cap of the bit rate (VBV maxrate), bits a second.
-    pub max_bitrate: u32,
-    /// Constant rate factor below the cap, 0 to 51.
-    pub crf: f32,
-    /// x264 preset.
+    /// What encodes it.
+    pub encoder: VideoEncoder,
+    /// How many bits it may spend.
+    pub rate: RateControl,
+    /// The encoder's preset, in its own words.
     pub preset: String,
     /// B-frames between references, 0 to 3.
     pub bframes: u32,
     /// Frames of look-ahead, 0 to 60. More is better compression and as much more latency.
     pub lookahead: u32,
-    /// x264 profile: `baseline`, `main` or `high`.
+    /// H.264 profile: `baseline`, `main` or `high`; `main` for the other codecs.
     pub profile: String,
+    /// No look-ahead, no reordering, no frame threads: each picture leaves the encoder before the next one enters.
+    pub zero_latency: bool,
+    /// Closed GOPs a segment, 1 to 8. Each is encoded by a chain of its own.
+    pub gops: u8,
+    /// Chains at work at once, 1 to 8: for rungs too heavy for one thread. Each more is a GOP of latency; bytes stay the same.
+    pub chains: u8,
+}
+
+impl VideoRung {
+    /// H.264 by x264 with the settings a ladder file has where it says nothing.
+    pub fn new(id: RenditionId, width: u32, height: u32, rate: RateControl) -> Self {
+        Self {
+            id,
+            width,
+            height,
+            encoder: VideoEncoder::X264,
+            rate,
+            preset: "veryfast".to_owned(),
+            bframes: 2,
+            lookahead: 10,
+            profile: "high".to_owned(),
+            zero_latency: false,
+            gops: 1,
+            chains: 1,
+        }
+    }
+}
+
+/// What encodes a video rung. Those named after hardware cannot promise equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoEncoder {
+    /// H.264 by the best the host has: hardware where there is some, else x264.
+    Auto,
+    /// H.264 by x264.
+    X264,
+    /// H.265 by x265.
+    X265,
+    /// AV1 by SVT-AV1.
+    SvtAv1,
+    /// H.264 by VA-API.
+    Vaapi,
+    /// H.264 by NVENC.
+    Nvenc,
+    /// H.264 by Quick Sync.
+    Qsv,
+    /// H.264 by a V4L2 memory-to-memory device.
+    V4l2,
+}
+
+/// A video coding format that we emit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoFormat {
+    /// ISO/IEC 14496-10.
+    H264,
+    /// ISO/IEC 23008-2.
+    Hevc,
+    /// AV1 Bitstream & Decoding Process Specification.
+    Av1,
+}
+
+impl VideoEncoder {
+    /// What comes out of it.
+    pub const fn format(self) -> VideoFormat {
+        match self {
+            Self::X265 => VideoFormat::Hevc,
+            Self::SvtAv1 => VideoFormat::Av1,
+            _ => VideoFormat::H264,
+        }
+    }
+}
+
+/// How many bits a rung may spend. The decoder's buffer (VBV) begins each GOP in the same state.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateControl {
+    /// Constant quality below a cap: easy pictures cost less.
+    CappedCrf {
+        /// Constant rate factor, 0 to 51 (63 for AV1); lower is better.
+        crf: f32,
+        /// Never more than this (VBV maxrate), bits a second.
+        max_bitrate: u32,
+    },
+    /// A mean that may be exceeded for a while.
+    Vbr {
+        /// Mean, bits a second.
+        bitrate: u32,
+        /// Never more than this, bits a second.
+        max_bitrate: u32,
+    },
+    /// As constant as a buffer of a second allows.
+    Cbr {
+        /// Bits a second.
+        bitrate: u32,
+    },
+}
+
+impl RateControl {
+    /// Never more than this, bits a second.
+    pub const fn max_bitrate(self) -> u32 {
+        match self {
+            Self::CappedCrf { max_bitrate, .. } | Self::Vbr { max_bitrate, .. } => max_bitrate,
+            Self::Cbr { bitrate } => bitrate,
+        }
+    }
 }
 
 /// One audio rendition: AAC-LC, 48 kHz.
@@ -34,6 +140,8 @@ pub struct AudioRung {
     pub id: RenditionId,
     /// Bits a second.
     pub bitrate: u32,
-    /// 1 or 2.
+    /// 1, 2, or 6 for 5.1.
     pub channels: u8,
+    /// Which of the source's tracks: the first of this language (ISO 639-2); the first one of all where not said.
+    pub language: Option<[u8; 3]>,
 }

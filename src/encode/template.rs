@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::ladder::{AudioRung, VideoRung};
+use super::ladder::{AudioRung, RateControl, VideoRung};
 use crate::media::Codec;
 
 /// The template this binary was built with.
@@ -70,12 +70,13 @@ impl Template {
 
     /// The encoder of a video rung; `simd` as [`Simd::detect`] found it.
     pub fn video_encoder(&self, rung: &VideoRung, simd: Simd) -> String {
+        let RateControl::CappedCrf { crf, .. } = rung.rate else { unreachable!("no ladder file can ask for it yet") };
         let values = [
             ("preset", rung.preset.clone()),
             ("lookahead", rung.lookahead.to_string()),
             ("bframes", rung.bframes.to_string()),
-            ("crf", format!("{:.0}", rung.crf)),
-            ("kbps", (rung.max_bitrate / 1000).to_string()),
+            ("crf", format!("{crf:.0}")),
+            ("kbps", (rung.rate.max_bitrate() / 1000).to_string()),
             ("asm", simd.x264_option().to_owned()),
         ];
         substitute(&self.video_encode.chain, &values).expect("checked in parse")

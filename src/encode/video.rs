@@ -38,7 +38,8 @@ impl VideoFigures {
         match self.showing.load(Ordering::Relaxed) {
             1 => Showing::Source,
             2 => Showing::Repeat,
-            3 => Showing::Slate,
+            3 => Showing::Black,
+            4 => Showing::Slate,
             _ => Showing::Nothing,
         }
     }
@@ -194,7 +195,7 @@ impl Running {
             (Fill::Slate, _) | (_, None) => {
                 self.filled.slate += 1;
                 figures.slate.fetch_add(1, Ordering::Relaxed);
-                (&self.video.slate, 3)
+                (&self.video.slate, 4)
             }
         };
         figures.showing.store(showing, Ordering::Relaxed);

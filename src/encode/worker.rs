@@ -157,7 +157,7 @@ impl Media {
         let held_up = Arc::new(AtomicBool::new(false));
         let figures = Arc::new(VideoFigures::default());
         let audio_errors = Arc::new(AtomicU64::new(0));
-        let slate = slate::picture(&job.slate_text, top.width, top.height)?;
+        let slate = slate::picture(&job.loss.slate.text, top.width, top.height)?;
         let mut threads = Vec::new();
         let mut pulses = Vec::new();
         let mut pulse = || {
@@ -202,7 +202,7 @@ impl Media {
         let video_pulse = pulse();
         let work = Video {
             grid: job.grid,
-            slots: Slots::new(job.grid, job.start, job.hold, job.repeat_for, now),
+            slots: Slots::new(job.grid, job.start, job.hold, job.loss.repeat_for, now),
             decoder: VideoDecoder::new(
                 template.clone(),
                 job.grid.segment_start(job.start) - HEADROOM,
@@ -234,6 +234,7 @@ impl Media {
         loop {
             let item = match read_message(input).map_err(WorkerError::Read)? {
                 Some(ToWorker::Item(item)) => item,
+                Some(ToWorker::Plan(_) | ToWorker::Encode(_)) => continue,
                 Some(ToWorker::Finish) => return Ok(true),
                 Some(ToWorker::Job(_)) => return Err(WorkerError::Job("a second one")),
                 None => return Ok(false),

@@ -104,7 +104,7 @@ impl Packager {
             let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.retained() as f64 / 2.0;
             Shelf::new(bytes as u64)
         };
-        let bitrates = config.video.iter().map(|v| v.max_bitrate).chain(config.audio.iter().map(|a| a.bitrate));
+        let bitrates = config.video.iter().map(|v| v.rate.max_bitrate()).chain(config.audio.iter().map(|a| a.bitrate));
         Ok(Self {
             shelves: bitrates.map(slab).collect(),
             selector: Selector::new(layout, names.len(), &config.pipelines),
@@ -401,7 +401,7 @@ impl Packager {
             let (media, codec, size, channels, cap) = match avc {
                 Some(avc) => {
                     let size = Some((avc.sps.width, avc.sps.height));
-                    let cap = self.config.video[r].max_bitrate;
+                    let cap = self.config.video[r].rate.max_bitrate();
                     (TrackMedia::Avc(avc.clone()), avc.codec(), size, 0, cap)
                 }
                 None => {

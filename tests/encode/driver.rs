@@ -14,7 +14,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
-use tandem::encode::ipc::{CodedUnit, Filled, FromWorker, Heartbeat, Hello, Job, ToWorker};
+use tandem::encode::ipc::{
+    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, ToWorker,
+};
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
     TrackSet, Unit,
@@ -162,8 +164,15 @@ pub fn job(grid: Grid, start: SegmentNumber) -> Job {
         grid,
         start,
         hold: Duration::from_secs(86_400),
-        repeat_for: Duration::from_secs(2),
-        slate_text: "Back soon".to_owned(),
+        loss: InputLoss {
+            repeat_for: Duration::from_secs(2),
+            black_for: Duration::ZERO,
+            slate: Slate { text: "Back soon".to_owned(), picture: None },
+        },
+        deinterlace: Deinterlace::Auto,
+        loudness: None,
+        plan: SegmentPlan { from: start, ..SegmentPlan::default() },
+        standby: false,
         video: ladder.video,
         audio: ladder.audio,
         template: None,
@@ -300,6 +309,7 @@ impl Worker {
         match message {
             FromWorker::Hello(hello) => self.hello = Some(hello),
             FromWorker::Heartbeat(beat) => self.heartbeats.push(beat),
+            FromWorker::Loudness(_) | FromWorker::Thumbnail(_) => {}
             FromWorker::Coded(unit) => {
                 let segment = self.segments.entry((unit.rendition.0, unit.segment.0)).or_default();
                 assert_eq!(segment.filled, None, "a unit behind its segment's end: {unit:?}");

@@ -176,7 +176,7 @@ fn without_input_the_cadence_goes_on_through_repeats_and_slate_and_back() {
     let start = grid.segment_at(now).next();
     let mut live = job(grid, start);
     live.hold = Duration::from_millis(400);
-    live.repeat_for = Duration::from_secs(1);
+    live.loss.repeat_for = Duration::from_secs(1);
     let mut worker = Worker::spawn(live);
     play(&mut worker, &clip, now);
     worker.listen_until("slate", |w| w.heartbeats.last().is_some_and(|h| h.showing == Showing::Slate));

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tandem::channel::{Action, Channel, Generation, Input};
 use tandem::clock::{self, Now};
 use tandem::config;
-use tandem::encode::ipc::ToWorker;
-use tandem::encode::ladder::{AudioRung, VideoRung};
+use tandem::encode::ipc::{Deinterlace, InputLoss, Slate, ToWorker};
+use tandem::encode::ladder::{AudioRung, RateControl, VideoRung};
 use tandem::ingest::IngestEvent;
 use tandem::media::{ChannelId, FrameRate, Grid, Item, PipelineId, RenditionId, SourceId, SourceName};
 
@@ -360,17 +360,9 @@ fn config(script: &Script) -> config::Channel {
     let rate = FrameRate::new(25, 1).expect("good rate");
     let rendition = |name: &str| RenditionId::new(name).expect("good name");
     let shape = config::SignalShape { width: 640, height: 360, rate, bitrate: 1_000_000 };
-    let rung = |i: usize| VideoRung {
-        id: rendition(&format!("v{i}")),
-        width: 640,
-        height: 360,
-        max_bitrate: 500_000,
-        crf: 23.0,
-        preset: "veryfast".to_owned(),
-        bframes: 0,
-        lookahead: 10,
-        profile: "high".to_owned(),
-    };
+    let rate_control = RateControl::CappedCrf { crf: 23.0, max_bitrate: 500_000 };
+    let rung =
+        |i: usize| VideoRung { bframes: 0, ..VideoRung::new(rendition(&format!("v{i}")), 640, 360, rate_control) };
     config::Channel {
         template: None,
         id: id.clone(),
@@ -379,8 +371,14 @@ fn config(script: &Script) -> config::Channel {
         part: Duration::from_millis(480),
         window: Duration::from_secs(12),
         hold: HOLD,
-        repeat_for: Duration::from_secs(1),
-        slate_text: "No signal".to_owned(),
+        loss: InputLoss {
+            repeat_for: Duration::from_secs(1),
+            black_for: Duration::ZERO,
+            slate: Slate { text: "No signal".to_owned(), picture: None },
+        },
+        deinterlace: Deinterlace::Auto,
+        loudness: None,
+        redundancy: config::Redundancy::Hot,
         sources: (0..4)
             .map(|i| config::Source {
                 id: SourceId { channel: id.clone(), source: name(i) },
@@ -399,7 +397,7 @@ fn config(script: &Script) -> config::Channel {
         ladder: config::Ladder {
             file: "model.toml".into(),
             video: (0..script.video_rungs).map(rung).collect(),
-            audio: vec![AudioRung { id: rendition("a0"), bitrate: 64_000, channels: 2 }],
+            audio: vec![AudioRung { id: rendition("a0"), bitrate: 64_000, channels: 2, language: None }],
         },
     }
 }

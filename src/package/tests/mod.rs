@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::*;
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
+use crate::encode::ladder::RateControl;
 use crate::media::{FrameRate, RenditionId, SegmentNumber};
 
 /// 640x360, High, level 3.0.
@@ -31,17 +32,8 @@ const PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
 const FIRST: u64 = 897_634_800;
 
 fn rung(id: &str, max_bitrate: u32) -> VideoRung {
-    VideoRung {
-        id: RenditionId::new(id).expect("good name"),
-        width: 640,
-        height: 360,
-        max_bitrate,
-        crf: 23.0,
-        preset: "veryfast".into(),
-        bframes: 2,
-        lookahead: 10,
-        profile: "high".into(),
-    }
+    let id = RenditionId::new(id).expect("good name");
+    VideoRung::new(id, 640, 360, RateControl::CappedCrf { crf: 23.0, max_bitrate })
 }
 
 fn config_at(rate: FrameRate) -> Config {
@@ -52,7 +44,12 @@ fn config_at(rate: FrameRate) -> Config {
         window: Duration::from_secs(12),
         pipelines: PipelineId::BOTH.to_vec(),
         video: vec![rung("v360", 700_000), rung("v180", 300_000)],
-        audio: vec![AudioRung { id: RenditionId::new("a1").expect("good name"), bitrate: 128_000, channels: 2 }],
+        audio: vec![AudioRung {
+            id: RenditionId::new("a1").expect("good name"),
+            bitrate: 128_000,
+            channels: 2,
+            language: None,
+        }],
         language: "en".into(),
         time_uri: "/time".into(),
         save: false,
