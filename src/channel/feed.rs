@@ -189,7 +189,7 @@ impl Feed {
                 self.anchor = None;
                 fed.items.push(Item::Break(why));
             }
-            Item::End => {}
+            Item::Pace(_) | Item::End => {}
         }
     }
 

@@ -155,7 +155,7 @@ impl Audio {
             }
             // Sound is handed over from where the old source left it. A copy of the same stream continues it frame by frame, and
             // then the segment must come out as if nothing had happened; where it does not, its place on the grid tells.
-            Item::Break(Break::SourceSwitch) => {}
+            Item::Break(Break::SourceSwitch) | Item::Pace(_) => {}
             Item::Break(_) | Item::End => self.end_decoders()?,
         }
         self.send()

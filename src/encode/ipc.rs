@@ -116,8 +116,6 @@ pub struct Loudness {
 pub struct SegmentPlan {
     /// From this segment on, until the next plan.
     pub from: SegmentNumber,
-    /// What 48,000 of the source's samples last on the channel timeline, less 48,000: the slope of the anchor, in steps of 20.8 ppm.
-    pub stretch: i16,
     /// Gain of the sound, hundredths of a decibel.
     pub gain: i16,
 }

@@ -116,7 +116,7 @@ impl Running {
                 let pictures = self.video.decoder.push(&unit);
                 self.pictures(pictures);
             }
-            Item::Unit(_) => {}
+            Item::Unit(_) | Item::Pace(_) => {}
             Item::Break(Break::SourceSwitch) => self.drain_unbroken(),
             Item::Break(_) | Item::End => self.drain(),
         }

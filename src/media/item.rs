@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::grid::FrameRate;
+use super::grid::{FrameRate, SegmentNumber};
 
 /// A track inside its programme: the PID in MPEG-TS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +138,16 @@ pub enum Break {
     Reconnect,
 }
 
+/// The slope of the anchor from a segment on. Times of units already follow it; sound has to be stretched by it. In steps of
+/// 20.8 ppm, so that it is an exact ratio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// From this segment on, until the next one. It is announced two segments ahead, and again to whoever joins.
+    pub from: SegmentNumber,
+    /// 48,000 samples of the source last as long as 48,000 + `stretch` of the channel: above 0 the source's clock is slow.
+    pub stretch: i16,
+}
+
 /// One thing in the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item<T> {
@@ -147,6 +157,8 @@ pub enum Item<T> {
     Unit(Unit<T>),
     /// What follows does not continue what came before.
     Break(Break),
+    /// The slope of the anchor, planned ahead.
+    Pace(Pace),
     /// Nothing more will come from this source.
     End,
 }

@@ -9,5 +9,5 @@ pub use grid::{
     AUDIO_FRAME_SAMPLES, AUDIO_RATE, AudioFrame, FrameRate, FrameRateError, Grid, GridError, SegmentNumber, Slot,
 };
 pub use id::{ChannelId, IdError, PipelineId, RenditionId, SourceId, SourceName};
-pub use item::{Break, Codec, Item, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};
+pub use item::{Break, Codec, Item, Pace, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};
 pub use time::{ChannelTime, HZ_90K, MediaTime, Round, SourceTime, Timescale};

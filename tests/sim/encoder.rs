@@ -242,7 +242,7 @@ impl Video {
                 let decoded = self.decoder.push(unit);
                 self.pictures(decoded, now, out);
             }
-            Item::Unit(_) => {}
+            Item::Unit(_) | Item::Pace(_) => {}
             Item::Break(Break::SourceSwitch) => self.drain_unbroken(now, out),
             Item::Break(_) | Item::End => self.drain(now, out),
         }
@@ -412,7 +412,7 @@ impl Audio {
                 self.track = track;
             }
             Item::Unit(unit) if Some(unit.track) == self.track => self.unit(unit, now, out),
-            Item::Unit(_) | Item::Break(Break::SourceSwitch) => {}
+            Item::Unit(_) | Item::Pace(_) | Item::Break(Break::SourceSwitch) => {}
             Item::Break(_) | Item::End => self.end_decoders(),
         }
     }
