@@ -52,7 +52,8 @@ impl Found {
     /// Closes the ledgers.
     pub fn close(name: &str, ledgers: Ledgers, segments: u64, mut faults: Faults) -> Self {
         let today = clock::now().utc.as_secs_f64();
-        let pictures = std::mem::replace(&mut *lock(&ledgers.pictures), super::pictures::Pictures::new(name, today));
+        let pictures =
+            std::mem::replace(&mut *lock(&ledgers.pictures), super::pictures::Pictures::new(name, today, None));
         let sound = std::mem::replace(&mut *lock(&ledgers.sound), super::sound::Sound::new(name));
         let seconds = pictures.seconds_seen().max(sound.seconds_seen());
         let heard = sound.seconds_seen() > 0.0;

@@ -26,6 +26,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use crate::clock;
+use crate::media::FrameRate;
 use crate::signal::tone;
 use decode::{Decoder, Ledgers, Media};
 use fetch::{Fetcher, Resource};
@@ -59,6 +60,10 @@ pub struct Options {
     /// Faults that are expected: counted, but no reason to exit with 1.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
     pub allow: Vec<Kind>,
+    /// The stream shows the signal at this rate and not at the signal's own: what the conversion repeats and drops is no
+    /// fault, anything beyond it is.
+    #[arg(long, value_name = "RATE", value_parser = FrameRate::parse)]
+    pub shown_at: Option<FrameRate>,
     /// Sound and picture may be apart by so many milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 20.0)]
     pub av_limit: f64,
@@ -125,7 +130,7 @@ fn look(options: &Options) -> Result<AllFound, String> {
     let url = options.url.as_str();
     let limits = Limits { length: options.for_, from_live: options.from == From::Live };
     let one = |found| Ok(vec![(found, Some(0))]);
-    let transport = || transport::read(url, TRANSPORT, ledgers(TRANSPORT), limits);
+    let transport = || transport::read(url, TRANSPORT, ledgers(TRANSPORT, options), limits);
     match url.split_once("://") {
         Some(("srt" | "udp", _)) => one(transport()?),
         Some(("http", _)) => {
@@ -141,7 +146,7 @@ fn look(options: &Options) -> Result<AllFound, String> {
                     let text = Fetcher::new().get(&Resource { url: url.to_owned(), range: None })?;
                     follow_all(&manifest(url, &text)?, options, limits)
                 }
-                _ => one(fragmented_file(url)?),
+                _ => one(fragmented_file(url, options)?),
             }
         }
     }
@@ -152,18 +157,18 @@ fn manifest(url: &str, text: &[u8]) -> Result<Vec<Rendition>, String> {
     if head.contains("<MPD") { dash::renditions(url, text) } else { hls::renditions(url, text) }
 }
 
-fn ledgers(name: &str) -> Ledgers {
+fn ledgers(name: &str, options: &Options) -> Ledgers {
     let today = clock::now().utc.as_secs_f64();
     Ledgers {
-        pictures: Arc::new(Mutex::new(Pictures::new(name, today))),
+        pictures: Arc::new(Mutex::new(Pictures::new(name, today, options.shown_at))),
         sound: Arc::new(Mutex::new(Sound::new(name))),
     }
 }
 
 /// Reads one file of fragmented MP4, initialisation and media together.
-fn fragmented_file(path: &str) -> Result<Found, String> {
+fn fragmented_file(path: &str, options: &Options) -> Result<Found, String> {
     let bytes = Fetcher::new().get(&Resource { url: path.to_owned(), range: None })?;
-    let ledgers = ledgers(path);
+    let ledgers = ledgers(path, options);
     let mut faults = Faults::of(path);
     let mut decoders = BTreeMap::new();
     for track in cmaf::tracks(&bytes)? {
@@ -218,7 +223,7 @@ fn follow_all(renditions: &[Rendition], options: &Options, limits: Limits) -> Re
             .iter()
             .map(|rendition| {
                 eprintln!("looking at {} for {:.0} s", rendition.name, limits.length.as_secs_f64());
-                scope.spawn(|| follow::follow(rendition, &ledgers(&rendition.name), limits))
+                scope.spawn(|| follow::follow(rendition, &ledgers(&rendition.name, options), limits))
             })
             .collect();
         threads

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::report::{Faults, Kind, Range, Video};
+use crate::media::FrameRate;
 use crate::signal::code::{Code, RATES, Reading};
 
 /// Time stamps are off when they miss by more than this: far above any timescale's rounding, far below a frame.
@@ -21,6 +22,10 @@ const SECONDS_MAX: usize = 200_000;
 pub struct Pictures {
     /// Roughly now, in seconds since the epoch: numbers are unwrapped to lie near it.
     today: f64,
+    /// The rate the stream shows the signal at, where it is not the signal's own.
+    shown: Option<FrameRate>,
+    /// Pictures in a row that showed the same number, after the first.
+    held: i64,
     rate: Option<(u32, u32)>,
     counts: Video,
     previous: Option<i64>,
@@ -57,10 +62,13 @@ struct Run {
 }
 
 impl Pictures {
-    /// A ledger for `rendition`; `today` is UTC in seconds, only to tell which 2^32 pictures are meant.
-    pub fn new(rendition: &str, today: f64) -> Self {
+    /// A ledger for `rendition`; `today` is UTC in seconds, only to tell which 2^32 pictures are meant. `shown`: the rate of
+    /// a stream that was brought to another than the signal's; what that takes in repeats and drops is no fault.
+    pub fn new(rendition: &str, today: f64, shown: Option<FrameRate>) -> Self {
         Self {
             today,
+            shown,
+            held: 0,
             rate: None,
             counts: Video::default(),
             previous: None,
@@ -135,8 +143,10 @@ impl Pictures {
         (self.counts, self.seconds, self.faults)
     }
 
+    /// Seconds from one picture of the stream to the next.
     fn frame(&self) -> f64 {
-        self.rate.map_or(0.0, |(num, den)| f64::from(den) / f64::from(num))
+        let shown = self.shown.map(|rate| (rate.num(), rate.den())).or(self.rate);
+        shown.map_or(0.0, |(num, den)| f64::from(den) / f64::from(num))
     }
 
     fn check_time(&mut self, time: f64) {
@@ -169,6 +179,7 @@ impl Pictures {
             self.faults.add(Kind::VideoReordered, Some(time), format!("picture {index} shown after {before}"));
         }
         match self.highest {
+            Some(highest) if self.shown.is_some() && index >= highest => self.converted(time, highest, index, code),
             Some(highest) if index <= highest => {
                 if !self.fill(index) {
                     self.counts.repeated += 1;
@@ -195,6 +206,24 @@ impl Pictures {
         self.check_offset(time, time - at, index);
     }
 
+    /// In a stream of another rate numbers advance by the ratio of the rates, rounded either way; and no picture is shown
+    /// longer than its own duration asks for.
+    fn converted(&mut self, time: f64, highest: i64, index: i64, code: Code) {
+        let (num, den) = RATES[usize::from(code.rate)];
+        let ratio = self.frame() * f64::from(num) / f64::from(den);
+        let step = index - highest;
+        self.held = if step == 0 { self.held + 1 } else { 0 };
+        if step > ratio.ceil() as i64 {
+            self.holes.push((highest + ratio.ceil() as i64, index, time));
+        }
+        let longest = (1.0 / ratio).ceil() as i64;
+        if self.held >= longest.max(1) || ratio >= 1.0 && step < ratio.floor() as i64 {
+            self.counts.repeated += 1;
+            self.faults.add(Kind::VideoRepeated, Some(time), format!("picture {index} shown too long"));
+        }
+        self.highest = Some(index);
+    }
+
     /// A picture jumped over came after all; false if it was no hole.
     fn fill(&mut self, index: i64) -> bool {
         let Some(n) = self.holes.iter().position(|&(from, end, _)| (from..end).contains(&index)) else { return false };
@@ -209,11 +238,16 @@ impl Pictures {
 
     fn check_offset(&mut self, time: f64, offset: f64, index: i64) {
         let o = &mut self.offset;
+        let (num, den) = self.rate.unwrap_or((25, 1));
         let Some(base) = o.base else {
             o.base = Some(offset);
             return;
         };
-        let moved = offset - base;
+        // A picture of a converted stream may stand up to one of the signal's frames from its own time.
+        let moved = match self.shown {
+            Some(_) if (offset - base).abs() <= 1.0 / f64::from(num.max(1)) * f64::from(den) => 0.0,
+            _ => offset - base,
+        };
         o.min = o.min.min(moved);
         o.max = o.max.max(moved);
         o.sum += moved;
@@ -260,7 +294,7 @@ mod tests {
 
     /// Feeds pictures by their place after [`FIRST`], one frame of 25 a second each; `None` is slate.
     fn look(shown: &[Option<i64>]) -> (Video, Vec<Kind>) {
-        let mut ledger = Pictures::new("", FIRST as f64 / 25.0 + 86_400.0 * 200.0);
+        let mut ledger = Pictures::new("", FIRST as f64 / 25.0 + 86_400.0 * 200.0, None);
         for (n, picture) in shown.iter().enumerate() {
             let reading =
                 picture.map_or(Reading::Absent, |k| Reading::Code(Code { number: (FIRST + k) as u32, rate: 2 }));
@@ -299,8 +333,37 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_of_another_rate_may_repeat_and_drop_as_its_ratio_asks_and_no_more() {
+        // Which picture of 25 a second (code 2) each of the pictures at another rate shows.
+        let at =
+            |num: u32, den: u32| move |slot: i64| (slot * i64::from(den) * 50 + i64::from(num)) / (2 * i64::from(num));
+        let half = |slot: i64| slot * 2;
+        let look = |rate: (u32, u32), shown: &[i64]| {
+            let rate = FrameRate::new(rate.0, rate.1).expect("good rate");
+            let mut ledger = Pictures::new("", FIRST as f64 / 25.0, Some(rate));
+            for (slot, k) in shown.iter().enumerate() {
+                let code = Code { number: (FIRST + k) as u32, rate: 2 };
+                ledger.push(7.0 + slot as f64 / rate.as_f64(), Reading::Code(code));
+            }
+            let (v, _, faults) = ledger.finish();
+            (v.missing, v.repeated, v.reordered, faults.listed.len())
+        };
+        for (name, rate, shown) in [
+            ("doubled", (50, 1), (0..200).map(at(50, 1)).collect::<Vec<_>>()),
+            ("to 29.97", (30_000, 1001), (0..200).map(at(30_000, 1001)).collect()),
+            ("every other one", (25, 2), (0..200).map(half).collect()),
+        ] {
+            assert_eq!(look(rate, &shown), (0, 0, 0, 0), "{name}");
+            let mut stuck = shown.clone();
+            (100..103).for_each(|n| stuck[n] = stuck[99]);
+            let (missing, repeated, ..) = look(rate, &stuck);
+            assert!(missing >= 1 && repeated >= 1, "{name}: {missing} missing, {repeated} repeated");
+        }
+    }
+
+    #[test]
     fn time_stamps_must_follow_by_one_frame() {
-        let mut ledger = Pictures::new("", FIRST as f64 / 25.0);
+        let mut ledger = Pictures::new("", FIRST as f64 / 25.0, None);
         for k in 0..20 {
             let late = if k == 9 { 0.01 } else { 0.0 };
             let code = Code { number: (FIRST + k) as u32, rate: 2 };
@@ -314,7 +377,7 @@ mod tests {
     #[test]
     fn numbers_wrap_at_32_bits() {
         let wrap = (FIRST >> 32 << 32) + (1 << 32);
-        let mut ledger = Pictures::new("", wrap as f64 / 25.0);
+        let mut ledger = Pictures::new("", wrap as f64 / 25.0, None);
         for k in wrap - 5..wrap + 5 {
             ledger.push(k as f64 * 0.04, Reading::Code(Code { number: k as u32, rate: 2 }));
         }

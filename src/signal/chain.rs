@@ -22,6 +22,9 @@ const AAC_FRAME: u64 = 1_024;
 /// mpegtsmux (tsmux.c, CLOCK_BASE) adds an hour to each PTS and DTS; we take it off beforehand.
 const MUX_BASE_NS: u64 = 3_600_000_000_000;
 
+/// Caps of frames of two fields.
+const INTERLACED: &str = "interlace-mode=interleaved,field-order=top-field-first";
+
 /// A running encoding.
 #[derive(Debug)]
 pub struct Chain {
@@ -46,8 +49,8 @@ impl Chain {
         let launch = format!(
             "appsrc name=video format=time block=true max-buffers=4 max-bytes=0 \
              caps=video/x-raw,format=I420,width={},height={},framerate={}/{},pixel-aspect-ratio=1/1,\
-colorimetry=bt709,chroma-site=mpeg2,interlace-mode=progressive \
-             ! x264enc name=encoder threads=1 speed-preset={} tune={tune} bframes={} bitrate={} vbv-buf-capacity=1000 \
+colorimetry=bt709,chroma-site=mpeg2,{} \
+             ! x264enc name=encoder interlaced={} threads=1 speed-preset={} tune={tune} bframes={} bitrate={} vbv-buf-capacity=1000 \
              key-int-max=1200 sync-lookahead=0 rc-lookahead=10 option-string=scenecut=0:open-gop=0 \
              ! video/x-h264,stream-format=byte-stream,alignment=au ! mux. \
              appsrc name=audio format=time block=true max-time=4000000000 max-bytes=0 \
@@ -58,6 +61,8 @@ colorimetry=bt709,chroma-site=mpeg2,interlace-mode=progressive \
             plan.height,
             plan.rate.num(),
             plan.rate.den(),
+            if plan.interlaced { INTERLACED } else { "interlace-mode=progressive" },
+            plan.interlaced,
             variant.preset,
             variant.bframes,
             variant.bitrate_kbps,

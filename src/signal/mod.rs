@@ -75,7 +75,8 @@ pub fn run(options: Options) -> Result<(), SignalError> {
     let pictures = plan.length.map(|d| (d.as_secs_f64() * plan.rate.as_f64()).round() as u64);
     info!(first, rate = %plan.rate, width = plan.width, height = plan.height, "signal begins");
 
-    let mut painter = Painter::new(plan.width, plan.height, plan.rate);
+    let mut painter =
+        Painter::new(plan.width, plan.height, if plan.interlaced { fields_of(plan.rate) } else { plan.rate });
     let mut chains =
         plan.variants.iter().map(|v| Chain::start(v, &plan, first)).collect::<Result<Vec<_>, SignalError>>()?;
     for index in first.. {
@@ -83,14 +84,25 @@ pub fn run(options: Options) -> Result<(), SignalError> {
             break;
         }
         if plan.paced {
-            wait_until(ticks_of(index, plan.rate));
+            wait_until(sent_at(ticks_of(first, plan.rate), ticks_of(index, plan.rate), plan.clock_ppm));
         }
-        let picture = painter.paint(index);
+        let picture = if plan.interlaced { painter.weave(2 * index) } else { painter.paint(index) };
         for chain in &mut chains {
             chain.push(index, picture)?;
         }
     }
     chains.into_iter().try_for_each(Chain::finish)
+}
+
+/// When a clock that runs `ppm` millionths fast, and was right at `first`, shows `ticks`.
+fn sent_at(first: u64, ticks: u64, ppm: i32) -> u64 {
+    let passed = u128::from(ticks - first) * 1_000_000 / u128::from((1_000_000 + i64::from(ppm)).unsigned_abs());
+    first + passed as u64
+}
+
+/// Fields a second of interlaced frames.
+fn fields_of(rate: FrameRate) -> FrameRate {
+    FrameRate::new(2 * rate.num(), rate.den()).unwrap_or(rate)
 }
 
 fn wait_until(ticks: u64) {
@@ -108,6 +120,15 @@ fn wait_until(ticks: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fast_clock_is_early_and_a_slow_one_late() {
+        let hour = 3_600 * 90_000;
+        assert_eq!(sent_at(7, 7 + hour, 0), 7 + hour);
+        // 100 ppm of an hour are 360 ms.
+        assert_eq!((7 + hour - sent_at(7, 7 + hour, 100)).div_ceil(90), 360);
+        assert_eq!((sent_at(7, 7 + hour, -100) - 7 - hour) / 90, 360);
+    }
 
     #[test]
     fn a_picture_begins_each_second_at_every_rate() {

@@ -46,6 +46,14 @@ pub struct Options {
     /// Begin at this UTC time, in seconds since the epoch, instead of now; for repeatable files.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub start: Option<Duration>,
+    /// The source's clock is off by so many millionths: at 100 it sends 100 ppm faster than its time stamps say.
+    #[arg(long, value_name = "PPM", default_value_t = 0, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    pub clock_ppm: i32,
+    /// Send fields, the top one first: `--rate` counts frames of two, and each field carries a picture of its own, numbered
+    /// at twice the rate.
+    #[arg(long)]
+    pub interlaced: bool,
     /// Generate as fast as possible instead of in real time.
     #[arg(long)]
     pub unpaced: bool,
@@ -69,6 +77,10 @@ pub(super) struct Plan {
     pub length: Option<Duration>,
     pub start_ticks: Option<u64>,
     pub paced: bool,
+    /// Millionths by which the pictures are sent faster than their time stamps say.
+    pub clock_ppm: i32,
+    /// Each frame holds two pictures; `rate` counts frames.
+    pub interlaced: bool,
     pub variants: Vec<Variant>,
 }
 
@@ -89,7 +101,8 @@ pub(super) struct Variant {
 impl Options {
     pub(super) fn plan(&self) -> Result<Plan, SignalError> {
         let (width, height) = size(&self.size)?;
-        if code::rate_number(self.rate.num(), self.rate.den()).is_none() {
+        let pictures = if self.interlaced { super::fields_of(self.rate) } else { self.rate };
+        if code::rate_number(pictures.num(), pictures.den()).is_none() {
             return Err(SignalError::Settings(format!("the signal has no frame rate {}", self.rate)));
         }
         let mut main = Variant {
@@ -119,6 +132,8 @@ impl Options {
             length: self.for_,
             start_ticks,
             paced: !self.unpaced,
+            clock_ppm: self.clock_ppm,
+            interlaced: self.interlaced,
             variants,
         })
     }

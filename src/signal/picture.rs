@@ -67,6 +67,24 @@ impl Painter {
         &self.out
     }
 
+    /// Pictures `index` and the one behind it as the fields of one frame, the top field first: rows of the first, rows of
+    /// the second, alternating.
+    pub fn weave(&mut self, index: u64) -> &[u8] {
+        let top = self.paint(index).to_vec();
+        self.paint(index + 1);
+        let (w, h) = (self.width, self.height);
+        // Chroma of interlaced 4:2:0 belongs to fields as well (ITU-T H.264 §6.2).
+        let rows = (0..h).map(|y| (y * w, w)).chain((0..h).map(|y| (w * h + y * w / 2, w / 2)));
+        for (n, (at, length)) in rows.enumerate() {
+            // Both chroma planes have h / 2 rows, so a row's parity is its place's unless h / 2 is odd.
+            let row = if n < h { n } else { (n - h) % (h / 2) };
+            if row % 2 == 0 {
+                self.out[at..at + length].copy_from_slice(&top[at..at + length]);
+            }
+        }
+        &self.out
+    }
+
     fn background(&mut self, index: u64) {
         let (w, h) = (self.width, self.height);
         let mut at = 0;
@@ -173,6 +191,20 @@ mod tests {
                 assert_eq!(reading, Reading::Code(Code { number: index as u32, rate: 2 }), "{w}x{h} {index}");
             }
         }
+    }
+
+    #[test]
+    fn each_field_of_a_woven_frame_carries_its_own_number() {
+        let (w, h) = (640, 360);
+        let mut painter = Painter::new(w, h, FrameRate::new(50, 1).expect("good rate"));
+        let data = painter.weave(88_000_000_026).to_vec();
+        for field in 0..2 {
+            let rows: Vec<u8> = data[..w * h].chunks(w).skip(field).step_by(2).flatten().copied().collect();
+            let reading = code::read(Luma { data: &rows, width: w, height: h / 2, stride: w });
+            let number = (88_000_000_026 + field as u64) as u32;
+            assert_eq!(reading, Reading::Code(Code { number, rate: 6 }), "field {field}");
+        }
+        assert_eq!(data.len(), w * h * 3 / 2);
     }
 
     #[test]

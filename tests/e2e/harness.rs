@@ -87,6 +87,8 @@ pub struct Options {
     pub extra: String,
     pub save_segments: bool,
     pub ladder: &'static str,
+    /// Frames a second of the channel, as a config writes it.
+    pub rate: &'static str,
 }
 
 impl Default for Options {
@@ -97,6 +99,7 @@ impl Default for Options {
             extra: String::new(),
             save_segments: false,
             ladder: "test",
+            rate: "25",
         }
     }
 }
@@ -116,9 +119,10 @@ impl Server {
             if options.sources_b.is_empty() { String::new() } else { format!("b = [{}]\n", names(&options.sources_b)) };
         let text = format!(
             "[origin]\nlisten = \"127.0.0.1:{origin}\"\n[control]\nlisten = \"127.0.0.1:{control}\"\n\
-             [srt]\nlisten = \"127.0.0.1:{srt}\"\n[[channel]]\nid = \"test\"\nladder = \"{}\"\nframe_rate = \"25\"\n{}\n\
+             [srt]\nlisten = \"127.0.0.1:{srt}\"\n[[channel]]\nid = \"test\"\nladder = \"{}\"\nframe_rate = \"{}\"\n{}\n\
              [channel.pipelines]\na = [{}]\n{b}{}",
             ladder.display(),
+            options.rate,
             options.extra,
             names(&options.sources_a),
             sources.iter().map(source).collect::<String>(),
@@ -266,11 +270,16 @@ impl Publishers {
 
     /// The same, to any SRT addresses.
     pub fn to(targets: &[String], by: Publisher) -> Self {
+        Self::of(targets, by, &["--rate", "25"])
+    }
+
+    /// A signal of another shape: further arguments of `tandem signal`.
+    pub fn of(targets: &[String], by: Publisher, shape: &[&str]) -> Self {
         let ports: Vec<u16> = targets.iter().map(|_| free_udp()).collect();
         // Publishers first: what the signal sends before they listen is lost.
         let legs = targets.iter().zip(&ports).map(|(target, port)| publish(*port, target, by)).collect();
         let mut command = tandem();
-        command.args(["signal", "--size", "640x360", "--rate", "25", "--bitrate", "1500k"]);
+        command.args(["signal", "--size", "640x360", "--bitrate", "1500k"]).args(shape);
         for port in &ports {
             command.args(["--to", &format!("udp://127.0.0.1:{port}")]);
         }
@@ -336,8 +345,14 @@ pub struct Inspection {
 impl Inspection {
     /// Looks at `url` for `seconds`.
     pub fn start(url: &str, rendition: &str, seconds: u64) -> Self {
+        Self::with(url, rendition, seconds, &[])
+    }
+
+    /// The same, with further arguments of `tandem inspect`.
+    pub fn with(url: &str, rendition: &str, seconds: u64, more: &[&str]) -> Self {
         let mut command = tandem();
-        command.args(["inspect", "--json", "--for", &format!("{seconds}s"), "--rendition", rendition, url]);
+        command.args(["inspect", "--json", "--for", &format!("{seconds}s"), "--rendition", rendition]);
+        command.args(more).arg(url);
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("inspect runs");
         Self { child, what: format!("{rendition} of {url}") }

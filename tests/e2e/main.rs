@@ -12,4 +12,6 @@ mod http;
 mod nginx;
 mod origin;
 mod players;
+mod relay;
+mod soak;
 mod srt;

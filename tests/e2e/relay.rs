@@ -1,0 +1,88 @@
+//! A UDP relay between a publisher and the server that loses datagrams by a seed, both ways: the network this kernel cannot
+//! play.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// One publisher's way to the server.
+#[derive(Debug)]
+pub struct Relay {
+    pub port: u16,
+    counts: Arc<Counts>,
+    stops: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    passed: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Relay {
+    /// Passes datagrams between whoever sends to [`Self::port`] and `to`; loses `percent` of them, each way.
+    pub fn start(to: u16, percent: u64, seed: u64) -> Self {
+        let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+        let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+        back.connect((Ipv4Addr::LOCALHOST, to)).expect("loopback");
+        let port = front.local_addr().expect("bound").port();
+        let (counts, stops) = (Arc::new(Counts::default()), Arc::new(AtomicBool::new(false)));
+        for socket in [&front, &back] {
+            socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        }
+        let publisher = Arc::new(std::sync::Mutex::new(None::<SocketAddr>));
+        for (direction, from) in [(0, &front), (1, &back)] {
+            let (front, back) = (front.try_clone().expect("a handle"), back.try_clone().expect("a handle"));
+            let from = from.try_clone().expect("a handle");
+            let (counts, stops, publisher) = (Arc::clone(&counts), Arc::clone(&stops), Arc::clone(&publisher));
+            let mut dice = Dice(seed.wrapping_mul(2).wrapping_add(direction) | 1);
+            std::thread::spawn(move || {
+                let mut buffer = [0u8; 2048];
+                while !stops.load(Ordering::Relaxed) {
+                    // A refused datagram of the other side shows here as an error; the next one may pass.
+                    let Ok((length, sender)) = from.recv_from(&mut buffer) else { continue };
+                    if direction == 0 {
+                        *publisher.lock().expect("no panic inside") = Some(sender);
+                    }
+                    if dice.next() % 100 < percent {
+                        counts.lost.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
+                    counts.passed.fetch_add(1, Ordering::Relaxed);
+                    let to = *publisher.lock().expect("no panic inside");
+                    let _ = match (direction, to) {
+                        (0, _) => back.send(&buffer[..length]),
+                        (_, Some(to)) => front.send_to(&buffer[..length], to),
+                        (_, None) => continue,
+                    };
+                }
+            });
+        }
+        Self { port, counts, stops }
+    }
+
+    /// Datagrams lost so far, and passed.
+    pub fn lost(&self) -> (u64, u64) {
+        (self.counts.lost.load(Ordering::Relaxed), self.counts.passed.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stops.store(true, Ordering::Relaxed);
+    }
+}
+
+/// xorshift64*: the same losses for the same seed.
+#[derive(Debug)]
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
+    }
+}
