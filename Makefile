@@ -12,6 +12,9 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 CONFIG ?= config/demo.toml
 OPTIONS ?=
 
+# How long each ledger of `make soak` is.
+SECONDS_EACH ?= 600
+
 ##@ Use
 .PHONY: help
 help: ## List the targets
@@ -36,6 +39,10 @@ test: deps-test web players fmt-check clippy deny-if-there ## Run every test; en
 .PHONY: check
 check: deps web fmt-check clippy deny ## The quick rules: format, clippy, licences, layers
 	cargo test --locked --test layering
+
+.PHONY: soak
+soak: deps-test web ## The long runs, 105 min of real time: ledgers of 10 min, equal segments for 5 min; SECONDS_EACH=60 for a taste
+	TANDEM_SOAK_SECONDS=$(SECONDS_EACH) cargo nextest run --locked --test e2e --run-ignored only --no-capture
 
 .PHONY: fuzz
 fuzz: deps ## Fuzz each parser for 60 s
