@@ -106,6 +106,26 @@ pub enum VideoFormat {
 }
 
 impl VideoEncoder {
+    /// Its name in ladder files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::X264 => "x264",
+            Self::X265 => "x265",
+            Self::Aom => "aom",
+            Self::SvtAv1 => "svtav1",
+            Self::Vaapi => "vaapi",
+            Self::Nvenc => "nvenc",
+            Self::Qsv => "qsv",
+            Self::V4l2 => "v4l2",
+        }
+    }
+
+    /// Hardware, or what may turn out to be.
+    pub const fn is_hardware(self) -> bool {
+        matches!(self, Self::Auto | Self::Vaapi | Self::Nvenc | Self::Qsv | Self::V4l2)
+    }
+
     /// What comes out of it.
     pub const fn format(self) -> VideoFormat {
         match self {
@@ -142,6 +162,23 @@ pub enum RateControl {
 }
 
 impl RateControl {
+    /// Its name in ladder files and pipeline templates.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CappedCrf { .. } => "capped-crf",
+            Self::Vbr { .. } => "vbr",
+            Self::Cbr { .. } => "cbr",
+        }
+    }
+
+    /// What it is to cost on the whole, bits a second; as much as the cap where quality decides.
+    pub const fn bitrate(self) -> u32 {
+        match self {
+            Self::Vbr { bitrate, .. } | Self::Cbr { bitrate } => bitrate,
+            Self::CappedCrf { max_bitrate, .. } => max_bitrate,
+        }
+    }
+
     /// Never more than this, bits a second.
     pub const fn max_bitrate(self) -> u32 {
         match self {
