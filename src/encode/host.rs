@@ -3,15 +3,17 @@
 use std::fs;
 use std::time::Duration;
 
-use super::gst::ChainError;
-use super::ipc::Hello;
+use sha2::{Digest, Sha256};
+
+use super::ipc::{EncoderInUse, Hello, Job};
 use super::ladder::{RateControl, VideoRung};
 use super::pulse::Pulse;
+use super::registry::Element;
 use super::scale::Scaler;
 use super::segment::Recipe;
 use super::slate;
-use super::template::{Simd, Template};
-use crate::media::{FrameRate, RenditionId};
+use super::template::{BUILT_IN, Simd, Template};
+use crate::media::{FrameRate, Grid, RenditionId};
 
 /// Ticks a second of CPU times in /proc: 100 on every Linux (USER_HZ is part of its ABI).
 const USER_HZ: u64 = 100;
@@ -30,30 +32,50 @@ pub fn usage() -> (u64, Duration) {
     (pages.unwrap_or(0) * PAGE_BYTES, Duration::from_millis(ticks.unwrap_or(0) * 1000 / USER_HZ))
 }
 
-/// Encodes one small picture to learn x264's build from its SEI.
-pub fn hello(template: &Template) -> Hello {
+/// What this worker's bytes depend on. `elements` are those of the job's video rungs; for x264 one small picture is encoded,
+/// as its build is told by its SEI alone.
+pub fn hello(job: &Job, template: &Template, elements: &[Element]) -> Hello {
     let x264 = probe(template).ok().flatten().unwrap_or_default();
+    let mapped = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let build = |element: &Element| match element {
+        Element::X264enc => x264.clone(),
+        element => library(&mapped, element.library()).unwrap_or_default(),
+    };
+    let in_use = |(rung, element): (&VideoRung, &Element)| EncoderInUse {
+        rung: rung.id.to_string(),
+        element: element.as_str().to_owned(),
+        build: build(element),
+    };
+    let text = job.template.as_deref().unwrap_or(BUILT_IN);
+    let digest = Sha256::digest(text.as_bytes());
     Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         gstreamer: gstreamer::version_string().to_string(),
+        encoders: job.video.iter().zip(elements).map(in_use).collect(),
         x264,
         simd: Simd::detect().as_str().to_owned(),
+        template: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
     }
 }
 
-fn probe(template: &Template) -> Result<Option<String>, ChainError> {
-    let id = RenditionId::new("probe").expect("a good name");
+fn probe(template: &Template) -> Result<Option<String>, Box<dyn std::error::Error>> {
+    let id = RenditionId::new("probe")?;
     let crf = RateControl::CappedCrf { crf: 40.0, max_bitrate: 100_000 };
     let rung =
         VideoRung { preset: "ultrafast".to_owned(), bframes: 0, lookahead: 0, ..VideoRung::new(id, 128, 96, crf) };
-    let rate = FrameRate::new(25, 1).expect("a good rate");
-    let mut encoder = Recipe::new(template, &rung, rate, Pulse::new()).build()?;
-    let slate = slate::picture("", rung.width, rung.height);
-    let scaled = slate.and_then(|slate| Scaler::new(&rung, rate)?.scale(&slate));
-    let Ok(picture) = scaled else { return Ok(None) };
+    let grid = Grid::new(Duration::from_secs(2), FrameRate::new(25, 1)?)?;
+    let mut encoder = Recipe::new(template, Element::X264enc, &rung, grid)?.build(&Pulse::new())?;
+    let slate = slate::picture("", rung.width, rung.height)?;
+    let picture = Scaler::new(&rung, grid.rate())?.scale(&slate)?;
     let mut packets = encoder.push(0, picture)?;
     packets.extend(encoder.finish());
     Ok(packets.iter().find_map(|packet| x264_build(&packet.data)))
+}
+
+/// `libaom.so.3.6.0`: the file of a library that this process has loaded, which carries its version.
+fn library(maps: &str, name: &str) -> Option<String> {
+    let files = maps.lines().filter_map(|line| line.rsplit_once('/').map(|(_, file)| file));
+    files.filter(|_| !name.is_empty()).find(|file| file.starts_with(name)).map(str::to_owned)
 }
 
 /// `core 164 r3095 baee400` from x264's user-data SEI, which is plain text.
@@ -67,14 +89,16 @@ fn x264_build(unit: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::template::BUILT_IN;
 
     #[test]
-    fn x264_tells_its_build() {
+    fn encoders_tell_their_builds() {
         gstreamer::init().expect("GStreamer is installed");
-        let hello = hello(&Template::parse(BUILT_IN).expect("good"));
-        assert!(hello.x264.starts_with("core "), "{hello:?}");
-        assert!(hello.gstreamer.contains('.'), "{hello:?}");
+        let probed = probe(&Template::parse(BUILT_IN).expect("good")).expect("it encodes");
+        assert!(probed.is_some_and(|build| build.starts_with("core ")));
+        let maps = "7f00-7f01 r-xp 00000000 08:01 1 /usr/lib/libaom.so.3.6.0\n7f02-7f03 rw-p 00000000 00:00 0\n";
+        assert_eq!(library(maps, Element::Av1enc.library()).as_deref(), Some("libaom.so.3.6.0"));
+        assert_eq!(library(maps, Element::X265enc.library()), None);
+        assert_eq!(library(maps, Element::Nvh264enc.library()), None, "no library, no build");
     }
 
     #[test]

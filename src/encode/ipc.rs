@@ -1,6 +1,6 @@
 //! What the main process and an encode process say to each other, over the socket that is the child's stdin.
 //!
-//! Main → worker: one [`Job`], then items on the channel timeline. Worker → main: one [`Hello`], then coded units in
+//! Main → worker: one [`Job`], then items on the channel timeline. Worker → main, once it has its job: one [`Hello`], then coded units in
 //! decode order, closed per rendition and segment by a [`SegmentEnd`], and a [`Heartbeat`] four times a second.
 
 use std::path::PathBuf;
@@ -172,8 +172,9 @@ pub struct Thumbnail {
     pub jpeg: Bytes,
 }
 
-/// What this worker is, so that unlike hosts are told apart instead of puzzling over differing bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What this worker's coded bytes depend on beside its job, so that unlike hosts are told apart instead of puzzling over
+/// differing bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Version of this program.
     pub version: String,
@@ -183,6 +184,47 @@ pub struct Hello {
     pub x264: String,
     /// Highest instruction set the coded bytes depend on (`avx2`, `sse4.2`, …).
     pub simd: String,
+    /// Of the pipeline template: the first 16 hexadecimal digits of its SHA-256.
+    pub template: String,
+    /// What each video rung is encoded by, in the job's order.
+    pub encoders: Vec<EncoderInUse>,
+}
+
+/// What a video rung is encoded by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncoderInUse {
+    /// The rung's id.
+    pub rung: String,
+    /// GStreamer's element.
+    pub element: String,
+    /// The build of the library behind it; empty where it could not be learnt.
+    pub build: String,
+}
+
+impl Hello {
+    /// In what another worker with the same job differs, for people; `None` where both must make equal bytes. `names` are
+    /// what to call this one and the other one.
+    pub fn unlike(&self, other: &Self, names: [&str; 2]) -> Option<String> {
+        let encoders = |hello: &Self| {
+            let each = hello.encoders.iter().map(|e| format!("{} by {} {}", e.rung, e.element, e.build));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let facts = |hello: &Self| {
+            [
+                ("Tandem", hello.version.clone()),
+                ("GStreamer", hello.gstreamer.clone()),
+                ("x264", hello.x264.clone()),
+                ("instructions", hello.simd.clone()),
+                ("pipeline template", hello.template.clone()),
+                ("encoders", encoders(hello)),
+            ]
+        };
+        let differing = facts(self).into_iter().zip(facts(other)).filter(|((_, ours), (_, theirs))| ours != theirs);
+        let [us, them] = names;
+        let told: Vec<String> =
+            differing.map(|((what, ours), (_, theirs))| format!("{what}: {us} {ours}, {them} {theirs}")).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
 }
 
 /// One coded picture or audio frame.
@@ -197,7 +239,8 @@ pub struct CodedUnit {
     pub position: u64,
     /// A decoder may start here.
     pub key: bool,
-    /// Video: Annex B access unit, parameter sets in front of each IDR. Audio: one raw AAC frame, no ADTS header.
+    /// H.264 and HEVC: Annex B access unit, parameter sets in front of each IDR. AV1: one temporal unit of OBUs with sizes, a
+    /// sequence header in each key's. Audio: one raw AAC frame, no ADTS header.
     pub data: Bytes,
 }
 
@@ -263,4 +306,23 @@ pub enum Showing {
     Black,
     /// The slate.
     Slate,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unlike_workers_are_told_apart_in_words() {
+        let encoder =
+            EncoderInUse { rung: "v720".to_owned(), element: "x264enc".to_owned(), build: "core 164".to_owned() };
+        let one = Hello { simd: "avx2".to_owned(), encoders: vec![encoder.clone()], ..Hello::default() };
+        assert_eq!(one.unlike(&one.clone(), ["A", "B"]), None);
+        let other = Hello { simd: "sse4.2".to_owned(), ..one.clone() };
+        assert_eq!(one.unlike(&other, ["A", "B"]).as_deref(), Some("instructions: A avx2, B sse4.2"));
+        let encoder = EncoderInUse { element: "nvh264enc".to_owned(), build: String::new(), ..encoder };
+        let other = Hello { encoders: vec![encoder], ..one.clone() };
+        let text = one.unlike(&other, ["A", "B"]).expect("they differ");
+        assert_eq!(text, "encoders: A v720 by x264enc core 164, B v720 by nvh264enc ");
+    }
 }

@@ -19,7 +19,7 @@ pub struct VideoRung {
     pub rate: RateControl,
     /// The encoder's preset, in its own words.
     pub preset: String,
-    /// B-frames between references, 0 to 3.
+    /// B-frames between references, 0 to 3; see [`Self::reorder`].
     pub bframes: u32,
     /// Frames of look-ahead, 0 to 60. More is better compression and as much more latency.
     pub lookahead: u32,
@@ -51,6 +51,22 @@ impl VideoRung {
             chains: 1,
         }
     }
+
+    /// By how many pictures decode order may lag behind presentation order: of a picture's units in decode order, at most so many come
+    /// before one that is shown earlier. Exact, and the same in each GOP, as the packager writes it into the edit list: the unit of decode
+    /// place *i* is decoded at slot *i* − `reorder`.
+    ///
+    /// x264 and x265 keep one B-frame as a reference where there are two or more (a pyramid of two storeys). AV1 has none: a temporal unit
+    /// shows exactly one picture, those of later ones are hidden in it. Hardware is told to make no B-frames, and so is `auto`, as
+    /// the two pipelines of a channel may find unlike hardware.
+    pub const fn reorder(&self) -> u32 {
+        match self.encoder {
+            _ if self.zero_latency => 0,
+            VideoEncoder::X264 | VideoEncoder::X265 if self.bframes > 2 => 2,
+            VideoEncoder::X264 | VideoEncoder::X265 => self.bframes,
+            _ => 0,
+        }
+    }
 }
 
 /// What encodes a video rung. Those named after hardware cannot promise equal bytes.
@@ -63,7 +79,9 @@ pub enum VideoEncoder {
     X264,
     /// H.265 by x265.
     X265,
-    /// AV1 by SVT-AV1.
+    /// AV1 by libaom in its realtime mode.
+    Aom,
+    /// AV1 by SVT-AV1, where GStreamer has it: 1.24 and later.
     SvtAv1,
     /// H.264 by VA-API.
     Vaapi,
@@ -88,11 +106,31 @@ pub enum VideoFormat {
 }
 
 impl VideoEncoder {
+    /// Its name in ladder files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::X264 => "x264",
+            Self::X265 => "x265",
+            Self::Aom => "aom",
+            Self::SvtAv1 => "svtav1",
+            Self::Vaapi => "vaapi",
+            Self::Nvenc => "nvenc",
+            Self::Qsv => "qsv",
+            Self::V4l2 => "v4l2",
+        }
+    }
+
+    /// Hardware, or what may turn out to be.
+    pub const fn is_hardware(self) -> bool {
+        matches!(self, Self::Auto | Self::Vaapi | Self::Nvenc | Self::Qsv | Self::V4l2)
+    }
+
     /// What comes out of it.
     pub const fn format(self) -> VideoFormat {
         match self {
             Self::X265 => VideoFormat::Hevc,
-            Self::SvtAv1 => VideoFormat::Av1,
+            Self::Aom | Self::SvtAv1 => VideoFormat::Av1,
             _ => VideoFormat::H264,
         }
     }
@@ -124,6 +162,23 @@ pub enum RateControl {
 }
 
 impl RateControl {
+    /// Its name in ladder files and pipeline templates.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CappedCrf { .. } => "capped-crf",
+            Self::Vbr { .. } => "vbr",
+            Self::Cbr { .. } => "cbr",
+        }
+    }
+
+    /// What it is to cost on the whole, bits a second; as much as the cap where quality decides.
+    pub const fn bitrate(self) -> u32 {
+        match self {
+            Self::Vbr { bitrate, .. } | Self::Cbr { bitrate } => bitrate,
+            Self::CappedCrf { max_bitrate, .. } => max_bitrate,
+        }
+    }
+
     /// Never more than this, bits a second.
     pub const fn max_bitrate(self) -> u32 {
         match self {
@@ -144,4 +199,28 @@ pub struct AudioRung {
     pub channels: u8,
     /// Which of the source's tracks: the first of this language (ISO 639-2); the first one of all where not said.
     pub language: Option<[u8; 3]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reordering_is_known_before_anything_is_encoded() {
+        let rate = RateControl::Cbr { bitrate: 1_000_000 };
+        let plain = VideoRung::new(RenditionId::new("v").expect("a name"), 640, 360, rate);
+        for (name, encoder, bframes, zero_latency, want) in [
+            ("x264 without", VideoEncoder::X264, 0, false, 0),
+            ("x264 one", VideoEncoder::X264, 1, false, 1),
+            ("x264 pyramid", VideoEncoder::X264, 3, false, 2),
+            ("x264 at once", VideoEncoder::X264, 3, true, 0),
+            ("x265 pyramid", VideoEncoder::X265, 2, false, 2),
+            ("av1", VideoEncoder::Aom, 2, false, 0),
+            ("hardware", VideoEncoder::Nvenc, 2, false, 0),
+            ("whatever there is", VideoEncoder::Auto, 2, false, 0),
+        ] {
+            let rung = VideoRung { encoder, bframes, zero_latency, ..plain.clone() };
+            assert_eq!(rung.reorder(), want, "{name}");
+        }
+    }
 }

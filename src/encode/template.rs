@@ -1,14 +1,35 @@
 //! The GStreamer chains as `pipelines/encode.toml` writes them, with a ladder's figures put in.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::ladder::{AudioRung, RateControl, VideoRung};
+use super::registry::Element;
 use crate::media::Codec;
 
 /// The template this binary was built with.
 pub const BUILT_IN: &str = include_str!("../../pipelines/encode.toml");
+
+/// What may stand in braces in an encoder's chain, and is not a part of the template itself.
+const WORDS: [&str; 11] = [
+    "preset",
+    "speed",
+    "lookahead",
+    "bframes",
+    "crf",
+    "kbps",
+    "max_kbps",
+    "buffer_kbit",
+    "mean_percent",
+    "room_ms",
+    "asm",
+];
+
+/// Presets, slowest first: their place is `{speed}`.
+const PRESETS: [&str; 10] =
+    ["placebo", "veryslow", "slower", "slow", "medium", "fast", "faster", "veryfast", "superfast", "ultrafast"];
 
 /// Why a template was refused.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +46,16 @@ pub enum TemplateError {
         /// The chain it is in.
         chain: String,
     },
+    /// An encoder that cannot do what a rung asks for.
+    #[error("rendition {rung}: {element} has no {rate} in the pipeline template")]
+    Rate {
+        /// The rung's id.
+        rung: String,
+        /// The element.
+        element: &'static str,
+        /// The rate control.
+        rate: &'static str,
+    },
 }
 
 /// A checked template.
@@ -32,15 +63,21 @@ pub enum TemplateError {
 #[serde(deny_unknown_fields)]
 pub struct Template {
     video_decode: HashMap<Codec, String>,
-    video_encode: VideoEncode,
+    #[serde(default)]
+    video_encode: HashMap<Element, VideoEncode>,
     audio_decode: HashMap<Codec, String>,
     audio_encode: AudioEncode,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct VideoEncode {
     chain: String,
+    normal: String,
+    zero_latency: String,
+    capped_crf: Option<String>,
+    vbr: Option<String>,
+    cbr: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -51,11 +88,25 @@ struct AudioEncode {
 }
 
 impl Template {
-    /// Reads and checks a template; that its elements exist is seen when a chain is built.
+    /// Reads and checks a template; that its elements exist is seen when a chain is built. Encoders of video that it
+    /// leaves out are as built in.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let template: Self = toml::from_str(text)?;
-        let video = ["preset", "lookahead", "bframes", "crf", "kbps", "asm"].map(|w| (w, String::new()));
-        substitute(&template.video_encode.chain, &video)?;
+        let mut template: Self = toml::from_str(text)?;
+        if text != BUILT_IN {
+            let built_in: Self = toml::from_str(BUILT_IN)?;
+            for (element, encode) in built_in.video_encode {
+                template.video_encode.entry(element).or_insert(encode);
+            }
+        }
+        for encode in template.video_encode.values() {
+            let parts = [("rate", String::new()), ("delay", String::new())];
+            let words = WORDS.map(|word| (word, String::new()));
+            substitute(&encode.chain, &[&parts[..], &words[..]].concat())?;
+            let rates = [&encode.capped_crf, &encode.vbr, &encode.cbr].into_iter().flatten();
+            for part in rates.chain([&encode.normal, &encode.zero_latency]) {
+                substitute(part, &words)?;
+            }
+        }
         substitute(&template.audio_encode.chain, &[("bitrate", String::new())])?;
         for chain in template.video_decode.values().chain(template.audio_decode.values()) {
             substitute(chain, &[])?;
@@ -68,18 +119,62 @@ impl Template {
         self.video_decode.get(&codec).or_else(|| self.audio_decode.get(&codec)).map(String::as_str)
     }
 
-    /// The encoder of a video rung; `simd` as [`Simd::detect`] found it.
-    pub fn video_encoder(&self, rung: &VideoRung, simd: Simd) -> String {
-        let RateControl::CappedCrf { crf, .. } = rung.rate else { unreachable!("no ladder file can ask for it yet") };
-        let values = [
-            ("preset", rung.preset.clone()),
-            ("lookahead", rung.lookahead.to_string()),
-            ("bframes", rung.bframes.to_string()),
-            ("crf", format!("{crf:.0}")),
-            ("kbps", (rung.rate.max_bitrate() / 1000).to_string()),
-            ("asm", simd.x264_option().to_owned()),
-        ];
-        substitute(&self.video_encode.chain, &values).expect("checked in parse")
+    /// The encoder of GOPs of at most `gop` of a video rung; `simd` as [`Simd::detect`] found it.
+    pub fn video_encoder(
+        &self,
+        element: Element,
+        rung: &VideoRung,
+        gop: Duration,
+        simd: Simd,
+    ) -> Result<String, TemplateError> {
+        let no_rate =
+            || TemplateError::Rate { rung: rung.id.to_string(), element: element.as_str(), rate: rung.rate.as_str() };
+        let encode = self.video_encode.get(&element).ok_or_else(no_rate)?;
+        let rate = match rung.rate {
+            RateControl::CappedCrf { .. } => &encode.capped_crf,
+            RateControl::Vbr { .. } => &encode.vbr,
+            RateControl::Cbr { .. } => &encode.cbr,
+        };
+        let values = values(rung, gop, simd);
+        let delay = if rung.zero_latency { &encode.zero_latency } else { &encode.normal };
+        let put_in = |text: &str| substitute(text, &values).expect("checked in parse");
+        let parts = [("rate", put_in(rate.as_ref().ok_or_else(no_rate)?)), ("delay", put_in(delay))];
+        Ok(substitute(&encode.chain, &[&parts[..], &values[..]].concat()).expect("checked in parse"))
+    }
+
+    /// Why equal pictures may give unequal bytes on a rung, on one host or on two; nothing where they cannot.
+    pub fn doubts(&self, element: Element, rung: &VideoRung) -> Vec<String> {
+        // Neither the GOP nor the host changes which options there are.
+        let Ok(chain) = self.video_encoder(element, rung, Duration::from_secs(1), Simd::Avx2) else {
+            return Vec::new();
+        };
+        let has =
+            |option: &str| chain.split([' ', ':']).any(|word| word.trim_start_matches("option-string=") == option);
+        let mut doubts = Vec::new();
+        match element {
+            Element::X264enc => {
+                if !has("threads=1") {
+                    doubts.push("x264 with more than one thread below a cap gives other bytes on each run".to_owned());
+                }
+                // Its AVX-512 code for macroblock trees reads memory that it never wrote.
+                if !rung.width.is_multiple_of(128) && !chain.contains(":asm=") && !has("asm=AVX2") {
+                    let width = rung.width;
+                    doubts.push(format!(
+                        "x264 gives other bytes on AVX-512 hosts at a width of {width}, no multiple of 128"
+                    ));
+                }
+            }
+            Element::X265enc if !has("frame-threads=1") || !has("pools=none") => {
+                doubts.push("x265 with more than one thread below a cap gives other bytes on each run".to_owned());
+            }
+            Element::Av1enc if !has("threads=1") => {
+                doubts.push("libaom with more than one thread has not been measured".to_owned());
+            }
+            Element::SvtAv1enc => doubts.push("SVT-AV1 has not been measured".to_owned()),
+            Element::X265enc | Element::Av1enc => {}
+            _ => doubts.push(format!("{} is hardware: its bytes depend on device and driver", element.as_str())),
+        }
+        doubts
     }
 
     /// The encoder of an audio rung.
@@ -91,6 +186,36 @@ impl Template {
     pub fn audio_delay(&self) -> u32 {
         self.audio_encode.delay
     }
+}
+
+/// What is put in for [`WORDS`].
+fn values(rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'static str, String); WORDS.len()] {
+    let (mean, cap) = (u64::from(rung.rate.bitrate()), u64::from(rung.rate.max_bitrate()));
+    let crf = match rung.rate {
+        RateControl::CappedCrf { crf, .. } => crf,
+        _ => 0.0,
+    };
+    let buffer = if matches!(rung.rate, RateControl::Cbr { .. }) { cap } else { 2 * cap };
+    // A GOP may use up the nine tenths of its buffer that are there when it begins. x264enc takes 10 s at most; less than one is
+    // tighter than a constant rate.
+    let gop_ms = u64::try_from(gop.as_millis()).unwrap_or(u64::MAX);
+    let room = (cap.saturating_sub(mean) * gop_ms * 10 / 9 / mean.max(1)).clamp(1000, 10_000);
+    let speed = PRESETS.iter().position(|preset| *preset == rung.preset).unwrap_or(7);
+    let values = [
+        rung.preset.clone(),
+        speed.to_string(),
+        rung.lookahead.to_string(),
+        rung.bframes.to_string(),
+        crf.to_string(),
+        (mean / 1000).to_string(),
+        (cap / 1000).to_string(),
+        (buffer / 1000).to_string(),
+        (mean * 100 / cap.max(1)).to_string(),
+        room.to_string(),
+        simd.x264_option().to_owned(),
+    ];
+    let mut values = values.into_iter();
+    WORDS.map(|word| (word, values.next().expect("as many values as words")))
 }
 
 /// Puts `values` in for `{words}`.
@@ -161,14 +286,24 @@ impl Simd {
 mod tests {
     use super::*;
     use crate::config::Ladder;
+    use crate::media::RenditionId;
     use std::path::Path;
+
+    fn rung(rate: RateControl) -> VideoRung {
+        VideoRung::new(RenditionId::new("v").expect("a name"), 640, 360, rate)
+    }
+
+    const CRF: RateControl = RateControl::CappedCrf { crf: 23.0, max_bitrate: 3_000_000 };
+    const VBR: RateControl = RateControl::Vbr { bitrate: 2_000_000, max_bitrate: 3_000_000 };
+    const CBR: RateControl = RateControl::Cbr { bitrate: 2_000_000 };
+    const GOP: Duration = Duration::from_secs(2);
 
     #[test]
     fn the_built_in_template_is_good_and_takes_the_ladders_figures() {
         let template = Template::parse(BUILT_IN).expect("good");
         let text = include_str!("../../pipelines/ladders/720p25.toml");
         let ladder = Ladder::parse(Path::new("720p25.toml"), text).expect("good");
-        let chain = template.video_encoder(&ladder.video[0], Simd::Avx2);
+        let chain = template.video_encoder(Element::X264enc, &ladder.video[0], GOP, Simd::Avx2).expect("there");
         for part in ["speed-preset=veryfast", "bitrate=3000 ", "quantizer=23 ", "scenecut=0:asm=AVX2"] {
             assert!(chain.contains(part), "{part} in {chain}");
         }
@@ -181,11 +316,85 @@ mod tests {
     }
 
     #[test]
+    fn each_rate_control_has_its_figures() {
+        let template = Template::parse(BUILT_IN).expect("good");
+        let fractional = RateControl::CappedCrf { crf: 27.5, max_bitrate: 3_000_000 };
+        for (name, element, rate, parts) in [
+            ("x264 crf", Element::X264enc, CRF, &["pass=qual quantizer=23 bitrate=3000 vbv-buf-capacity=2000 "][..]),
+            // (3 − 2) Mb/s for 2 s above nine tenths of 1,111 ms of 2 Mb/s.
+            ("x264 vbr", Element::X264enc, VBR, &["pass=cbr bitrate=2000 vbv-buf-capacity=1111 "]),
+            ("x264 cbr", Element::X264enc, CBR, &["pass=cbr bitrate=2000 vbv-buf-capacity=1000 "]),
+            ("x265 crf", Element::X265enc, fractional, &[":crf=27.5:vbv-maxrate=3000:vbv-bufsize=6000:asm=AVX2"]),
+            ("x265 vbr", Element::X265enc, VBR, &[":bitrate=2000:vbv-maxrate=3000:vbv-bufsize=6000"]),
+            ("x265 cbr", Element::X265enc, CBR, &[":bitrate=2000:vbv-maxrate=2000:vbv-bufsize=2000"]),
+            ("aom crf", Element::Av1enc, CRF, &["target-bitrate=3000 min-quantizer=23", "cpu-used=7"]),
+            ("nvenc vbr", Element::Nvh264enc, VBR, &["bitrate=2000 max-bitrate=3000", "bframes=0"]),
+            ("va vbr", Element::Vah264enc, VBR, &["bitrate=3000 target-percentage=66"]),
+        ] {
+            let chain = template.video_encoder(element, &rung(rate), GOP, Simd::Avx2).expect(name);
+            for part in parts {
+                assert!(chain.contains(part), "{name}: {part} in {chain}");
+            }
+            assert!(!chain.contains(['{', '}']), "{name}: {chain}");
+        }
+        let none = template.video_encoder(Element::Av1enc, &rung(VBR), GOP, Simd::Avx2).expect_err("it has none");
+        assert_eq!(none.to_string(), "rendition v: av1enc has no vbr in the pipeline template");
+    }
+
+    #[test]
+    fn without_latency_nothing_is_looked_ahead_at() {
+        let template = Template::parse(BUILT_IN).expect("good");
+        let rung = VideoRung { zero_latency: true, ..rung(CRF) };
+        for (element, parts) in [
+            (Element::X264enc, ["threads=1", "rc-lookahead=0 bframes=0 mb-tree=false sliced-threads=false"]),
+            (Element::X265enc, ["frame-threads=1", ":rc-lookahead=0:bframes=0:b-adapt=0:cutree=0:"]),
+        ] {
+            let chain = template.video_encoder(element, &rung, GOP, Simd::Avx2).expect("there");
+            for part in parts {
+                assert!(chain.contains(part), "{part} in {chain}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_promise_equal_bytes_is_known() {
+        let odd = VideoRung { width: 854, ..rung(CRF) };
+        let threaded = BUILT_IN.replace("threads=1 sync-lookahead", "threads=2 sync-lookahead");
+        let pooled = BUILT_IN.replace("pools=none:", "");
+        let free = BUILT_IN.replace("scenecut=0{asm}", "scenecut=0");
+        for (name, text, element, rung, want) in [
+            ("x264", BUILT_IN, Element::X264enc, &odd, ""),
+            ("x265", BUILT_IN, Element::X265enc, &odd, ""),
+            ("libaom", BUILT_IN, Element::Av1enc, &odd, ""),
+            ("threads", &threaded, Element::X264enc, &rung(CRF), "more than one thread"),
+            ("a pool", &pooled, Element::X265enc, &rung(CRF), "more than one thread"),
+            ("any instruction set", &free, Element::X264enc, &odd, "854, no multiple of 128"),
+            ("any, at a good width", &free, Element::X264enc, &rung(CRF), ""),
+            ("SVT-AV1", BUILT_IN, Element::SvtAv1enc, &rung(CRF), "not been measured"),
+            ("hardware", BUILT_IN, Element::Vah264enc, &rung(CRF), "hardware"),
+        ] {
+            let doubts = Template::parse(text).expect(name).doubts(element, rung);
+            assert_eq!(doubts.is_empty(), want.is_empty(), "{name}: {doubts:?}");
+            assert!(doubts.iter().all(|doubt| doubt.contains(want)), "{name}: {doubts:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_template_leaves_out_is_as_built_in() {
+        let without = BUILT_IN.split_once("[video_encode.x265enc]").expect("is there");
+        let (_, behind) = without.1.split_once("[audio_decode]").expect("is there");
+        let template = Template::parse(&format!("{}[audio_decode]{behind}", without.0)).expect("good");
+        assert!(template.video_encoder(Element::X265enc, &rung(CBR), GOP, Simd::Host).is_ok());
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let swapped = BUILT_IN.replace("{crf}", "{quality}");
         assert!(matches!(Template::parse(&swapped), Err(TemplateError::Placeholder { word, .. }) if word == "quality"));
         let open = BUILT_IN.replace("{bitrate}", "{bitrate");
         assert!(matches!(Template::parse(&open), Err(TemplateError::Placeholder { word, .. }) if word == "bitrate"));
+        let nested = BUILT_IN.replace("pass=qual", "pass=qual {rate}");
+        assert!(matches!(Template::parse(&nested), Err(TemplateError::Placeholder { word, .. }) if word == "rate"));
         assert!(matches!(Template::parse("[video]\n"), Err(TemplateError::Shape(_))));
     }
 }

@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use super::audio::{Audio, AudioError, Shared};
 use super::decode::VideoDecoder;
+use super::gops::Site;
 use super::host;
 use super::ipc::{FromWorker, HEARTBEAT_EVERY, Heartbeat, Job, RenditionIndex, ToWorker};
 use super::outbox::{self, Outbox};
 use super::pulse::Pulse;
+use super::registry::{self, Element, Missing};
 use super::rung::{QUEUE, Rung, RungError};
 use super::scale::ScaleError;
 use super::segment::Recipe;
@@ -60,6 +62,9 @@ pub enum WorkerError {
     /// The slate.
     #[error("the slate")]
     Slate(#[from] ScaleError),
+    /// An encoder that is not here.
+    #[error(transparent)]
+    Missing(#[from] Missing),
     /// A video rung.
     #[error("video")]
     Rung(#[from] RungError),
@@ -83,16 +88,17 @@ pub fn run() -> Result<(), WorkerError> {
         outbox::write_all(&to_write, &writer_socket);
         Ok(())
     })?;
-    // A main process that never reads `Hello` still is served; one that sent no job is not.
-    let template = Template::parse(BUILT_IN)?;
-    outbox.send(FromWorker::Hello(host::hello(&template)));
     let job = match read_message(&mut input).map_err(WorkerError::Read)? {
         Some(ToWorker::Job(job)) => *job,
         None => return Ok(()),
         Some(_) => return Err(WorkerError::NoJob),
     };
-    let template = job.template.as_deref().map_or(Ok(template), Template::parse)?;
-    let media = Media::start(&job, &template, &crew, &outbox)?;
+    let template = Template::parse(job.template.as_deref().unwrap_or(BUILT_IN))?;
+    let elements: Vec<Element> =
+        job.video.iter().map(|rung| registry::choose(rung.encoder, registry::works_here)).collect::<Result<_, _>>()?;
+    // A main process that never reads `Hello` still is served; one that sent no job is not.
+    outbox.send(FromWorker::Hello(host::hello(&job, &template, &elements)));
+    let media = Media::start(&job, &template, &elements, &crew, &outbox)?;
     // The writer ends when nobody is left who could put something in.
     drop(outbox);
     let finished = media.feed(&mut input);
@@ -147,7 +153,13 @@ struct Media {
 }
 
 impl Media {
-    fn start(job: &Job, template: &Template, crew: &Crew, outbox: &Outbox) -> Result<Self, WorkerError> {
+    fn start(
+        job: &Job,
+        template: &Template,
+        elements: &[Element],
+        crew: &Crew,
+        outbox: &Outbox,
+    ) -> Result<Self, WorkerError> {
         let renditions = job.video.len() + job.audio.len();
         let Some(top) = job.video.first() else { return Err(WorkerError::Job("no video rung")) };
         if renditions > usize::from(u8::MAX) {
@@ -167,19 +179,18 @@ impl Media {
         };
         let mut rungs = Vec::new();
         let mut newest = Vec::new();
-        for (index, rung) in job.video.iter().enumerate() {
+        for (index, (rung, element)) in job.video.iter().zip(elements).enumerate() {
             let (to, from) = sync_channel(QUEUE);
-            let (pulse, finished) = (pulse(), Arc::new(AtomicU64::new(0)));
-            let recipe = Recipe::new(template, rung, job.grid.rate(), pulse.clone());
-            let work = Rung::new(
-                rung,
-                recipe,
-                job.grid,
-                RenditionIndex(index as u8),
-                outbox.clone(),
-                pulse,
-                Arc::clone(&finished),
-            )?;
+            let finished = Arc::new(AtomicU64::new(0));
+            let site = Site {
+                grid: job.grid,
+                gops: rung.gops,
+                rendition: RenditionIndex(index as u8),
+                recipe: Recipe::new(template, *element, rung, job.grid)?,
+                outbox: outbox.clone(),
+                newest: Arc::clone(&finished),
+            };
+            let work = Rung::new(rung, site, &mut pulse)?;
             threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
             rungs.push(to);
             newest.push(finished);

@@ -93,7 +93,13 @@ impl Encoder {
             self.greeted = true;
             self.beat_at = now.after(HEARTBEAT_EVERY);
             let text = || "model".to_owned();
-            said.push(FromWorker::Hello(Hello { version: text(), gstreamer: text(), x264: text(), simd: text() }));
+            said.push(FromWorker::Hello(Hello {
+                version: text(),
+                gstreamer: text(),
+                x264: text(),
+                simd: text(),
+                ..Hello::default()
+            }));
             self.media = Some(Media {
                 video: Video::new(&self.job, &self.nature, now),
                 audio: (0..self.job.audio.len()).map(|i| Audio::new(&self.job, i, now)).collect(),
