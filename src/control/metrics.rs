@@ -133,9 +133,8 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let newest = gauges(registry, "channel_newest_segment", "Number of the newest segment.", None);
     let published = counts(registry, "channel_published_segments", "Segments published.");
     let gaps = counts(registry, "channel_gap_segments", "Segments no pipeline delivered.");
-    let equal = counts(registry, "channel_equal_segments", "Segments both delivered with equal bytes.");
-    let differs = counts(registry, "channel_different_segments", "Segments both delivered with different bytes.");
-    let single = counts(registry, "channel_single_segments", "Segments only one pipeline delivered.");
+    let compared =
+        counts(registry, "channel_compared_segments", "Segments of both pipelines, by what came of comparing them.");
     let average = gauges(registry, "rendition_average_bitrate", "Measured average.", bits_per_second());
     let peak = gauges(registry, "rendition_peak_bitrate", "Measured peak.", bits_per_second());
     for channel in channels {
@@ -146,9 +145,13 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         }
         add(&published, labels(), publish.segments);
         add(&gaps, labels(), publish.gaps);
-        add(&equal, labels(), publish.equal);
-        add(&differs, labels(), publish.differs);
-        add(&single, labels(), publish.one_missing);
+        for (verdict, count) in
+            [("equal", publish.equal), ("differs", publish.differs), ("one-missing", publish.one_missing)]
+        {
+            let mut labels = labels();
+            labels.push(("verdict", verdict.into()));
+            add(&compared, labels, count);
+        }
         for rendition in &publish.renditions {
             let labels = || vec![("channel", channel.id.to_string()), ("rendition", rendition.id.to_string())];
             set(&average, labels(), rendition.average_bitrate as f64);

@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use super::event::Verdict;
-use super::segmenter::Whole;
+use super::segmenter::{UnitPrint, Whole};
 use super::selector::{Line, Made};
-use crate::media::{PipelineId, RenditionId, SegmentNumber};
+use crate::media::{ChannelTime, PipelineId, RenditionId, SegmentNumber};
 
 /// What is left of a segment once its media is stored or dropped.
 #[derive(Clone, Debug)]
 struct Print {
     digest: [u8; 32],
-    units: Vec<u64>,
+    units: Vec<UnitPrint>,
 }
 
 /// One rendition of one pipeline.
@@ -74,8 +74,13 @@ impl Comparer {
         }
     }
 
-    /// The verdicts that stand now. `lines` tells what can still be hoped for.
-    pub fn settle(&mut self, lines: [&Line; 2], renditions: &[RenditionId]) -> Vec<(SegmentNumber, Verdict)> {
+    /// The verdicts that stand now. `lines` tells what can still be hoped for, `time` when a unit of a rendition is shown.
+    pub fn settle(
+        &mut self,
+        lines: [&Line; 2],
+        renditions: &[RenditionId],
+        time: impl Fn(usize, u64) -> ChannelTime,
+    ) -> Vec<(SegmentNumber, Verdict)> {
         let mut verdicts = Vec::new();
         let crowded = self.open.len().saturating_sub(OPEN_MAX);
         let mut index = 0;
@@ -91,7 +96,7 @@ impl Comparer {
             };
             let missing = |missing| Some(Verdict::OneMissing { missing });
             let verdict = match (open.is_full(0), open.is_full(1)) {
-                (true, true) => Some(open.compare(renditions)),
+                (true, true) => Some(open.compare(renditions, &time)),
                 (true, false) if lost(1) => missing(PipelineId::B),
                 (false, true) if lost(0) => missing(PipelineId::A),
                 // Published from both: nothing to say about either as a whole.
@@ -111,14 +116,15 @@ impl Open {
         self.shown[side].iter().all(|s| matches!(s, Shown::Print(_)))
     }
 
-    fn compare(&self, renditions: &[RenditionId]) -> Verdict {
+    fn compare(&self, renditions: &[RenditionId], time: impl Fn(usize, u64) -> ChannelTime) -> Verdict {
         let [a, b] = &self.shown;
-        for ((a, b), rendition) in a.iter().zip(b).zip(renditions) {
+        for (r, ((a, b), rendition)) in a.iter().zip(b).zip(renditions).enumerate() {
             if let (Shown::Print(a), Shown::Print(b)) = (a, b)
                 && a.digest != b.digest
             {
                 let unit = a.units.iter().zip(&b.units).position(|(a, b)| a != b).unwrap_or(0);
-                return Verdict::Differs { rendition: rendition.clone(), unit };
+                let position = a.units.get(unit).map_or(0, |print| print.position);
+                return Verdict::Differs { rendition: rendition.clone(), unit, position, at: time(r, position) };
             }
         }
         Verdict::Equal

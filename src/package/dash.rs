@@ -3,21 +3,18 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::catalogue::{Catalogue, Media, Picture, Rendition};
 use super::hls;
 use super::layout::{Kind, Layout};
-use super::window::{Rendition, Window};
+use super::window::Window;
 
 /// What the manifest says besides the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts<'a> {
-    /// Name of each rendition's header; the same in all.
-    pub init: &'a str,
     /// Time of this publication since the epoch.
     pub published: Duration,
     /// How much of the past is listed.
     pub depth: Duration,
-    /// Language of the sound.
-    pub language: &'a str,
     /// Where clients may ask for the time.
     pub time_uri: &'a str,
 }
@@ -27,7 +24,7 @@ pub(super) struct Facts<'a> {
 const PRESENTATION_DELAY_SEGMENTS: u32 = 4;
 
 /// The manifest.
-pub(super) fn manifest(layout: &Layout, window: &Window, renditions: &[Rendition], facts: Facts<'_>) -> String {
+pub(super) fn manifest(layout: &Layout, window: &Window, catalogue: &Catalogue, facts: Facts<'_>) -> String {
     let segment = layout.grid().segment();
     let mut out = String::with_capacity(4096);
     let _ = writeln!(
@@ -47,10 +44,8 @@ pub(super) fn manifest(layout: &Layout, window: &Window, renditions: &[Rendition
         duration(Duration::from_millis((layout.longest() * 1000.0).ceil() as u64)),
     );
     out.push_str("  <Period id=\"0\" start=\"PT0S\">\n");
-    for kind in [Kind::Video, Kind::Audio] {
-        if renditions.iter().any(|r| r.kind == kind) {
-            adaptation_set(&mut out, layout, window, renditions, facts, kind);
-        }
+    for (i, set) in sets(layout, catalogue).iter().enumerate() {
+        adaptation_set(&mut out, layout, window, set, i + 1, &catalogue.init);
     }
     out.push_str("  </Period>\n");
     let _ = writeln!(
@@ -61,65 +56,118 @@ pub(super) fn manifest(layout: &Layout, window: &Window, renditions: &[Rendition
     out
 }
 
-fn adaptation_set(
-    out: &mut String,
-    layout: &Layout,
-    window: &Window,
-    renditions: &[Rendition],
-    facts: Facts<'_>,
+/// One adaptation set: renditions that a player may switch between without a seam.
+struct Set<'a> {
     kind: Kind,
-) {
-    let set = || renditions.iter().filter(move |r| r.kind == kind);
-    let common = "segmentAlignment=\"true\" startWithSAP=\"1\"";
-    match kind {
-        Kind::Video => {
-            let sizes = || set().filter_map(|r| r.size);
-            let (width, height) = sizes().max().unwrap_or_default();
-            let divisor = gcd(width, height).max(1);
-            let _ = writeln!(
-                out,
-                "    <AdaptationSet id=\"1\" contentType=\"video\" mimeType=\"video/mp4\" {common} par=\"{}:{}\" \
-                 maxWidth=\"{width}\" maxHeight=\"{height}\" frameRate=\"{}\">",
-                width / divisor,
-                height / divisor,
-                layout.grid().rate(),
-            );
+    /// Attributes of its own, each with a space in front.
+    attributes: String,
+    /// Elements in front of its template, in the schema's order.
+    descriptors: String,
+    renditions: Vec<&'a Rendition>,
+}
+
+/// Pictures by format, sound by language and channels, then trick play.
+fn sets<'a>(layout: &Layout, catalogue: &'a Catalogue) -> Vec<Set<'a>> {
+    let mut sets = Vec::new();
+    let formats = catalogue.formats().count();
+    for (i, format) in catalogue.formats().enumerate() {
+        let renditions: Vec<_> = catalogue.pictures(format).map(|(_, r)| r).collect();
+        // A player that can decode several formats may go from one to another (§5.3.3.5); sets count from 1.
+        let others: Vec<_> = (1..=formats).filter(|&id| id != i + 1).map(|id| id.to_string()).collect();
+        let mut descriptors = String::new();
+        if !others.is_empty() {
+            descriptor(&mut descriptors, "SupplementalProperty", SWITCHING, &others.join(","));
         }
-        Kind::Audio => {
-            let _ = writeln!(
-                out,
-                "    <AdaptationSet id=\"2\" contentType=\"audio\" mimeType=\"audio/mp4\" {common} lang=\"{}\">",
-                escaped(facts.language),
-            );
+        descriptor(&mut descriptors, "Role", ROLE, "main");
+        let attributes = picture_attributes(&renditions, &layout.grid().rate().to_string());
+        sets.push(Set { kind: Kind::Video, attributes, descriptors, renditions });
+    }
+    let mut first = true;
+    for (language, list) in catalogue.languages() {
+        for same in list.chunk_by(|&a, &b| catalogue.channels(a) == catalogue.channels(b)) {
+            let mut descriptors = String::new();
+            descriptor(&mut descriptors, "Role", ROLE, if std::mem::take(&mut first) { "main" } else { "alternate" });
+            sets.push(Set {
+                kind: Kind::Audio,
+                attributes: format!(" lang=\"{}\"", escaped(&language.tag)),
+                descriptors,
+                renditions: same.iter().map(|&r| &catalogue.renditions[r]).collect(),
+            });
         }
     }
-    out.push_str("      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n");
+    for rendition in catalogue.renditions.iter().filter(|r| r.kind() == Kind::Trick) {
+        // DASH-IF IOP: players that do not know the scheme leave the set alone. It shows what the first set shows.
+        let mut descriptors = String::new();
+        descriptor(&mut descriptors, "EssentialProperty", TRICK_MODE, "1");
+        let renditions = vec![rendition];
+        let attributes = picture_attributes(&renditions, &rate(layout.grid().segment()));
+        sets.push(Set { kind: Kind::Trick, attributes, descriptors, renditions });
+    }
+    sets
+}
+
+const ROLE: &str = "urn:mpeg:dash:role:2011";
+const SWITCHING: &str = "urn:mpeg:dash:adaptation-set-switching:2016";
+const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
+
+fn descriptor(out: &mut String, element: &str, scheme: &str, value: &str) {
+    let _ = writeln!(out, "      <{element} schemeIdUri=\"{scheme}\" value=\"{value}\"/>");
+}
+
+fn picture_attributes(renditions: &[&Rendition], rate: &str) -> String {
+    // The widest picture as it is shown: par counts in units of a sample's height.
+    let shown = |r: &&Rendition| match r.media {
+        Media::Video(Picture { size, sample_aspect, .. }) | Media::Trick(Picture { size, sample_aspect, .. }) => {
+            Some((size, sample_aspect))
+        }
+        Media::Audio { .. } => None,
+    };
+    let ((width, height), (x, y)) = renditions.iter().filter_map(shown).max().unwrap_or_default();
+    let (across, down) = (width * u32::from(x), height * u32::from(y));
+    let divisor = gcd(across, down).max(1);
+    format!(
+        " par=\"{}:{}\" maxWidth=\"{width}\" maxHeight=\"{height}\" frameRate=\"{rate}\"",
+        across / divisor,
+        down / divisor
+    )
+}
+
+fn adaptation_set(out: &mut String, layout: &Layout, window: &Window, set: &Set<'_>, id: usize, init: &str) {
+    let content = if set.kind == Kind::Audio { "audio" } else { "video" };
     let _ = writeln!(
         out,
-        "      <SegmentTemplate timescale=\"{}\" initialization=\"$RepresentationID$/{}\" \
+        "    <AdaptationSet id=\"{id}\" contentType=\"{content}\" mimeType=\"{content}/mp4\" segmentAlignment=\"true\" \
+         startWithSAP=\"1\"{}>",
+        set.attributes,
+    );
+    out.push_str(&set.descriptors);
+    let _ = writeln!(
+        out,
+        "      <SegmentTemplate timescale=\"{}\" initialization=\"$RepresentationID$/{init}\" \
          media=\"$RepresentationID$/t$Time$.m4s\">",
-        layout.timescale(kind).hz(),
-        facts.init,
+        layout.timescale(set.kind).hz(),
     );
     out.push_str("        <SegmentTimeline>\n");
-    timeline(out, layout, window, kind);
+    timeline(out, layout, window, set.kind);
     out.push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
-    for r in set() {
-        let _ =
-            write!(out, "      <Representation id=\"{}\" bandwidth=\"{}\" codecs=\"{}\"", r.id, r.declared, r.codec);
-        match (kind, r.size) {
-            (Kind::Video, size) => {
-                let (width, height) = size.unwrap_or_default();
-                let _ = writeln!(out, " width=\"{width}\" height=\"{height}\" sar=\"1:1\"/>");
+    for r in &set.renditions {
+        let (id, bandwidth, codec) = (&r.id, r.bandwidth.declared(), &r.codec);
+        let _ = write!(out, "      <Representation id=\"{id}\" bandwidth=\"{bandwidth}\" codecs=\"{codec}\"");
+        match r.media {
+            Media::Video(picture) | Media::Trick(picture) => {
+                let ((width, height), (x, y)) = (picture.size, picture.sample_aspect);
+                let _ = write!(out, " width=\"{width}\" height=\"{height}\" sar=\"{x}:{y}\"");
+                // Every picture stands alone.
+                out.push_str(if set.kind == Kind::Trick { " codingDependency=\"false\"/>\n" } else { "/>\n" });
             }
-            (Kind::Audio, _) => {
+            Media::Audio { channels, .. } => {
+                // 6 is 5.1, as in ISO/IEC 23003-3 and AAC's channelConfiguration.
                 let _ = writeln!(
                     out,
                     " audioSamplingRate=\"{}\">\n        <AudioChannelConfiguration \
-                     schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"{}\"/>\n      \
+                     schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"{channels}\"/>\n      \
                      </Representation>",
                     crate::media::AUDIO_RATE,
-                    r.channels,
                 );
             }
         }
@@ -166,6 +214,13 @@ fn timeline(out: &mut String, layout: &Layout, window: &Window, kind: Kind) {
 fn duration(d: Duration) -> String {
     let (s, ms) = (d.as_secs(), d.subsec_millis());
     if ms == 0 { format!("PT{s}S") } else { format!("PT{s}.{ms:03}S") }
+}
+
+/// One picture in this time, as a frame rate: a whole number, or a fraction in lowest terms (§5.3.7.2).
+fn rate(each: Duration) -> String {
+    let ms = u32::try_from(each.as_millis()).unwrap_or(u32::MAX).max(1);
+    let divisor = gcd(1000, ms);
+    if ms == divisor { (1000 / ms).to_string() } else { format!("{}/{}", 1000 / divisor, ms / divisor) }
 }
 
 fn escaped(text: &str) -> String {

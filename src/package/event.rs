@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::hls;
 use crate::media::{ChannelId, ChannelTime, PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{Event, EventKind, Severity};
 
@@ -83,6 +84,10 @@ pub enum Verdict {
         rendition: RenditionId,
         /// The first unit that differs, in decode order.
         unit: usize,
+        /// Its slot, or its audio frame.
+        position: u64,
+        /// When it is shown or heard.
+        at: ChannelTime,
     },
     /// One of them never delivered it whole.
     OneMissing {
@@ -123,9 +128,12 @@ pub enum Refusal {
     /// No parameter sets, or such as we cannot read.
     #[error("parameter sets are missing or unreadable")]
     ParameterSets,
-    /// Parameter sets other than the ones players were given.
-    #[error("parameter sets differ from those published: the pipelines are unlike")]
-    Unlike,
+    /// Parameter sets other than the ones players were given: the ladder does not change under a player.
+    #[error("unlike what players were told: {difference}")]
+    Unlike {
+        /// In what.
+        difference: String,
+    },
     /// Far from the live edge.
     #[error("far from the live edge")]
     OutOfRange,
@@ -157,12 +165,14 @@ impl PackageEvent {
                 let text = format!("segments come from pipeline {to} from {number} on: {why}");
                 (Severity::Warning, EventKind::PipelineSwitched, Some(*to), text)
             }
-            Self::Compared { number, verdict: Verdict::Differs { rendition, unit } } => (
-                Severity::Warning,
-                EventKind::SegmentDiffers,
-                None,
-                format!("segment {number} of A and B differs, first in unit {unit} of {rendition}"),
-            ),
+            Self::Compared { number, verdict: Verdict::Differs { rendition, unit, position, at } } => {
+                let shown = hls::date(i64::try_from(at.to_utc().as_millis()).unwrap_or(0));
+                let text = format!(
+                    "segment {number} of A and B differs, first in unit {unit} of {rendition}, which is number {position} \
+                     on the channel's grid and goes out at {shown}"
+                );
+                (Severity::Warning, EventKind::SegmentDiffers, None, text)
+            }
             Self::Refused { pipeline, rendition, number, why } => (
                 Severity::Warning,
                 EventKind::SegmentRefused,

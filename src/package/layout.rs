@@ -12,6 +12,8 @@ use crate::media::{
 pub(super) enum Kind {
     Video,
     Audio,
+    /// The first picture of each segment, on the time of [`Kind::Video`].
+    Trick,
 }
 
 /// The channel's grid with its parts.
@@ -37,7 +39,7 @@ impl Layout {
     /// Ticks a second of tracks of this kind.
     pub fn timescale(&self, kind: Kind) -> Timescale {
         match kind {
-            Kind::Video => self.grid.video_timescale(),
+            Kind::Video | Kind::Trick => self.grid.video_timescale(),
             Kind::Audio => Timescale::new(AUDIO_RATE).expect("48,000 is not zero"),
         }
     }
@@ -45,15 +47,15 @@ impl Layout {
     /// Ticks one unit lasts.
     pub fn unit_ticks(&self, kind: Kind) -> u32 {
         match kind {
-            Kind::Video => self.grid.slot_ticks(),
+            Kind::Video | Kind::Trick => self.grid.slot_ticks(),
             Kind::Audio => AUDIO_FRAME_SAMPLES,
         }
     }
 
-    /// Places of the units of segment `n`.
+    /// Places of the units of segment `n`; trick play has the places of the pictures, and uses the first.
     pub fn units(&self, kind: Kind, n: SegmentNumber) -> Range<u64> {
         match kind {
-            Kind::Video => self.grid.slots(n),
+            Kind::Video | Kind::Trick => self.grid.slots(n),
             Kind::Audio => self.grid.audio_frames(n),
         }
     }
@@ -81,11 +83,18 @@ impl Layout {
         start.rescale(ms, Round::Nearest).map_or(0, |t| t.ticks)
     }
 
+    /// When the unit at this place is shown or heard, to the nearest tick of the channel's time.
+    pub fn time_of(&self, kind: Kind, place: u64) -> ChannelTime {
+        let ticks = place.saturating_mul(u64::from(self.unit_ticks(kind)));
+        let time = MediaTime::new(i64::try_from(ticks).unwrap_or(i64::MAX), self.timescale(kind));
+        ChannelTime::from_ticks(time.rescale(crate::media::HZ_90K, Round::Nearest).map_or(0, |t| t.ticks))
+    }
+
     /// The segment that begins exactly at `ticks`.
     pub fn starting_at(&self, kind: Kind, ticks: u64) -> Option<SegmentNumber> {
         let unit = ticks / u64::from(self.unit_ticks(kind));
         let at = match kind {
-            Kind::Video => self.grid.segment_of(Slot(unit)),
+            Kind::Video | Kind::Trick => self.grid.segment_of(Slot(unit)),
             Kind::Audio => {
                 let samples = i64::try_from(unit.checked_mul(u64::from(AUDIO_FRAME_SAMPLES))?).ok()?;
                 let time = MediaTime::new(samples, self.timescale(kind)).rescale(crate::media::HZ_90K, Round::Down)?;
@@ -108,7 +117,7 @@ impl Layout {
             boundary = (boundary + self.slots_per_part).min(slots.end);
             let end = match kind {
                 _ if boundary == slots.end => units.end,
-                Kind::Video => boundary,
+                Kind::Video | Kind::Trick => boundary,
                 Kind::Audio => {
                     let samples = i128::from(boundary) * den * i128::from(AUDIO_RATE);
                     let frame = Round::Up.divide(samples, num * i128::from(AUDIO_FRAME_SAMPLES));

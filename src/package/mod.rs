@@ -4,16 +4,20 @@
 //! Out:   an immutable [`Snapshot`] after each publication; decisions as [`PackageEvent`]s.
 //! Never: opens a socket, reads a clock, waits for a pipeline longer than the live edge allows.
 
+mod bandwidth;
+mod catalogue;
 mod compare;
 mod dash;
 mod event;
 mod hls;
+mod language;
 mod layout;
 mod packager;
 mod segmenter;
 mod selector;
 mod slab;
 mod snapshot;
+mod trick;
 mod window;
 
 #[cfg(test)]
@@ -42,11 +46,11 @@ pub struct Config {
     pub window: Duration,
     /// The channel's pipelines, one or two. With two, every segment is compared.
     pub pipelines: Vec<PipelineId>,
-    /// Video renditions in the order of [`Job::video`](crate::encode::ipc::Job::video), at least one.
+    /// Video renditions in the order of [`Job::video`](crate::encode::ipc::Job::video); none in a channel of sound alone.
     pub video: Vec<VideoRung>,
     /// Audio renditions in the order of [`Job::audio`](crate::encode::ipc::Job::audio).
     pub audio: Vec<AudioRung>,
-    /// Language of the sound, as BCP 47 spells it; `und` where it is not known.
+    /// Language of sound whose rung names none, as BCP 47 spells it; `und` where it is not known.
     pub language: String,
     /// Where the origin tells the time as `xs:dateTime`, for DASH clients (`UTCTiming`); `/time` on our own origin.
     pub time_uri: String,
@@ -59,8 +63,8 @@ pub struct Config {
 #[non_exhaustive]
 pub enum PackageError {
     /// Nothing to package.
-    #[error("a channel needs at least one video rendition")]
-    NoVideo,
+    #[error("a channel needs at least one rendition")]
+    NoRenditions,
     /// Renditions are told apart by a byte.
     #[error("{0} renditions: 256 are possible")]
     TooManyRenditions(usize),

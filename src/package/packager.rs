@@ -7,21 +7,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::catalogue::{Catalogue, Rendition};
 use super::compare::Comparer;
 use super::event::{Change, PackageEvent, Refusal, Verdict};
-use super::hls::Rates;
 use super::layout::{Kind, Layout};
-use super::segmenter::{Segmenter, Whole, reorder_ticks};
+use super::segmenter::{Coding, Segmenter, Whole};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Cache, Listing, Resource, Snapshot, entity_tag, hex};
-use super::window::{Entry, Object, Rendition, Window};
-use super::{Config, PackageError, dash, hls};
+use super::snapshot::{Cache, Listing, Resource, Snapshot, content_type, entity_tag};
+use super::window::{Entry, Object, Window};
+use super::{Config, PackageError, dash, hls, trick};
 use crate::clock::Now;
-use crate::encode::ipc::{CodedUnit, SegmentEnd};
-use crate::media::{AUDIO_RATE, PipelineId, RenditionId, SegmentNumber};
+use crate::encode::ipc::{CodedUnit, Filled, SegmentEnd};
+use crate::media::{PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{PublishStatus, RenditionStatus};
-use crate::wire::mp4::{AudioTrack, AvcConfig, Track, TrackMedia, header};
 
 /// Segments a rendition of a pipeline may have under construction: encoders overlap two. Beyond, the oldest is given up.
 const OPEN_MAX: usize = 4;
@@ -39,12 +38,15 @@ pub struct Packager {
     config: Config,
     layout: Layout,
     names: Vec<RenditionId>,
+    /// The rendition that trick play is made of.
+    trick: Option<usize>,
+    /// By rendition; trick play's behind them.
     shelves: Vec<Shelf>,
     selector: Selector,
     comparer: Comparer,
     window: Window,
-    /// What players were told with the first published segment, and the name of its headers.
-    published: Option<Published>,
+    /// What players were told with the first published segment.
+    published: Option<Catalogue>,
     /// When the newest number was decided.
     decided: Option<Now>,
     wake: Option<Now>,
@@ -68,21 +70,14 @@ pub struct Saved {
     pub pieces: Vec<Bytes>,
 }
 
-#[derive(Debug)]
-struct Published {
-    renditions: Vec<Rendition>,
-    avc: Vec<Option<AvcConfig>>,
-    init: String,
-}
-
 impl Packager {
     /// A packager that has published nothing yet. Tell it with [`Self::pipeline`] which processes are up.
     pub fn new(config: Config, _now: Now) -> Result<Self, PackageError> {
         let names: Vec<RenditionId> =
             config.video.iter().map(|v| &v.id).chain(config.audio.iter().map(|a| &a.id)).cloned().collect();
         let twice = |n: &&RenditionId| names.iter().filter(|m| m == n).count() > 1;
-        if config.video.is_empty() {
-            return Err(PackageError::NoVideo);
+        if names.is_empty() {
+            return Err(PackageError::NoRenditions);
         }
         if names.len() > 256 {
             return Err(PackageError::TooManyRenditions(names.len()));
@@ -105,8 +100,11 @@ impl Packager {
             Shelf::new(bytes as u64)
         };
         let bitrates = config.video.iter().map(|v| v.rate.max_bitrate()).chain(config.audio.iter().map(|a| a.bitrate));
+        let trick = trick::source(&config.video);
         Ok(Self {
-            shelves: bitrates.map(slab).collect(),
+            // A picture a segment: the smallest slabs hold many.
+            shelves: bitrates.map(slab).chain(trick.map(|_| slab(0))).collect(),
+            trick,
             selector: Selector::new(layout, names.len(), &config.pipelines),
             layout,
             names,
@@ -131,7 +129,7 @@ impl Packager {
         }
         let in_range = self.in_range(now, n);
         let wanted = self.wanted(n, from, r);
-        let (kind, reorder, layout) = (self.kind(r), self.reorder(r), self.layout);
+        let (coding, layout) = (self.coding(r), self.layout);
         let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
         line.progress = Some(now);
         if !in_range {
@@ -146,7 +144,7 @@ impl Packager {
             return;
         }
         let open = &mut line.open[r];
-        let segmenter = open.entry(n).or_insert_with(|| Segmenter::new(kind, reorder, layout, n));
+        let segmenter = open.entry(n).or_insert_with(|| Segmenter::new(coding, layout, n));
         let spoiled = segmenter.push(&unit).err();
         let oldest = open.first_key_value().map(|(&n, _)| n).filter(|_| open.len() > OPEN_MAX);
         if let Some(oldest) = oldest {
@@ -163,16 +161,18 @@ impl Packager {
         if r >= self.names.len() || !self.wanted(n, from, r) || !self.in_range(now, n) {
             return;
         }
-        let (kind, reorder, layout) = (self.kind(r), self.reorder(r), self.layout);
+        let (coding, layout) = (self.coding(r), self.layout);
         let Some(line) = self.selector.line_mut(from).filter(|l| l.alive) else { return };
         line.progress = Some(now);
         line.newest[r] = line.newest[r].max(Some(n));
-        let segmenter = line.open[r].remove(&n).unwrap_or_else(|| Segmenter::new(kind, reorder, layout, n));
+        let segmenter = line.open[r].remove(&n).unwrap_or_else(|| Segmenter::new(coding, layout, n));
         let whole = match segmenter.finish(end.units, end.filled) {
-            Ok(whole) if self.fits(r, &whole) => whole,
-            Ok(_) => return self.refuse(from, r, n, Refusal::Unlike),
+            Ok(whole) => whole,
             Err(why) => return self.refuse(from, r, n, why),
         };
+        if let Some(difference) = self.difference(r, &whole) {
+            return self.refuse(from, r, n, Refusal::Unlike { difference });
+        }
         if self.config.save {
             let pieces = whole.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect();
             self.saved.push(Saved { pipeline: from, rendition: self.names[r].clone(), number: n, pieces });
@@ -252,12 +252,15 @@ impl Packager {
         &self.config
     }
 
-    fn kind(&self, rendition: usize) -> Kind {
-        if rendition < self.config.video.len() { Kind::Video } else { Kind::Audio }
+    fn coding(&self, rendition: usize) -> Coding {
+        self.config.video.get(rendition).map_or(Coding::Audio, |rung| Coding::video(&self.layout, rung))
     }
 
-    fn reorder(&self, rendition: usize) -> u32 {
-        self.config.video.get(rendition).map_or(0, |rung| reorder_ticks(&self.layout, rung))
+    /// The kinds of all tracks that are published, trick play behind the renditions.
+    fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        let (all, video) = (self.names.len(), self.config.video.len());
+        let kind = move |r| if r < video { Kind::Video } else { Kind::Audio };
+        (0..all).map(kind).chain(self.trick.map(|_| Kind::Trick))
     }
 
     fn in_range(&self, now: Now, n: SegmentNumber) -> bool {
@@ -276,9 +279,9 @@ impl Packager {
         candidate.is_none_or(|c| matches!(c.made.get(rendition), Some(Made::Missing)))
     }
 
-    /// Whether players that were given the published header can play it.
-    fn fits(&self, rendition: usize, whole: &Whole) -> bool {
-        self.published.as_ref().is_none_or(|p| p.avc[rendition] == whole.avc)
+    /// Why players that were given the published header cannot play it.
+    fn difference(&self, rendition: usize, whole: &Whole) -> Option<String> {
+        self.published.as_ref()?.difference(rendition, whole)
     }
 
     fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
@@ -333,8 +336,7 @@ impl Packager {
         if published.is_none() {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
-            let lines =
-                (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, true)).collect();
+            let lines = self.lines(n, true);
             self.window.push(Entry { number: n, objects: Vec::new(), lines });
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });
@@ -364,12 +366,20 @@ impl Packager {
 
     /// Puts a segment's renditions to rest and lists it. `None`, told as a refusal, when there is no memory.
     fn store(&mut self, now: Now, n: SegmentNumber, from: Option<PipelineId>, wholes: Vec<Whole>) -> Option<()> {
-        let mut objects = Vec::with_capacity(wholes.len());
-        for (r, whole) in wholes.iter().enumerate() {
-            let pieces: Vec<Bytes> = whole.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect();
+        let mut objects = Vec::with_capacity(wholes.len() + 1);
+        let coded = |w: &Whole| w.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect::<Vec<_>>();
+        let trick = self.trick.map(|of| {
+            let pieces = trick::segment(&self.layout, n, &wholes[of]);
+            let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
+            (pieces, digest.into())
+        });
+        let all = wholes.iter().map(|w| (coded(w), w.digest)).chain(trick);
+        for (r, (pieces, digest)) in all.enumerate() {
             match self.shelves[r].store(&pieces) {
-                Ok(stored) => objects.push(Object { stored, etag: entity_tag(&whole.digest) }),
+                Ok(stored) => objects.push(Object { stored, etag: entity_tag(&digest) }),
                 Err(error) => {
+                    // Trick play is a part of its source.
+                    let r = if r < wholes.len() { r } else { self.trick.unwrap_or(0) };
                     let (rendition, why) = (self.names[r].clone(), Refusal::Storage(error.kind()));
                     let pipeline = from.or(self.selector.on_air).unwrap_or(PipelineId::A);
                     self.tell(PackageEvent::Refused { pipeline, rendition, number: n, why });
@@ -378,11 +388,14 @@ impl Packager {
             }
         }
         if self.published.is_none() {
-            self.published = Some(self.introduce(&wholes));
+            self.published = Some(Catalogue::new(&self.config, &self.layout, &wholes));
             self.drop_unlike();
         }
-        let lines = (0..self.names.len()).map(|r| hls::segment_lines(&self.layout, self.kind(r), n, false)).collect();
-        self.measure(n, &wholes);
+        if let Some(published) = &mut self.published {
+            let real = wholes.iter().all(|w| w.filled == Filled::default());
+            published.measure(&self.layout, n, objects.iter().map(|o| o.stored.len()), real);
+        }
+        let lines = self.lines(n, false);
         self.window.push(Entry { number: n, objects, lines });
         self.status.segments += 1;
         let end = self.layout.grid().segment_start(n.next()).to_utc();
@@ -390,41 +403,8 @@ impl Packager {
         Some(())
     }
 
-    /// What the first segment tells about its renditions.
-    fn introduce(&self, wholes: &[Whole]) -> Published {
-        let avc: Vec<Option<AvcConfig>> = wholes.iter().map(|w| w.avc.clone()).collect();
-        let mut all = Sha256::new();
-        let mut renditions = Vec::with_capacity(wholes.len());
-        for (r, avc) in avc.iter().enumerate() {
-            let (kind, id) = (self.kind(r), self.names[r].clone());
-            let timescale = self.layout.timescale(kind).hz();
-            let (media, codec, size, channels, cap) = match avc {
-                Some(avc) => {
-                    let size = Some((avc.sps.width, avc.sps.height));
-                    let cap = self.config.video[r].rate.max_bitrate();
-                    (TrackMedia::Avc(avc.clone()), avc.codec(), size, 0, cap)
-                }
-                None => {
-                    let rung = &self.config.audio[r - self.config.video.len()];
-                    let track = AudioTrack { rate: AUDIO_RATE, channels: rung.channels, bitrate: rung.bitrate };
-                    (TrackMedia::Aac(track), "mp4a.40.2".to_owned(), None, rung.channels, rung.bitrate)
-                }
-            };
-            let init = Bytes::from(header(&Track {
-                timescale,
-                language: self.config.language.clone(),
-                reorder_ticks: self.reorder(r),
-                media,
-            }));
-            all.update(&init);
-            // A tenth above the cap: what the rate control overshoots in a segment, and the boxes.
-            let declared = u64::from(cap) * 11 / 10;
-            renditions.push(Rendition { id, kind, init, codec, size, channels, declared, peak: 0 });
-        }
-        // One name for all headers, from the bytes of all: it can be said once for a whole adaptation set, and a header
-        // that ever differs has another URL.
-        let init = format!("init-{}.mp4", &hex(&all.finalize())[..8]);
-        Published { renditions, avc, init }
+    fn lines(&self, n: SegmentNumber, gap: bool) -> Vec<String> {
+        self.kinds().map(|kind| hls::segment_lines(&self.layout, kind, n, gap)).collect()
     }
 
     /// Segments that came before anything was published, with parameter sets other than the published ones.
@@ -436,31 +416,20 @@ impl Packager {
                 None => continue,
             };
             for (&n, candidate) in waiting {
-                let differs = |&r: &usize| candidate.whole(r).is_some_and(|w| !self.fits(r, w));
-                unlike.extend((0..self.names.len()).filter(differs).map(|r| (p, r, n)));
+                let difference = |r: usize| Some((p, r, n, self.difference(r, candidate.whole(r)?)?));
+                unlike.extend((0..self.names.len()).filter_map(difference));
             }
         }
-        for (p, r, n) in unlike {
-            self.refuse(p, r, n, Refusal::Unlike);
-        }
-    }
-
-    /// Keeps declared bandwidths above what is measured.
-    fn measure(&mut self, n: SegmentNumber, wholes: &[Whole]) {
-        let Some(published) = &mut self.published else { return };
-        for (rendition, whole) in published.renditions.iter_mut().zip(wholes) {
-            let bits = (whole.len as f64 * 8.0 / self.layout.seconds(rendition.kind, n)).ceil() as u64;
-            rendition.peak = rendition.peak.max(bits);
-            if bits > rendition.declared {
-                // With some room, so that a playlist does not change with every new peak.
-                rendition.declared = (bits * 21 / 20).next_multiple_of(1000);
-            }
+        for (p, r, n, difference) in unlike {
+            self.refuse(p, r, n, Refusal::Unlike { difference });
         }
     }
 
     fn settle(&mut self) {
         let (Some(a), Some(b)) = (self.selector.line(PipelineId::A), self.selector.line(PipelineId::B)) else { return };
-        for (number, verdict) in self.comparer.settle([a, b], &self.names) {
+        let (layout, kinds) = (self.layout, self.kinds().collect::<Vec<_>>());
+        let time = |r: usize, position| layout.time_of(kinds[r], position);
+        for (number, verdict) in self.comparer.settle([a, b], &self.names, time) {
             match verdict {
                 Verdict::Equal => self.status.equal += 1,
                 Verdict::Differs { .. } => self.status.differs += 1,
@@ -474,46 +443,38 @@ impl Packager {
     fn render(&mut self, now: Now) {
         let Some(published) = &self.published else { return };
         let renditions = &published.renditions;
-        let average = |r: usize| self.window.average(&self.layout, r, renditions[r].kind);
-        // Rounded, so that the multivariant playlist stays the same while nothing much changes.
-        let rates: Vec<Rates> = renditions
-            .iter()
-            .enumerate()
-            .map(|(r, rendition)| Rates { declared: rendition.declared, average: average(r).next_multiple_of(10_000) })
-            .collect();
-        self.status.renditions = renditions
-            .iter()
-            .enumerate()
-            .map(|(r, rendition)| RenditionStatus {
-                id: rendition.id.clone(),
-                codec: rendition.codec.clone(),
-                size: rendition.size,
-                average_bitrate: average(r),
-                peak_bitrate: rendition.peak,
-            })
-            .collect();
+        let averages: Vec<u64> =
+            renditions.iter().enumerate().map(|(r, it)| self.window.average(&self.layout, r, it.kind())).collect();
+        let status = |(rendition, &average_bitrate): (&Rendition, &u64)| RenditionStatus {
+            id: rendition.id.clone(),
+            codec: rendition.codec.clone(),
+            size: rendition.size(),
+            average_bitrate,
+            peak_bitrate: rendition.bandwidth.peak(),
+        };
+        self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
         let segment = self.layout.grid().segment();
         let text = |content_type, text| Resource::text(content_type, Cache::For(segment / 2), text);
         let m3u8 = |body| text("application/vnd.apple.mpegurl", body);
         let facts = dash::Facts {
-            init: &published.init,
             published: now.utc,
             depth: segment.saturating_mul(u32::try_from(self.window.listed_max()).unwrap_or(u32::MAX)),
-            language: &self.config.language,
             time_uri: &self.config.time_uri,
         };
         let mut texts = BTreeMap::new();
-        let multivariant = hls::multivariant(&self.layout, renditions, &rates, &self.config.language);
+        // Rounded, so that the multivariant playlist stays the same while nothing much changes.
+        let rounded: Vec<u64> = averages.iter().map(|a| a.next_multiple_of(10_000)).collect();
+        let multivariant = hls::multivariant(&self.layout, published, &rounded);
         texts.insert("index.m3u8".to_owned(), m3u8(multivariant));
-        let manifest = dash::manifest(&self.layout, &self.window, renditions, facts);
+        let manifest = dash::manifest(&self.layout, &self.window, published, facts);
         texts.insert("manifest.mpd".to_owned(), text("application/dash+xml", manifest));
         for (r, rendition) in renditions.iter().enumerate() {
-            let playlist = hls::media(&self.layout, &self.window, r, &published.init);
+            let playlist = hls::media(&self.layout, &self.window, r, rendition.kind(), &published.init);
             texts.insert(format!("{}/index.m3u8", rendition.id), m3u8(playlist));
             texts.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
         }
         let (entries, whole) = self.window.kept();
-        let renditions = renditions.iter().map(|r| (r.id.clone(), r.kind)).collect();
+        let renditions = renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
         let listing = Listing { layout: self.layout, published: now, renditions, texts, entries, whole };
         self.snapshot = Arc::new(Snapshot { listing: Some(listing) });
     }
@@ -521,10 +482,7 @@ impl Packager {
 
 fn init_resource(rendition: &Rendition) -> Resource {
     Resource {
-        content_type: match rendition.kind {
-            Kind::Video => "video/mp4",
-            Kind::Audio => "audio/mp4",
-        },
+        content_type: content_type(rendition.kind()),
         etag: entity_tag(&Sha256::digest(&rendition.init)),
         cache: Cache::Immutable,
         body: rendition.init.clone(),

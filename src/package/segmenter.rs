@@ -12,16 +12,48 @@ use sha2::{Digest, Sha256};
 use super::event::Refusal;
 use super::layout::{Kind, Layout};
 use crate::encode::ipc::{CodedUnit, Filled};
-use crate::encode::ladder::VideoRung;
+use crate::encode::ladder::{VideoFormat, VideoRung};
 use crate::media::SegmentNumber;
-use crate::wire::codec::annexb;
-use crate::wire::mp4::{AvcConfig, Chunk, ParameterSets, Sample, is_sample_nal, segment_type};
+use crate::wire::mp4::{Chunk, Pictures, Sample, VideoCodec, VideoConfig, segment_type};
 
-/// How far reordering may move a picture of a rung behind its decode time, in ticks; what its track's edit takes off.
-/// x264 reorders by one picture with one B-frame and, as it may use one as a reference, by two with more (sps
-/// max_num_reorder_frames). It comes from the configuration and not from the pictures at hand, which may use less of it.
-pub(super) fn reorder_ticks(layout: &Layout, rung: &VideoRung) -> u32 {
-    rung.bframes.min(2) * layout.unit_ticks(Kind::Video)
+/// What the units of a rendition are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Video {
+        codec: VideoCodec,
+        /// How far reordering may move a picture behind its decode time, in ticks; what its track's edit takes off.
+        reorder_ticks: u32,
+    },
+    Audio,
+}
+
+impl Coding {
+    /// Of a video rung. How far its pictures may be reordered comes from the configuration and not from the pictures at
+    /// hand, which may use less of it: x264 reorders by one picture with one B-frame and, as it may use one as a reference,
+    /// by two with more (sps max_num_reorder_frames); x265 does the same. AV1 has no reordering outside of its frames.
+    pub fn video(layout: &Layout, rung: &VideoRung) -> Self {
+        let pictures = if rung.zero_latency { 0 } else { rung.bframes.min(2) };
+        let (codec, pictures) = match rung.encoder.format() {
+            VideoFormat::H264 => (VideoCodec::Avc, pictures),
+            VideoFormat::Hevc => (VideoCodec::Hevc, pictures),
+            VideoFormat::Av1 => (VideoCodec::Av1, 0),
+        };
+        Self::Video { codec, reorder_ticks: pictures * layout.unit_ticks(Kind::Video) }
+    }
+
+    pub fn reorder_ticks(self) -> u32 {
+        match self {
+            Self::Video { reorder_ticks, .. } => reorder_ticks,
+            Self::Audio => 0,
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Video { .. } => Kind::Video,
+            Self::Audio => Kind::Audio,
+        }
+    }
 }
 
 /// A finished CMAF chunk.
@@ -36,16 +68,32 @@ pub(super) struct Part {
 pub(super) struct Whole {
     /// Its chunks; their concatenation is the segment.
     pub parts: Vec<Part>,
-    /// Bytes.
-    pub len: usize,
     /// SHA-256 of the segment's bytes.
     pub digest: [u8; 32],
-    /// A hash of each unit, to name the first that differs. It is compared within this process only.
-    pub units: Vec<u64>,
+    /// Each unit's print, to name the first that differs.
+    pub units: Vec<UnitPrint>,
     /// What had to be made up.
     pub filled: Filled,
     /// Video: what the sample entry must say.
-    pub avc: Option<AvcConfig>,
+    pub video: Option<VideoConfig>,
+    /// Pieces of the first part, behind its header, that are the first sample.
+    first: usize,
+}
+
+impl Whole {
+    /// The bytes of the first picture as a sample; of sound, the first frame.
+    pub fn first_picture(&self) -> &[Bytes] {
+        self.parts.first().and_then(|part| part.pieces.get(1..=self.first)).unwrap_or_default()
+    }
+}
+
+/// What is left of a unit to tell it from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnitPrint {
+    /// Its place on the grid.
+    pub position: u64,
+    /// Of its bytes, too. It is compared within this process only.
+    hash: u64,
 }
 
 /// A segment under construction.
@@ -53,6 +101,8 @@ pub(super) struct Whole {
 pub(super) struct Segmenter {
     kind: Kind,
     reorder: u32,
+    /// Takes pictures apart; none for sound.
+    pictures: Option<Pictures>,
     layout: Layout,
     number: SegmentNumber,
     places: Range<u64>,
@@ -60,37 +110,40 @@ pub(super) struct Segmenter {
     cuts: std::vec::IntoIter<usize>,
     room: usize,
     seen: Vec<bool>,
-    sets: ParameterSets,
     samples: Vec<Sample>,
     /// NAL units or frames of the part being filled.
     media: Vec<Bytes>,
     parts: Vec<Part>,
-    len: usize,
     digest: Sha256,
-    units: Vec<u64>,
+    units: Vec<UnitPrint>,
+    first: usize,
 }
 
 impl Segmenter {
-    /// `reorder` as in [`reorder_ticks`].
-    pub fn new(kind: Kind, reorder: u32, layout: Layout, number: SegmentNumber) -> Self {
+    /// For segment `number`.
+    pub fn new(coding: Coding, layout: Layout, number: SegmentNumber) -> Self {
+        let kind = coding.kind();
         let places = layout.units(kind, number);
         let mut cuts = layout.parts(kind, number).into_iter();
         Self {
             kind,
-            reorder,
+            reorder: coding.reorder_ticks(),
+            pictures: match coding {
+                Coding::Video { codec, .. } => Some(Pictures::new(codec)),
+                Coding::Audio => None,
+            },
             layout,
             number,
             seen: vec![false; usize::try_from(places.end - places.start).expect("a segment has few units")],
             places,
             room: cuts.next().unwrap_or(0),
             cuts,
-            sets: ParameterSets::default(),
             samples: Vec::new(),
             media: Vec::new(),
             parts: Vec::new(),
-            len: 0,
             digest: Sha256::new(),
             units: Vec::new(),
+            first: 0,
         }
     }
 
@@ -104,13 +157,24 @@ impl Segmenter {
         if index == 0 && !(unit.key && place == 0) {
             return Err(Refusal::NoKey);
         }
-        let size = match self.kind {
-            Kind::Video => self.take_picture(unit),
-            Kind::Audio => self.take_sound(unit),
+        let before = self.media.len();
+        let starts = match &mut self.pictures {
+            Some(pictures) => pictures.take(&unit.data, &mut self.media),
+            None => {
+                self.media.push(unit.data.clone());
+                true
+            }
         };
-        let Some(size) = size.filter(|&s| s > 0) else { return Err(Refusal::Empty { unit: index }) };
-        if index == 0 && self.kind == Kind::Video && !self.media.iter().any(|nal| ParameterSets::is_idr(nal)) {
-            return Err(Refusal::NoKey);
+        let lengths = if self.has_lengths() { 4 * (self.media.len() - before) } else { 0 };
+        let size = lengths + self.media[before..].iter().map(Bytes::len).sum::<usize>();
+        let Some(size) = u32::try_from(size).ok().filter(|&s| s > 0) else {
+            return Err(Refusal::Empty { unit: index });
+        };
+        if index == 0 {
+            if !starts {
+                return Err(Refusal::NoKey);
+            }
+            self.first = self.media.len() * if self.has_lengths() { 2 } else { 1 };
         }
         // Decode place i of a segment is its i-th unit, so decode times are the slots' own times and every segment lasts
         // exactly its slots; what reordering there is goes into composition offsets.
@@ -121,7 +185,7 @@ impl Segmenter {
         self.samples.push(Sample { size, composition_offset, sync: unit.key });
         let mut hash = DefaultHasher::new();
         (unit.position, unit.key, &unit.data).hash(&mut hash);
-        self.units.push(hash.finish());
+        self.units.push(UnitPrint { position: unit.position, hash: hash.finish() });
         self.room -= 1;
         if self.room == 0 {
             self.cut();
@@ -138,19 +202,17 @@ impl Segmenter {
                 return Err(Refusal::Count { got, want });
             }
         }
-        let avc = match self.kind {
-            Kind::Video => Some(AvcConfig::new(&self.sets).map_err(|_| Refusal::ParameterSets)?),
-            Kind::Audio => None,
-        };
+        let config = self.pictures.as_ref().map(Pictures::config).transpose();
+        let video = config.map_err(|_| Refusal::ParameterSets)?;
         debug_assert!(self.samples.is_empty(), "the last cut falls on the last unit");
         self.units.shrink_to_fit();
         Ok(Whole {
             parts: self.parts,
-            len: self.len,
             digest: self.digest.finalize().into(),
             units: self.units,
             filled,
-            avc,
+            video,
+            first: self.first,
         })
     }
 
@@ -168,24 +230,8 @@ impl Segmenter {
         Ok(place)
     }
 
-    /// Bytes the picture will have as a sample: NAL units with lengths of 4 bytes; `None` when no NAL unit is left.
-    fn take_picture(&mut self, unit: &CodedUnit) -> Option<u32> {
-        let mut size = 0usize;
-        for nal in annexb::nal_units(&unit.data) {
-            let nal = unit.data.slice_ref(nal);
-            if is_sample_nal(&nal) {
-                size += 4 + nal.len();
-                self.media.push(nal);
-            } else {
-                self.sets.note(&nal);
-            }
-        }
-        u32::try_from(size).ok()
-    }
-
-    fn take_sound(&mut self, unit: &CodedUnit) -> Option<u32> {
-        self.media.push(unit.data.clone());
-        u32::try_from(unit.data.len()).ok()
+    fn has_lengths(&self) -> bool {
+        self.pictures.as_ref().is_some_and(Pictures::has_lengths)
     }
 
     /// Closes the part being filled.
@@ -201,24 +247,22 @@ impl Segmenter {
         let mut header = if self.parts.is_empty() { segment_type() } else { Vec::new() };
         header.extend_from_slice(&chunk.header());
         let mut pieces = vec![Bytes::from(header)];
-        match self.kind {
-            Kind::Audio => pieces.append(&mut self.media),
-            Kind::Video => {
-                // All lengths of the part share one allocation.
-                let mut lengths = BytesMut::with_capacity(4 * self.media.len());
-                for nal in &self.media {
-                    lengths.put_u32(u32::try_from(nal.len()).unwrap_or(u32::MAX));
-                }
-                let lengths = lengths.freeze();
-                for (i, nal) in self.media.drain(..).enumerate() {
-                    pieces.push(lengths.slice(4 * i..4 * i + 4));
-                    pieces.push(nal);
-                }
+        if self.has_lengths() {
+            // All lengths of the part share one allocation.
+            let mut lengths = BytesMut::with_capacity(4 * self.media.len());
+            for nal in &self.media {
+                lengths.put_u32(u32::try_from(nal.len()).unwrap_or(u32::MAX));
             }
+            let lengths = lengths.freeze();
+            for (i, nal) in self.media.drain(..).enumerate() {
+                pieces.push(lengths.slice(4 * i..4 * i + 4));
+                pieces.push(nal);
+            }
+        } else {
+            pieces.append(&mut self.media);
         }
         for piece in &pieces {
             self.digest.update(piece);
-            self.len += piece.len();
         }
         self.samples.clear();
         self.parts.push(Part { pieces });

@@ -163,12 +163,8 @@ impl Listing {
 
     fn segment(&self, rendition: usize, number: SegmentNumber) -> Lookup {
         if let Some(object) = self.object(rendition, number) {
-            let content_type = match self.renditions[rendition].1 {
-                Kind::Video => "video/mp4",
-                Kind::Audio => "audio/mp4",
-            };
             return Lookup::Found(Resource {
-                content_type,
+                content_type: content_type(self.renditions[rendition].1),
                 etag: object.etag.clone(),
                 cache: Cache::Immutable,
                 body: object.stored.bytes(),
@@ -184,6 +180,14 @@ impl Listing {
             }
             _ => Lookup::Gone,
         }
+    }
+}
+
+/// The media type of a rendition's headers and segments.
+pub(super) fn content_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Video | Kind::Trick => "video/mp4",
+        Kind::Audio => "audio/mp4",
     }
 }
 

@@ -8,26 +8,7 @@ use bytes::Bytes;
 
 use super::layout::{Kind, Layout};
 use super::slab::Stored;
-use crate::media::{RenditionId, SegmentNumber};
-
-/// A rendition as players are told about it. Fixed with the first published segment.
-#[derive(Clone, Debug)]
-pub(super) struct Rendition {
-    pub id: RenditionId,
-    pub kind: Kind,
-    /// CMAF header.
-    pub init: Bytes,
-    /// RFC 6381.
-    pub codec: String,
-    /// Picture size.
-    pub size: Option<(u32, u32)>,
-    /// Channels of sound.
-    pub channels: u8,
-    /// BANDWIDTH as declared, bits a second: never below a measured peak, and never falling.
-    pub declared: u64,
-    /// Highest bit rate of a segment so far.
-    pub peak: u64,
-}
+use crate::media::SegmentNumber;
 
 /// A segment of one rendition at rest.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use super::*;
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
 use crate::encode::ladder::RateControl;
-use crate::media::{FrameRate, RenditionId, SegmentNumber};
+use crate::media::{ChannelTime, FrameRate, RenditionId, SegmentNumber};
 
 /// 640x360, High, level 3.0.
 const SPS: &[u8] = &[

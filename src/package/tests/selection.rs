@@ -153,10 +153,26 @@ fn a_difference_names_rendition_and_unit() {
     p.segment_end(ms(t, 400), B, end(&config, 1, NEXT, Filled::default()));
     deliver(&mut p, ms(t, 400), B, 2, NEXT, 0, Filled::default());
     let events = p.poll(ms(t, 400));
-    assert_eq!(verdicts(&events), [Verdict::Differs { rendition: config.video[1].id.clone(), unit: 17 }]);
+    // The eighteenth in decode order is shown as the seventeenth.
+    let first = config.grid.first_slot(SegmentNumber(NEXT)).0;
+    let at = config.grid.segment_start(SegmentNumber(NEXT)).ticks() + 16 * 3600;
+    let differs = Verdict::Differs {
+        rendition: config.video[1].id.clone(),
+        unit: 17,
+        position: first + 16,
+        at: ChannelTime::from_ticks(at),
+    };
+    assert_eq!(verdicts(&events), [differs]);
     let told = events.iter().filter_map(|e| e.event(&config.channel, t.channel_time())).collect::<Vec<_>>();
     assert_eq!(told.len(), 1);
-    assert_eq!(told[0].text, format!("segment {NEXT} of A and B differs, first in unit 17 of v180"));
+    assert_eq!(
+        told[0].text,
+        format!(
+            "segment {NEXT} of A and B differs, first in unit 17 of v180, which is number {} on the channel's grid and \
+             goes out at 2026-11-21T14:00:02.640Z",
+            first + 16
+        )
+    );
     assert_eq!(p.status().differs, 1);
 }
 
@@ -368,7 +384,8 @@ fn an_unlike_pipeline_is_refused() {
         p.coded(ms(t, 400), B, unit);
     }
     p.segment_end(ms(t, 400), B, end(&config, 0, NEXT, Filled::default()));
-    assert_eq!(refusals(&p.poll(ms(t, 400))), [Refusal::Unlike]);
+    let difference = "codec avc1.4d401e in place of avc1.64001e".to_owned();
+    assert_eq!(refusals(&p.poll(ms(t, 400))), [Refusal::Unlike { difference }]);
 }
 
 #[test]

@@ -8,14 +8,28 @@ use crate::media::{FrameRate, VideoShape};
 /// A sequence parameter set (§7.3.2.2), as far as it is asked for here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sps {
+    /// general_profile_space, 0 to 3.
+    pub profile_space: u8,
+    /// general_tier_flag: high tier.
+    pub high_tier: bool,
     /// general_profile_idc.
     pub profile_idc: u8,
+    /// general_profile_compatibility_flag\[0\] in the highest bit, and so on.
+    pub compatibility: u32,
+    /// general_progressive_source_flag and the 47 flags behind it, in order.
+    pub constraints: [u8; 6],
     /// general_level_idc: thirty times the level.
     pub level_idc: u8,
     /// chroma_format_idc: 1 is 4:2:0.
     pub chroma_format_idc: u8,
     /// Bits of a luma sample.
     pub bit_depth_luma: u8,
+    /// Bits of a chroma sample.
+    pub bit_depth_chroma: u8,
+    /// Temporal sub-layers, 1 to 7.
+    pub sub_layers: u8,
+    /// sps_temporal_id_nesting_flag.
+    pub temporal_nesting: bool,
     /// Luma samples a line, inside the conformance window.
     pub width: u32,
     /// Lines of a picture, inside the conformance window.
@@ -24,6 +38,8 @@ pub struct Sps {
     pub interlaced: bool,
     /// Pictures a second by the VUI's timing.
     pub rate: Option<FrameRate>,
+    /// Width : height of a sample, by the VUI.
+    pub sample_aspect: Option<(u16, u16)>,
 }
 
 impl Sps {
@@ -35,9 +51,9 @@ impl Sps {
         let rbsp = unescape(nal.get(2..)?);
         let mut b = Bits::new(&rbsp);
         b.skip(4)?; // sps_video_parameter_set_id
-        let sub_layers = b.read(3)? as usize;
-        b.skip(1)?; // sps_temporal_id_nesting_flag
-        let Profile { profile_idc, level_idc, interlaced } = Profile::read(&mut b, sub_layers)?;
+        let sub_layers = b.read(3).filter(|&n| n <= 6)? as usize; // sps_max_sub_layers_minus1
+        let temporal_nesting = b.flag()?;
+        let profile = Profile::read(&mut b, sub_layers)?;
         b.unsigned()?; // sps_seq_parameter_set_id
         let chroma_format_idc = u8::try_from(b.unsigned()?).ok().filter(|&c| c <= 3)?;
         let separate = chroma_format_idc == 3 && b.flag()?;
@@ -54,11 +70,28 @@ impl Sps {
         if width == 0 || height == 0 || width > 16_888 || height > 16_888 {
             return None;
         }
-        let bit_depth_luma = 8 + u8::try_from(b.unsigned()?).ok().filter(|&d| d <= 8)?;
-        // What follows only leads to the timing; where it cannot be followed the size still stands.
-        let (field_seq, rate) = timing(&mut b, sub_layers).unwrap_or_default();
-        let interlaced = interlaced || field_seq;
-        Some(Self { profile_idc, level_idc, chroma_format_idc, bit_depth_luma, width, height, interlaced, rate })
+        let mut depth = || Some(8 + u8::try_from(b.unsigned()?).ok().filter(|&d| d <= 8)?);
+        let (bit_depth_luma, bit_depth_chroma) = (depth()?, depth()?);
+        // What follows only leads to the VUI; where it cannot be followed the size still stands.
+        let vui = behind_depths(&mut b, sub_layers).unwrap_or_default();
+        Some(Self {
+            profile_space: profile.space,
+            high_tier: profile.high_tier,
+            profile_idc: profile.profile_idc,
+            compatibility: profile.compatibility,
+            constraints: profile.constraints,
+            level_idc: profile.level_idc,
+            chroma_format_idc,
+            bit_depth_luma,
+            bit_depth_chroma,
+            sub_layers: sub_layers as u8 + 1,
+            temporal_nesting,
+            width,
+            height,
+            interlaced: profile.is_interlaced() || vui.field_seq,
+            rate: vui.rate,
+            sample_aspect: vui.sample_aspect,
+        })
     }
 
     /// What the rest of the program asks of it.
@@ -68,19 +101,23 @@ impl Sps {
 }
 
 struct Profile {
+    space: u8,
+    high_tier: bool,
     profile_idc: u8,
+    compatibility: u32,
+    constraints: [u8; 6],
     level_idc: u8,
-    interlaced: bool,
 }
 
 impl Profile {
     /// profile_tier_level (§7.3.3).
     fn read(b: &mut Bits<'_>, sub_layers: usize) -> Option<Self> {
-        b.skip(3)?; // general_profile_space, general_tier_flag
-        let profile_idc = b.read(5)? as u8;
-        b.skip(32)?; // general_profile_compatibility_flag
-        let (progressive_source, interlaced_source) = (b.flag()?, b.flag()?);
-        b.skip(46)?; // constraint flags
+        let (space, high_tier, profile_idc) = (b.read(2)? as u8, b.flag()?, b.read(5)? as u8);
+        let compatibility = b.read(32)?;
+        let (high, low) = (b.read(16)?, b.read(32)?);
+        let mut constraints = [0; 6];
+        constraints[..2].copy_from_slice(&(high as u16).to_be_bytes());
+        constraints[2..].copy_from_slice(&low.to_be_bytes());
         let level_idc = b.read(8)? as u8;
         let mut present = [(false, false); 8];
         for layer in present.iter_mut().take(sub_layers) {
@@ -92,13 +129,25 @@ impl Profile {
         for &(profile, level) in present.iter().take(sub_layers) {
             b.skip(if profile { 88 } else { 0 } + if level { 8 } else { 0 })?;
         }
-        Some(Self { profile_idc, level_idc, interlaced: interlaced_source && !progressive_source })
+        Some(Self { space, high_tier, profile_idc, compatibility, constraints, level_idc })
+    }
+
+    /// general_interlaced_source_flag without general_progressive_source_flag.
+    fn is_interlaced(&self) -> bool {
+        self.constraints[0] >> 6 == 0b01
     }
 }
 
-/// From log2_max_pic_order_cnt_lsb_minus4 to the VUI's timing: field_seq_flag and pictures a second.
-fn timing(b: &mut Bits<'_>, sub_layers: usize) -> Option<(bool, Option<FrameRate>)> {
-    b.unsigned()?; // bit_depth_chroma_minus8
+/// What the VUI says.
+#[derive(Default)]
+struct Vui {
+    field_seq: bool,
+    rate: Option<FrameRate>,
+    sample_aspect: Option<(u16, u16)>,
+}
+
+/// From log2_max_pic_order_cnt_lsb_minus4 to the VUI's timing.
+fn behind_depths(b: &mut Bits<'_>, sub_layers: usize) -> Option<Vui> {
     let poc_bits = b.unsigned()?.checked_add(4).filter(|&n| n <= 16)? as usize;
     let all = b.flag()?;
     for _ in if all { 0 } else { sub_layers }..=sub_layers {
@@ -126,7 +175,7 @@ fn timing(b: &mut Bits<'_>, sub_layers: usize) -> Option<(bool, Option<FrameRate
         }
     }
     b.skip(2)?; // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
-    if b.flag()? { vui(b) } else { Some((false, None)) }
+    if b.flag()? { vui(b) } else { Some(Vui::default()) }
 }
 
 /// §7.3.4.
@@ -180,10 +229,8 @@ fn reference_picture_sets(b: &mut Bits<'_>) -> Option<()> {
 }
 
 /// §E.2.1, as far as the timing.
-fn vui(b: &mut Bits<'_>) -> Option<(bool, Option<FrameRate>)> {
-    if b.flag()? {
-        sample_aspect(b)?;
-    }
+fn vui(b: &mut Bits<'_>) -> Option<Vui> {
+    let sample_aspect = if b.flag()? { sample_aspect(b)? } else { None };
     if b.flag()? {
         b.skip(1)?; // overscan_appropriate_flag
     }
@@ -205,13 +252,14 @@ fn vui(b: &mut Bits<'_>) -> Option<(bool, Option<FrameRate>)> {
             b.unsigned()?; // default display window
         }
     }
-    if !b.flag()? {
-        return Some((field_seq, None));
+    let mut rate = None;
+    if b.flag()? {
+        let (tick, scale) = (b.read(32)?, b.read(32)?);
+        // With field_seq_flag a tick is a field.
+        let frame = if field_seq { tick.checked_mul(2)? } else { tick };
+        rate = FrameRate::new(scale, frame).ok();
     }
-    let (tick, scale) = (b.read(32)?, b.read(32)?);
-    // With field_seq_flag a tick is a field.
-    let frame = if field_seq { tick.checked_mul(2)? } else { tick };
-    Some((field_seq, FrameRate::new(scale, frame).ok()))
+    Some(Vui { field_seq, rate, sample_aspect })
 }
 
 /// Looks through an Annex B byte stream. A decoder may start at any IRAP picture (nal_unit_type 16 to 23): leading
@@ -240,18 +288,30 @@ mod tests {
     #[test]
     fn parameter_sets_are_read() {
         let main = Sps {
+            profile_space: 0,
+            high_tier: false,
             profile_idc: 1,
+            // Main, and so Main 10 too.
+            compatibility: 0x6000_0000,
+            // Progressive, frames only.
+            constraints: [0x90, 0, 0, 0, 0, 0],
             level_idc: 93,
             chroma_format_idc: 1,
             bit_depth_luma: 8,
+            bit_depth_chroma: 8,
+            sub_layers: 1,
+            temporal_nesting: true,
             width: 720,
             height: 1280,
             interlaced: false,
             rate: FrameRate::new(30, 1).ok(),
+            sample_aspect: None,
         };
         let main_10 = Sps {
             profile_idc: 2,
+            compatibility: 0x2000_0000,
             bit_depth_luma: 10,
+            bit_depth_chroma: 10,
             width: 854,
             height: 480,
             rate: FrameRate::new(60_000, 1001).ok(),

@@ -2,21 +2,8 @@
 
 use bytes::Bytes;
 
+use super::video::{ConfigError, is_signature, push_sized};
 use crate::wire::codec::h264::Sps;
-
-/// Why parameter sets cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AvcError {
-    /// A segment must bring both.
-    #[error("SPS or PPS missing")]
-    Missing,
-    /// Cut short, or values outside the standard.
-    #[error("SPS unreadable")]
-    BadSps,
-    /// More than the record's counters hold (ISO/IEC 14496-15 §5.3.3.1).
-    #[error("too many parameter sets")]
-    TooMany,
-}
 
 /// nal_unit_type (ISO/IEC 14496-10 Table 7-1).
 mod nal {
@@ -35,24 +22,17 @@ const X264_SIGNATURE: [u8; 16] =
 
 /// Whether a NAL unit belongs into a sample of an `avc1` track. Parameter sets live in the sample entry, delimiters and
 /// filler are the byte stream's own affair (ISO/IEC 14496-15 §5.3.2), and x264's signature is left out. Captions stay.
-pub fn is_sample_nal(unit: &[u8]) -> bool {
+pub(super) fn is_sample_nal(unit: &[u8]) -> bool {
     match unit.first().map_or(0, |b| b & 0x1f) {
         nal::SPS | nal::PPS | nal::AUD | nal::FILLER => false,
-        nal::SEI => !is_x264_signature(unit),
+        nal::SEI => !is_signature(&unit[1..], &X264_SIGNATURE),
         _ => true,
     }
 }
 
-/// payloadType 5 (§D.1.7), payloadSize in one or more bytes, then the UUID.
-fn is_x264_signature(sei: &[u8]) -> bool {
-    let Some((&[_, 5], rest)) = sei.split_first_chunk() else { return false };
-    let size_bytes = rest.iter().take_while(|&&b| b == 0xff).count() + 1;
-    rest.get(size_bytes..).is_some_and(|payload| payload.starts_with(&X264_SIGNATURE))
-}
-
 /// The parameter sets of a segment, in order of appearance, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ParameterSets {
+pub(super) struct ParameterSets {
     /// Sequence parameter sets, NAL header included.
     pub sps: Vec<Bytes>,
     /// Picture parameter sets, NAL header included.
@@ -71,11 +51,11 @@ impl ParameterSets {
             list.push(unit.clone());
         }
     }
+}
 
-    /// Whether `unit` is an IDR slice.
-    pub fn is_idr(unit: &[u8]) -> bool {
-        unit.first().is_some_and(|b| b & 0x1f == nal::IDR)
-    }
+/// Whether `unit` is an IDR slice.
+pub(super) fn is_idr(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|b| b & 0x1f == nal::IDR)
 }
 
 /// AVCDecoderConfigurationRecord and what goes with it.
@@ -89,27 +69,21 @@ pub struct AvcConfig {
 
 impl AvcConfig {
     /// From the parameter sets of a segment.
-    pub fn new(sets: &ParameterSets) -> Result<Self, AvcError> {
-        let (Some(first), false) = (sets.sps.first(), sets.pps.is_empty()) else { return Err(AvcError::Missing) };
+    pub(super) fn new(sets: &ParameterSets) -> Result<Self, ConfigError> {
+        let (Some(first), false) = (sets.sps.first(), sets.pps.is_empty()) else { return Err(ConfigError::Missing) };
         if sets.sps.len() > 31 || sets.pps.len() > 255 {
-            return Err(AvcError::TooMany);
+            return Err(ConfigError::TooMany);
         }
-        let sps = Sps::parse(first).ok_or(AvcError::BadSps)?;
+        let sps = Sps::parse(first).ok_or(ConfigError::Unreadable)?;
         // Version 1; then profile, compatibility and level; NAL units have lengths of 4 bytes.
         let mut record =
             vec![1, sps.profile_idc, sps.constraint_flags, sps.level_idc, 0xfc | 3, 0xe0 | sets.sps.len() as u8];
-        let push = |record: &mut Vec<u8>, unit: &Bytes| {
-            let len = u16::try_from(unit.len()).map_err(|_| AvcError::TooMany)?;
-            record.extend_from_slice(&len.to_be_bytes());
-            record.extend_from_slice(unit);
-            Ok(())
-        };
         for unit in &sets.sps {
-            push(&mut record, unit)?;
+            push_sized(&mut record, unit)?;
         }
         record.push(sets.pps.len() as u8);
         for unit in &sets.pps {
-            push(&mut record, unit)?;
+            push_sized(&mut record, unit)?;
         }
         if matches!(sps.profile_idc, 100 | 110 | 122 | 144 | 244) {
             let depths = [sps.bit_depth_luma, sps.bit_depth_chroma].map(|bits| 0xf8 | (bits - 8));
@@ -148,7 +122,7 @@ mod tests {
         want.extend_from_slice(SPS_640X360_HIGH);
         want.extend_from_slice(&[1, 0, 4, 0x68, 0xeb, 0xe3, 0xcb, 0xfd, 0xf8, 0xf8, 0]);
         assert_eq!(config.record, want);
-        assert_eq!(AvcConfig::new(&ParameterSets { sps: vec![], ..sets }), Err(AvcError::Missing));
+        assert_eq!(AvcConfig::new(&ParameterSets { sps: vec![], ..sets }), Err(ConfigError::Missing));
     }
 
     #[test]
@@ -165,6 +139,7 @@ mod tests {
             ("SPS", SPS_640X360_HIGH, false),
             ("PPS", &[0x68, 0xeb], false),
             ("filler", &[0x0c, 0xff], false),
+            ("nothing", &[], true),
         ] {
             assert_eq!(is_sample_nal(unit), want, "{name}");
         }

@@ -1,15 +1,15 @@
 //! CMAF header: `ftyp` and `moov` of one track (ISO/IEC 23000-19 §7.3.1). No samples, no dates.
 
-use super::avc::AvcConfig;
 use super::boxes::Writer;
+use super::video::VideoConfig;
 
 /// One track: what its header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
     /// Ticks a second.
     pub timescale: u32,
-    /// BCP 47; an `und`-like three-letter tag also fills `mdhd`, whose field holds nothing else (§8.4.2).
-    pub language: String,
+    /// ISO 639-2/T, in small letters; `und` where there is none (§8.4.2).
+    pub language: [u8; 3],
     /// Added to every composition offset, in ticks: how far pictures may be moved by reordering. An edit takes it off again.
     pub reorder_ticks: u32,
     /// Picture or sound.
@@ -19,8 +19,8 @@ pub struct Track {
 /// Picture or sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackMedia {
-    /// H.264, square samples.
-    Avc(AvcConfig),
+    /// Pictures.
+    Video(VideoConfig),
     /// AAC-LC.
     Aac(AudioTrack),
 }
@@ -30,7 +30,7 @@ pub enum TrackMedia {
 pub struct AudioTrack {
     /// Samples a second.
     pub rate: u32,
-    /// 1 or 2.
+    /// 1, 2, or 6 for 5.1 (channelConfiguration, ISO/IEC 14496-3 Table 1.19).
     pub channels: u8,
     /// Bits a second, as configured.
     pub bitrate: u32,
@@ -58,8 +58,13 @@ pub fn header(track: &Track) -> Vec<u8> {
     // `cmfc` (23000-19 §7.2): reordering is taken off by an edit list. `cmf2` has signed composition offsets instead, but
     // ffmpeg 5.1 and GStreamer 1.22 then show every picture as late as the largest offset is below zero, 40 or 80 ms
     // behind the sound, and re_mp4 0.5 reads them as unsigned. With the edit all of them agree with the browsers.
+    // Brands of media profiles (`cfhd`, `chhd`) promise levels, rates and colours; what a player needs of them stands in the
+    // sample entry. AV1's brand promises nothing but the binding itself (AV1-ISOBMFF §2.1).
     w.boxed(b"ftyp", |w| {
         w.bytes(b"cmfc").u32(0).bytes(b"cmfc").bytes(b"iso6");
+        if let TrackMedia::Video(VideoConfig::Av1(_)) = track.media {
+            w.bytes(b"av01");
+        }
     });
     w.boxed(b"moov", |w| {
         mvhd(w, track);
@@ -93,7 +98,12 @@ fn mvhd(w: &mut Writer, track: &Track) {
 
 fn tkhd(w: &mut Writer, track: &Track) {
     let (volume, width, height) = match &track.media {
-        TrackMedia::Avc(avc) => (0, avc.sps.width, avc.sps.height),
+        // As it is shown: in units of a sample's height.
+        TrackMedia::Video(video) => {
+            let ((width, height), (x, y)) = (video.size(), video.sample_aspect());
+            let shown = (u64::from(width) << 16) * u64::from(x) / u64::from(y.max(1));
+            (0, u32::try_from(shown).unwrap_or(u32::MAX), height << 16)
+        }
         TrackMedia::Aac(_) => (0x100, 0, 0),
     };
     // §8.3.2: enabled, in movie, in preview.
@@ -102,7 +112,7 @@ fn tkhd(w: &mut Writer, track: &Track) {
         MATRIX.iter().for_each(|&v| {
             w.u32(v);
         });
-        w.u32(width << 16).u32(height << 16);
+        w.u32(width).u32(height);
     });
 }
 
@@ -115,10 +125,10 @@ fn elst(w: &mut Writer, track: &Track) {
 
 fn mdia(w: &mut Writer, track: &Track) {
     w.full(b"mdhd", 0, 0, |w| {
-        w.u32(0).u32(0).u32(track.timescale).u32(0).u16(packed_language(&track.language)).u16(0);
+        w.u32(0).u32(0).u32(track.timescale).u32(0).u16(packed_language(track.language)).u16(0);
     });
     let (handler, name): (&[u8; 4], &[u8]) = match track.media {
-        TrackMedia::Avc(_) => (b"vide", b"video\0"),
+        TrackMedia::Video(_) => (b"vide", b"video\0"),
         TrackMedia::Aac(_) => (b"soun", b"audio\0"),
     };
     w.full(b"hdlr", 0, 0, |w| {
@@ -126,7 +136,7 @@ fn mdia(w: &mut Writer, track: &Track) {
     });
     w.boxed(b"minf", |w| {
         match track.media {
-            TrackMedia::Avc(_) => w.full(b"vmhd", 0, 1, |w| {
+            TrackMedia::Video(_) => w.full(b"vmhd", 0, 1, |w| {
                 w.zeros(8);
             }),
             TrackMedia::Aac(_) => w.full(b"smhd", 0, 0, |w| {
@@ -144,7 +154,7 @@ fn mdia(w: &mut Writer, track: &Track) {
             w.full(b"stsd", 0, 0, |w| {
                 w.u32(1);
                 match &track.media {
-                    TrackMedia::Avc(avc) => avc1(w, avc),
+                    TrackMedia::Video(video) => visual(w, video),
                     TrackMedia::Aac(aac) => mp4a(w, *aac),
                 }
             });
@@ -162,27 +172,27 @@ fn mdia(w: &mut Writer, track: &Track) {
 }
 
 /// ISO 639-2/T in three times five bits (§8.4.2.3).
-fn packed_language(tag: &str) -> u16 {
-    let letters = match tag.as_bytes() {
-        &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_lowercase) => [a, b, c],
-        _ => *b"und",
-    };
+fn packed_language(letters: [u8; 3]) -> u16 {
+    let letters = if letters.iter().all(u8::is_ascii_lowercase) { letters } else { *b"und" };
     letters.iter().fold(0, |packed, &l| packed << 5 | u16::from(l - 0x60))
 }
 
-/// VisualSampleEntry (§12.1.3) with `avcC` (14496-15 §5.4.2) and square samples.
-fn avc1(w: &mut Writer, avc: &AvcConfig) {
-    // The fields hold 16 bits; the SPS reader lets nothing larger through.
-    let (width, height) = (avc.sps.width.min(0xffff) as u16, avc.sps.height.min(0xffff) as u16);
-    w.boxed(b"avc1", |w| {
+/// VisualSampleEntry (§12.1.3) with its configuration box (14496-15 §5.4.2 and §8.4.1, AV1-ISOBMFF §2.2) and `pasp`.
+fn visual(w: &mut Writer, video: &VideoConfig) {
+    let [entry, configuration] = video.kinds();
+    // The fields hold 16 bits; the readers of sequence headers let nothing larger through.
+    let (width, height) = video.size();
+    let (width, height) = (width.min(0xffff) as u16, height.min(0xffff) as u16);
+    w.boxed(entry, |w| {
         w.zeros(6).u16(1).zeros(16).u16(width).u16(height);
         // 72 dpi twice, one frame a sample, no compressor name, 24 bits, no colour table.
         w.u32(0x48_0000).u32(0x48_0000).u32(0).u16(1).zeros(32).u16(0x18).u16(0xffff);
-        w.boxed(b"avcC", |w| {
-            w.bytes(&avc.record);
+        w.boxed(configuration, |w| {
+            w.bytes(video.record());
         });
+        let (x, y) = video.sample_aspect();
         w.boxed(b"pasp", |w| {
-            w.u32(1).u32(1);
+            w.u32(u32::from(x)).u32(u32::from(y));
         });
     });
 }

@@ -3,11 +3,17 @@
 //! In:    track descriptions and sample tables. Out: the bytes of boxes; media data itself is never touched or copied.
 //! Never: writes a wall-clock time, a random number or anything else that would make equal input unequal output.
 
+mod av1;
 mod avc;
 mod boxes;
 mod chunk;
+mod hevc;
 mod init;
+mod video;
 
-pub use avc::{AvcConfig, AvcError, ParameterSets, is_sample_nal};
+pub use av1::Av1Config;
+pub use avc::AvcConfig;
 pub use chunk::{Chunk, Sample, segment_type};
+pub use hevc::HevcConfig;
 pub use init::{AudioTrack, Track, TrackMedia, header};
+pub use video::{ConfigError, Pictures, VideoCodec, VideoConfig};
