@@ -218,10 +218,9 @@ pub(super) struct SignalFile {
 /// A ladder file: the renditions of a channel.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(title = "Tandem ladder", extend("required" = ["video"]))]
+#[schemars(title = "Tandem ladder", extend("anyOf" = [{ "required": ["video"] }, { "required": ["audio"] }]))]
 pub(super) struct LadderFile {
-    /// Video renditions, largest first; at least one.
-    #[schemars(length(min = 1))]
+    /// Video renditions, largest first; none for sound alone.
     pub video: Vec<Mark<VideoRungFile>>,
     /// Audio renditions.
     pub audio: Vec<Mark<AudioRungFile>>,

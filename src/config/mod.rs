@@ -287,7 +287,7 @@ impl fmt::Debug for Secret {
 pub struct Ladder {
     /// The file it came from.
     pub file: PathBuf,
-    /// Video rungs.
+    /// Video rungs; none where it is sound alone.
     pub video: Vec<VideoRung>,
     /// Audio tracks.
     pub audio: Vec<AudioRung>,
