@@ -414,6 +414,17 @@ fn mistakes_of_a_ladder_carry_its_own_lines() {
 }
 
 #[test]
+fn a_ladder_has_pictures_or_sound() {
+    let parse = |text: &str| Ladder::parse(Path::new("ladder.toml"), text);
+    let sound = parse("[[audio]]\nid = \"a\"\n").unwrap_or_else(|r| panic!("{r}"));
+    assert_eq!((sound.video.len(), sound.audio.len()), (0, 1));
+    let silent = "[[video]]\nid = \"v\"\nsize = \"640x360\"\nmax_bitrate = \"1Mbps\"\n";
+    assert_eq!(parse(silent).map(|l| l.video.len()).ok(), Some(1));
+    let report = parse("").expect_err("nothing is no ladder");
+    assert!(report.to_string().contains("for sound alone"), "{report}");
+}
+
+#[test]
 fn secrets_come_from_files_and_stay_unseen() {
     let folder = tempfile::tempdir().unwrap();
     let ladder = root().join("pipelines/ladders/test.toml");
