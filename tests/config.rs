@@ -137,6 +137,25 @@ fn a_default_part_divides_the_segment_evenly() {
 }
 
 #[test]
+fn low_latency_is_in_the_encoders_and_in_what_is_not_said() {
+    let low = |more: &str| {
+        let text = GOOD.replace("id = \"c\"", &format!("id = \"c\"\nlatency = \"low\"\n{more}"));
+        parse(&text).unwrap_or_else(|r| panic!("{r}")).channels.remove(0)
+    };
+    let ms = Duration::from_millis;
+    let channel = low("");
+    assert!(channel.ladder.video.iter().all(|r| r.zero_latency && r.bframes == 0 && r.lookahead == 0));
+    assert_eq!((channel.hold, channel.part), (ms(400), ms(200)));
+    let said = low("hold = \"900ms\"\npart = \"400ms\"");
+    assert_eq!((said.hold, said.part), (ms(900), ms(400)), "what is said holds");
+    let slow = low("failover.loss_after = \"500ms\"");
+    assert_eq!(slow.hold, ms(700), "always above loss_after");
+    let normal = &parse(&GOOD.replace("id = \"c\"", "id = \"c\"\nlatency = \"normal\"")).unwrap().channels[0];
+    assert!(normal.ladder.video.iter().all(|r| !r.zero_latency && r.bframes > 0));
+    assert_eq!((normal.hold, normal.part), (ms(600), ms(400)));
+}
+
+#[test]
 fn all_mistakes_are_found_at_once_each_at_its_place() {
     let text = r#"[origin]
 listen = "localhost:8080"
@@ -212,6 +231,7 @@ fn each_mistake_is_named_with_its_mend() {
         ("part tiny", "id = \"c\"", "id = \"c\"\npart = \"5ms\"", 3, "channel[c].part", "shorter than a frame"),
         ("segment", "id = \"c\"", "id = \"c\"\nsegment = \"500ms\"", 3, "channel[c].segment", "1 s to 10 s"),
         ("template", "id = \"c\"", "id = \"c\"\ntemplate = \"nowhere.toml\"", 3, "channel[c].template", "nowhere.toml"),
+        ("latency", "id = \"c\"", "id = \"c\"\nlatency = \"lowest\"", 3, "channel[c].latency", "did you mean `low`?"),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",

@@ -293,6 +293,17 @@ pub struct Ladder {
     pub audio: Vec<AudioRung>,
 }
 
+impl Ladder {
+    /// The same renditions with nothing in the encoders that waits for later pictures.
+    #[must_use]
+    pub(crate) fn low_latency(mut self) -> Self {
+        for rung in &mut self.video {
+            (rung.zero_latency, rung.bframes, rung.lookahead) = (true, 0, 0);
+        }
+        self
+    }
+}
+
 /// The picture and sound of a test signal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignalShape {
