@@ -73,8 +73,8 @@ pub(super) struct ChannelFile {
     pub frame_rate: Option<Mark<Rate>>,
     /// Segment duration, 1 s to 10 s. Default "2s".
     pub segment: Option<Mark<Time>>,
-    /// "low" encodes without look-ahead and reordering, and shortens what is not said of `part` and `hold`: about 0.9 s less,
-    /// for some 10 % more bits at the same quality. Default "normal".
+    /// "low" encodes without look-ahead and reordering (some 50 ms instead of 400, for more bits at the same quality), and
+    /// shortens `part` and `hold` where they are not said. A ladder's `chains` still cost a GOP each. Default "normal".
     pub latency: Option<Mark<LatencyFile>>,
     /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms (200 ms with
     /// latency = "low") that divides the segment evenly.
