@@ -137,6 +137,25 @@ fn a_default_part_divides_the_segment_evenly() {
 }
 
 #[test]
+fn low_latency_is_in_the_encoders_and_in_what_is_not_said() {
+    let low = |more: &str| {
+        let text = GOOD.replace("id = \"c\"", &format!("id = \"c\"\nlatency = \"low\"\n{more}"));
+        parse(&text).unwrap_or_else(|r| panic!("{r}")).channels.remove(0)
+    };
+    let ms = Duration::from_millis;
+    let channel = low("");
+    assert!(channel.ladder.video.iter().all(|r| r.zero_latency && r.bframes == 0 && r.lookahead == 0));
+    assert_eq!((channel.hold, channel.part), (ms(400), ms(200)));
+    let said = low("hold = \"900ms\"\npart = \"400ms\"");
+    assert_eq!((said.hold, said.part), (ms(900), ms(400)), "what is said holds");
+    let slow = low("failover.loss_after = \"500ms\"");
+    assert_eq!(slow.hold, ms(700), "always above loss_after");
+    let normal = &parse(&GOOD.replace("id = \"c\"", "id = \"c\"\nlatency = \"normal\"")).unwrap().channels[0];
+    assert!(normal.ladder.video.iter().all(|r| !r.zero_latency && r.bframes > 0));
+    assert_eq!((normal.hold, normal.part), (ms(600), ms(400)));
+}
+
+#[test]
 fn all_mistakes_are_found_at_once_each_at_its_place() {
     let text = r#"[origin]
 listen = "localhost:8080"
@@ -212,6 +231,7 @@ fn each_mistake_is_named_with_its_mend() {
         ("part tiny", "id = \"c\"", "id = \"c\"\npart = \"5ms\"", 3, "channel[c].part", "shorter than a frame"),
         ("segment", "id = \"c\"", "id = \"c\"\nsegment = \"500ms\"", 3, "channel[c].segment", "1 s to 10 s"),
         ("template", "id = \"c\"", "id = \"c\"\ntemplate = \"nowhere.toml\"", 3, "channel[c].template", "nowhere.toml"),
+        ("latency", "id = \"c\"", "id = \"c\"\nlatency = \"lowest\"", 3, "channel[c].latency", "normal, low"),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",
@@ -411,6 +431,17 @@ fn mistakes_of_a_ladder_carry_its_own_lines() {
     assert!(report.mistakes().iter().all(|m| m.file.ends_with("ladder.toml")), "{report}");
     let lines: Vec<_> = found.iter().map(|(line, ..)| *line).collect();
     assert_eq!(lines, [3, 5, 6, 7, 8, 9, 10, 11], "{report}");
+}
+
+#[test]
+fn a_ladder_has_pictures_or_sound() {
+    let parse = |text: &str| Ladder::parse(Path::new("ladder.toml"), text);
+    let sound = parse("[[audio]]\nid = \"a\"\n").unwrap_or_else(|r| panic!("{r}"));
+    assert_eq!((sound.video.len(), sound.audio.len()), (0, 1));
+    let silent = "[[video]]\nid = \"v\"\nsize = \"640x360\"\nmax_bitrate = \"1Mbps\"\n";
+    assert_eq!(parse(silent).map(|l| l.video.len()).ok(), Some(1));
+    let report = parse("").expect_err("nothing is no ladder");
+    assert!(report.to_string().contains("for sound alone"), "{report}");
 }
 
 #[test]

@@ -28,6 +28,9 @@ const STRAYS_MAX: u32 = 3;
 /// Not in a row: at the very limit only pictures that are reordered lie beyond it.
 const STRAYS_WITHIN: Duration = Duration::from_secs(1);
 
+/// A bit rate is measured over so much media: two GOPs of the usual second, or one of two.
+const BITRATE_OVER: Duration = Duration::from_secs(2);
+
 /// What a pipeline is behind by: nothing below these times is news to its encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
@@ -145,6 +148,19 @@ impl Feed {
     /// The connection is gone: what a silence would tell only after `loss_after` is known now.
     pub fn lost(&mut self) {
         self.health = Health { joinable: self.health.joinable, ..Health::default() };
+    }
+
+    /// Bits a second of its video, once enough of it lies in the join buffer: two seconds, or nearly all that the buffer holds.
+    pub fn video_bitrate(&self) -> Option<u64> {
+        let span_min = BITRATE_OVER.min(self.join_buffer * 3 / 4);
+        let mut pictures = self.kept.iter().filter(|k| k.kind == TrackKind::Video).map(|k| &k.unit);
+        let first = pictures.next()?;
+        let (mut last, mut bytes) = (first.pts, first.data.len() as u64);
+        for picture in pictures {
+            (last, bytes) = (last.max(picture.pts), bytes + picture.data.len() as u64);
+        }
+        let span = u64::try_from(last.ticks() - first.pts.ticks()).ok().filter(|&span| span > 0)?;
+        (Duration::from_nanos(span * 100_000 / 9) >= span_min).then(|| bytes * 8 * 90_000 / span)
     }
 
     fn forget(&mut self) {

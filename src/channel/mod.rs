@@ -8,6 +8,7 @@
 //! is on the best source it may take, each process that should run runs, what is due is published. [`run`] is the shell.
 
 mod feed;
+mod ladder;
 mod pipeline;
 mod report;
 pub mod run;
@@ -22,20 +23,16 @@ use crate::clock::Now;
 use crate::config;
 use crate::demux;
 use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, SegmentPlan, ToWorker};
-use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
-use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind, VideoShape};
+use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind};
 use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
 use crate::package::{self, Packager, Saved, Snapshot};
 use crate::timeline::Timeline;
 
 use feed::{Feed, Sent};
+use ladder::{Fitting, Seen};
 use pipeline::{Hung, Pipeline, REJOIN, Word};
-
-/// A channel that has not seen a picture yet waits so long for one before it starts with the slate: the picture's size
-/// decides which rungs there are.
-const FIRST_PICTURE_WITHIN: Duration = Duration::from_millis(2000);
 
 /// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer.
 const STILL_THIS_SEGMENT: Duration = Duration::from_millis(400);
@@ -88,16 +85,6 @@ pub enum Action {
     Save(Saved),
 }
 
-/// What the channel encodes. Made once the source's size is known, and then constant: a ladder that changes under a player
-/// is a fault.
-#[derive(Clone, Debug, PartialEq)]
-struct Plan {
-    video: Vec<VideoRung>,
-    audio: Vec<AudioRung>,
-    /// Made from a real picture; a plan made without one may be replaced when the first picture comes.
-    from_picture: bool,
-}
-
 #[derive(Debug)]
 struct Source {
     name: SourceName,
@@ -119,11 +106,10 @@ struct Source {
 #[derive(Debug)]
 pub struct Channel {
     config: config::Channel,
-    began: Now,
     timeline: Timeline,
     sources: Vec<Source>,
     pipelines: Vec<Pipeline>,
-    plan: Option<Plan>,
+    fitting: Fitting,
     packager: Option<Packager>,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
@@ -150,10 +136,9 @@ impl Channel {
         Self {
             timeline: Timeline::new(config.grid),
             config,
-            began: now,
             sources,
             pipelines,
-            plan: None,
+            fitting: Fitting::new(now),
             packager: None,
             save,
             status_at: now,
@@ -192,8 +177,8 @@ impl Channel {
         let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health, self.packager.is_some()));
         let not_before = |at: Now| if at.mono < self.caught_up_at.mono { self.caught_up_at } else { at };
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
-        let plan = self.plan.is_none().then(|| self.began.after(FIRST_PICTURE_WITHIN));
-        let first = pipelines.chain(packager).chain(plan).chain([self.status_at]).min_by_key(|at| at.mono);
+        let first =
+            pipelines.chain(packager).chain(self.fitting.wake_at()).chain([self.status_at]).min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
     }
 
@@ -313,7 +298,7 @@ impl Channel {
     // --- upkeep --------------------------------------------------------------------------------------------------
 
     fn upkeep(&mut self, now: Now) {
-        self.make_plan(now);
+        self.make_ladder(now);
         let health = self.health();
         for at in 0..self.pipelines.len() {
             self.choose_source(now, at, &health);
@@ -329,78 +314,64 @@ impl Channel {
         }
     }
 
-    fn make_plan(&mut self, now: Now) {
-        let picture = self.first_picture();
-        let due = match &self.plan {
-            None => picture.is_some() || now.since(self.began) >= FIRST_PICTURE_WITHIN,
-            Some(plan) => !plan.from_picture && picture.is_some(),
-        };
-        if !due {
+    fn make_ladder(&mut self, now: Now) {
+        if self.fitting.is_settled() {
             return;
         }
-        let plan = Plan {
-            video: match picture {
-                Some(shape) => fitting(&self.config.ladder.video, shape),
-                None => self.config.ladder.video.clone(),
-            },
-            audio: self.config.ladder.audio.clone(),
-            from_picture: picture.is_some(),
-        };
-        let before = self.plan.replace(plan.clone());
-        let same = |old: &Plan| old.video == plan.video && old.audio == plan.audio;
-        if before.as_ref().is_some_and(same) {
+        let seen = self.first_picture();
+        if !self.fitting.decide(now, &self.config.ladder, self.config.grid.rate(), seen) {
             return;
         }
         // The first picture showed that rungs must go which have only ever carried the slate. Nobody was watching a
         // programme yet; from here on the ladder stays as it is.
         for at in 0..self.pipelines.len() {
             if self.pipelines[at].is_up() {
-                self.kill(now, at, "the first picture is smaller than the ladder's top");
+                self.kill(now, at, "the first picture asks for another ladder");
             }
         }
+        let Some(plan) = self.fitting.plan() else { return };
         let config = package::Config {
             channel: self.config.id.clone(),
             grid: self.config.grid,
             part: self.config.part,
             window: self.config.window,
             pipelines: self.pipelines.iter().map(|p| p.id).collect(),
-            video: plan.video,
-            audio: plan.audio,
+            video: plan.video.clone(),
+            audio: plan.audio.clone(),
             language: "und".to_owned(),
             time_uri: "/time".to_owned(),
             save: self.save,
         };
+        let text = format!("{} video and {} audio renditions", plan.video.len(), plan.audio.len());
+        let remarks = plan.remarks();
         match Packager::new(config, now) {
             Ok(packager) => {
                 self.actions.push(Action::Publish(packager.snapshot()));
                 self.packager = Some(packager);
-                let text = format!("{} video and {} audio renditions", self.planned_video(), self.planned_audio());
                 self.event(now, Severity::Info, EventKind::ChannelStarted, text);
+                if let Some(remarks) = remarks {
+                    self.event(now, Severity::Info, EventKind::LadderFitted, remarks);
+                }
             }
             Err(error) => {
                 // No memory for a single slab. The plan is dropped so that it is tried again.
-                self.plan = None;
-                self.began = now;
+                self.fitting.postpone(now);
                 self.event(now, Severity::Error, EventKind::ChannelStarted, format!("cannot package: {error}"));
             }
         }
     }
 
-    fn planned_video(&self) -> usize {
-        self.plan.as_ref().map_or(0, |p| p.video.len())
-    }
-
-    fn planned_audio(&self) -> usize {
-        self.plan.as_ref().map_or(0, |p| p.audio.len())
-    }
-
-    fn first_picture(&self) -> Option<VideoShape> {
-        let shape = |s: &Source| s.feed.tracks()?.first(TrackKind::Video)?.shape;
+    /// What the ladder is made for: the source on air, or else the first one that shows a picture.
+    fn first_picture(&self) -> Option<Seen> {
+        let seen = |s: &Source| {
+            let track = s.feed.tracks()?.first(TrackKind::Video)?;
+            Some(Seen { codec: track.codec, shape: track.shape?, bitrate: s.feed.video_bitrate() })
+        };
         self.pipelines
             .iter()
             .flat_map(|p| p.on_air())
             .chain(0..self.sources.len())
-            .find_map(|at| shape(&self.sources[at]))
+            .find_map(|at| seen(&self.sources[at]))
     }
 
     fn choose_source(&mut self, now: Now, at: usize, health: &[Health]) {
@@ -447,7 +418,7 @@ impl Channel {
     }
 
     fn start_due(&mut self, now: Now, at: usize) {
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = self.fitting.plan() else { return };
         if self.packager.is_none() || !self.pipelines[at].start_is_due(now) {
             return;
         }
@@ -515,13 +486,6 @@ impl Channel {
             self.package_event(now, &event);
         }
     }
-}
-
-/// The rungs that do not scale the source up; the lowest one always.
-fn fitting(ladder: &[VideoRung], shape: VideoShape) -> Vec<VideoRung> {
-    let fits = |rung: &&VideoRung| rung.width <= shape.width || rung.height <= shape.height;
-    let rungs: Vec<VideoRung> = ladder.iter().filter(fits).cloned().collect();
-    if rungs.is_empty() { ladder.last().cloned().into_iter().collect() } else { rungs }
 }
 
 impl Source {

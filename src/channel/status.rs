@@ -2,7 +2,7 @@
 
 use crate::clock::Now;
 use crate::media::{Codec, TrackSet};
-use crate::monitor::{ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus};
+use crate::monitor::{ChannelStatus, EventKind, LadderStatus, PipelineStatus, PublishStatus, Severity, SourceStatus};
 
 use super::Channel;
 use crate::package::Packager;
@@ -56,6 +56,10 @@ impl Channel {
                     }
                 })
                 .collect(),
+            ladder: self.fitting.plan().map_or_else(LadderStatus::default, |plan| LadderStatus {
+                left_out: plan.left_out.clone(),
+                note: plan.note.clone(),
+            }),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
         }
     }

@@ -73,13 +73,16 @@ pub(super) struct ChannelFile {
     pub frame_rate: Option<Mark<Rate>>,
     /// Segment duration, 1 s to 10 s. Default "2s".
     pub segment: Option<Mark<Time>>,
-    /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms that
-    /// divides the segment evenly.
+    /// "low" encodes without look-ahead and reordering (some 50 ms instead of 400, for more bits at the same quality), and
+    /// shortens `part` and `hold` where they are not said. A ladder's `chains` still cost a GOP each. Default "normal".
+    pub latency: Option<Mark<LatencyFile>>,
+    /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms (200 ms with
+    /// latency = "low") that divides the segment evenly.
     pub part: Option<Mark<Time>>,
     /// How much of the past the playlists list: 3 segments to 1 h. Default "60s". It is kept in memory.
     pub window: Option<Mark<Time>>,
     /// How long a late frame is waited for before the one before it is repeated: above `loss_after`, at most 10 s.
-    /// Default "600ms". It is part of the latency.
+    /// Default: `loss_after` and 400 ms, or 200 ms with latency = "low". It is part of the latency.
     pub hold: Option<Mark<Time>>,
     /// How long the last picture is repeated before the slate appears, up to 1 h. Default "1s".
     pub repeat_for: Option<Mark<Time>>,
@@ -99,6 +102,16 @@ pub(super) struct ChannelFile {
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
+}
+
+/// What counts more: bits, or time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LatencyFile {
+    /// The encoder looks ahead and reorders: fewer bits at the same quality.
+    Normal,
+    /// Each picture leaves the encoder before the next one enters.
+    Low,
 }
 
 /// When and how pipelines change source.
@@ -218,10 +231,9 @@ pub(super) struct SignalFile {
 /// A ladder file: the renditions of a channel.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(title = "Tandem ladder", extend("required" = ["video"]))]
+#[schemars(title = "Tandem ladder", extend("anyOf" = [{ "required": ["video"] }, { "required": ["audio"] }]))]
 pub(super) struct LadderFile {
-    /// Video renditions, largest first; at least one.
-    #[schemars(length(min = 1))]
+    /// Video renditions, largest first; none for sound alone.
     pub video: Vec<Mark<VideoRungFile>>,
     /// Audio renditions.
     pub audio: Vec<Mark<AudioRungFile>>,

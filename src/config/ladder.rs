@@ -29,8 +29,9 @@ impl Ladder {
         let video: Vec<_> = read.video.iter().map(|rung| video_rung(&mut document, rung, &mut ids)).collect();
         let audio: Vec<_> = read.audio.iter().map(|rung| audio_rung(&mut document, rung, &mut ids)).collect();
         if document.is_well_formed() {
-            if video.is_empty() {
-                document.missing(&(0..0), "video", "add a [[video]] with id, size and max_bitrate");
+            if video.is_empty() && audio.is_empty() {
+                let mend = "add a [[video]] with id, size and max_bitrate, or an [[audio]] for sound alone";
+                document.missing(&(0..0), "video", mend);
             }
             for (above, rung) in read.video.iter().zip(read.video.iter().skip(1)) {
                 order(&mut document, &above.value, &rung.value);

@@ -287,10 +287,21 @@ impl fmt::Debug for Secret {
 pub struct Ladder {
     /// The file it came from.
     pub file: PathBuf,
-    /// Video rungs.
+    /// Video rungs; none where it is sound alone.
     pub video: Vec<VideoRung>,
     /// Audio tracks.
     pub audio: Vec<AudioRung>,
+}
+
+impl Ladder {
+    /// The same renditions with nothing in the encoders that waits for later pictures.
+    #[must_use]
+    pub(crate) fn low_latency(mut self) -> Self {
+        for rung in &mut self.video {
+            (rung.zero_latency, rung.bframes, rung.lookahead) = (true, 0, 0);
+        }
+        self
+    }
 }
 
 /// The picture and sound of a test signal.

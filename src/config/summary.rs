@@ -60,6 +60,8 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
     writeln!(f, "channel {} “{}”", channel.id, channel.title)?;
     let (segment, part, window) = (spell(channel.grid.segment()), spell(channel.part), spell(channel.window));
     writeln!(f, "  grid     {} frames a second, segments of {segment} in parts of {part}", channel.grid.rate())?;
+    let low = if channel.ladder.video.iter().any(|rung| rung.zero_latency) { ", no look-ahead" } else { "" };
+    writeln!(f, "  latency  late frames are awaited for {}{low}", spell(channel.hold))?;
     let megabytes = window_bytes(&channel.ladder, channel) / 1_000_000;
     writeln!(f, "  window   {window}, at most about {megabytes} MB of memory")?;
     for source in &channel.sources {
@@ -81,6 +83,10 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
     for pipeline in &channel.pipelines {
         let names: Vec<_> = pipeline.sources.iter().map(|name| name.as_str()).collect();
         writeln!(f, "  pipeline {}: {}", pipeline.id, names.join(", then "))?;
+    }
+    if channel.ladder.video.len() > 1 {
+        writeln!(f, "  ladder   rungs that the source cannot fill are left out when its first picture is there:")?;
+        writeln!(f, "           larger in both directions, or richer than its bit rate beside another of that size")?;
     }
     for rung in &channel.ladder.video {
         let rate = spell_bitrate(rung.rate.max_bitrate().into());

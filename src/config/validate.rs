@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{Document, Mark, Span};
-use super::file::{ChannelFile, File, PipelinesFile, SrtFile};
+use super::file::{ChannelFile, File, LatencyFile, PipelinesFile, SrtFile};
 use super::report::Report;
 use super::source::{self, Declared};
 use super::units::{RevertText, Time, spell};
@@ -21,8 +21,18 @@ use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 const POINTED_BYTES_MAX: u64 = 1 << 20;
 /// A longer window needs more memory than a host should be made to spend by one key.
 const WINDOW_MAX: Duration = Duration::from_secs(3600);
-/// What a part lasts at most where the file does not say: hold-back is three of them.
-const PART_DEFAULT_MAX: Duration = Duration::from_millis(500);
+/// What depends on `latency` where the file does not say.
+struct Habit {
+    /// What a part lasts at most: hold-back is three of them.
+    part_max: Duration,
+    /// How long frames are awaited that the next source brings, once it has taken over.
+    hold: Duration,
+}
+
+/// A source with a key frame every two seconds is decoded from there to its newest picture within `hold`, on a busy host, too.
+const NORMAL: Habit = Habit { part_max: Duration::from_millis(500), hold: Duration::from_millis(400) };
+/// Enough for a key frame each second on a host with room to spare.
+const LOW: Habit = Habit { part_max: Duration::from_millis(200), hold: Duration::from_millis(200) };
 
 /// Everything checks share: the document that takes mistakes, where relative paths begin, what was seen so far.
 pub(super) struct Checks<'d, 't> {
@@ -102,16 +112,18 @@ impl Checks<'_, '_> {
         let (span, file) = (&channel.span, &channel.value);
         let id = self.channel_id(span, file.id.as_ref(), ids);
         let grid = self.grid(file);
-        let part = self.part(file.part.as_ref(), grid);
+        let low = file.latency.as_ref().is_some_and(|latency| latency.value == LatencyFile::Low);
+        let habit = if low { LOW } else { NORMAL };
+        let part = self.part(file.part.as_ref(), grid, &habit);
         let window = self.window(file.window.as_ref(), grid);
         let failover = self.failover(file);
-        let hold = self.hold(file.hold.as_ref(), failover.loss_after);
+        let hold = self.hold(file.hold.as_ref(), failover.loss_after, &habit);
         let loss = InputLoss {
             repeat_for: self.time(file.repeat_for.as_ref(), "1s", "0s", "1h"),
             black_for: Duration::ZERO,
             slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
         };
-        let ladder = self.ladder(span, file.ladder.as_ref());
+        let ladder = self.ladder(span, file.ladder.as_ref(), low);
         let template = self.template(file.template.as_ref());
         // Sources are checked even where the channel's own name is no good.
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
@@ -160,18 +172,19 @@ impl Checks<'_, '_> {
     }
 
     /// A whole number of slots, given to the millisecond: 400 ms means 400.4 ms at 29.97.
-    fn part(&mut self, part: Option<&Mark<Time>>, grid: Grid) -> Duration {
+    fn part(&mut self, part: Option<&Mark<Time>>, grid: Grid, habit: &Habit) -> Duration {
         let rate = grid.rate();
-        let Some(part) = part else { return default_part(grid) };
+        let usual = default_part(grid, habit.part_max);
+        let Some(part) = part else { return usual };
         let asked = part.value.0;
         let slots = (asked.as_secs_f64() * rate.as_f64()).round() as u64;
         let (below, near) = (slots_duration(slots.saturating_sub(1), rate), slots_duration(slots, rate));
         if asked > grid.segment() {
             let wrong = format!("{} is longer than a segment of {}", spell(asked), spell(grid.segment()));
-            self.document.mistake(&part.span, wrong, format!("write {}, or leave it out", spell(default_part(grid))));
+            self.document.mistake(&part.span, wrong, format!("write {}, or leave it out", spell(usual)));
         } else if slots == 0 {
             let wrong = format!("shorter than a frame of {}", spell(slots_duration(1, rate)));
-            self.document.mistake(&part.span, wrong, format!("write {}, or leave it out", spell(default_part(grid))));
+            self.document.mistake(&part.span, wrong, format!("write {}, or leave it out", spell(usual)));
         } else if near.abs_diff(asked) > Duration::from_millis(1) {
             let other = if near > asked { below } else { slots_duration(slots + 1, rate) };
             let wrong = format!("{} is no whole number of frames at {rate} frames a second", spell(asked));
@@ -210,8 +223,8 @@ impl Checks<'_, '_> {
     }
 
     /// The next source takes over after `loss_after`; frames it brings must still be awaited then.
-    fn hold(&mut self, hold: Option<&Mark<Time>>, loss_after: Duration) -> Duration {
-        let usual = loss_after + Duration::from_millis(400);
+    fn hold(&mut self, hold: Option<&Mark<Time>>, loss_after: Duration, habit: &Habit) -> Duration {
+        let usual = loss_after + habit.hold;
         let Some(hold) = hold else { return usual };
         if hold.value.0 <= loss_after {
             let wrong = format!("{} is not above loss_after, {}", spell(hold.value.0), spell(loss_after));
@@ -229,14 +242,15 @@ impl Checks<'_, '_> {
         text.value.clone()
     }
 
-    fn ladder(&mut self, channel: &Span, ladder: Option<&Mark<String>>) -> Option<Ladder> {
+    fn ladder(&mut self, channel: &Span, ladder: Option<&Mark<String>>, low_latency: bool) -> Option<Ladder> {
         let Some(ladder) = ladder else {
             let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", or another ladder's path";
             self.document.missing(channel, "ladder", mend);
             return None;
         };
         let (path, text) = self.other_file(ladder, "give the path of a ladder file, relative to this file")?;
-        Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()
+        let ladder = Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()?;
+        Some(if low_latency { ladder.low_latency() } else { ladder })
     }
 
     fn template(&mut self, template: Option<&Mark<String>>) -> Option<String> {
@@ -394,12 +408,12 @@ fn slots_duration(slots: u64, rate: FrameRate) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// The longest part up to [`PART_DEFAULT_MAX`] that divides a segment evenly: 10 of 50 slots at 25, 12 of 60 at 29.97.
-fn default_part(grid: Grid) -> Duration {
+/// The longest part up to `max` that divides a segment evenly: of 500 ms, 10 of 50 slots at 25, 12 of 60 at 29.97.
+fn default_part(grid: Grid, max: Duration) -> Duration {
     let rate = grid.rate();
     let slots = |d: Duration| d.as_secs_f64() * rate.as_f64();
     let segment = slots(grid.segment()).round() as u64;
-    let longest = (slots(PART_DEFAULT_MAX).floor() as u64).max(1);
+    let longest = (slots(max).floor() as u64).max(1);
     let best = (1..=longest).rev().find(|n| segment.is_multiple_of(*n)).unwrap_or(1);
     slots_duration(best, rate)
 }

@@ -44,7 +44,7 @@ pub struct Job {
     pub plan: SegmentPlan,
     /// Video is encoded only on [`ToWorker::Encode`]; until then raw pictures wait. Sound is always encoded.
     pub standby: bool,
-    /// Video renditions, highest first, already cut down to the source's size.
+    /// Video renditions, highest first, already cut down to the source's size; none where it is sound alone.
     pub video: Vec<VideoRung>,
     /// Audio renditions.
     pub audio: Vec<AudioRung>,

@@ -145,7 +145,8 @@ impl Crew {
 
 /// The media threads, and the queues into them.
 struct Media {
-    video: SyncSender<Item<ChannelTime>>,
+    /// None where it is sound alone.
+    video: Option<SyncSender<Item<ChannelTime>>>,
     audio: Vec<SyncSender<Item<ChannelTime>>>,
     threads: Vec<JoinHandle<()>>,
     heart_stops: Arc<AtomicBool>,
@@ -161,15 +162,13 @@ impl Media {
         outbox: &Outbox,
     ) -> Result<Self, WorkerError> {
         let renditions = job.video.len() + job.audio.len();
-        let Some(top) = job.video.first() else { return Err(WorkerError::Job("no video rung")) };
-        if renditions > usize::from(u8::MAX) {
-            return Err(WorkerError::Job("more than 255 renditions"));
+        if renditions == 0 || renditions > usize::from(u8::MAX) {
+            return Err(WorkerError::Job("1 to 255 renditions are possible"));
         }
         let now = clock::now();
         let held_up = Arc::new(AtomicBool::new(false));
         let figures = Arc::new(VideoFigures::default());
         let audio_errors = Arc::new(AtomicU64::new(0));
-        let slate = slate::picture(&job.loss.slate.text, top.width, top.height)?;
         let mut threads = Vec::new();
         let mut pulses = Vec::new();
         let mut pulse = || {
@@ -209,26 +208,30 @@ impl Media {
             threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
             audio.push(to);
         }
-        let (video, items) = sync_channel(ITEMS_MAX);
-        let video_pulse = pulse();
-        let work = Video {
-            grid: job.grid,
-            slots: Slots::new(job.grid, job.start, job.hold, job.loss.repeat_for, now),
-            decoder: VideoDecoder::new(
-                template.clone(),
-                job.grid.segment_start(job.start) - HEADROOM,
-                video_pulse.clone(),
-            ),
-            slate,
-            rungs,
-            figures: Arc::clone(&figures),
-            pulse: video_pulse,
-            held_up: Arc::clone(&held_up),
-        };
-        threads.push(crew.start("video", move || {
-            work.run(&items);
-            Ok(())
-        })?);
+        let mut video = None;
+        if let Some(top) = job.video.first() {
+            let (to, items) = sync_channel(ITEMS_MAX);
+            let video_pulse = pulse();
+            let work = Video {
+                grid: job.grid,
+                slots: Slots::new(job.grid, job.start, job.hold, job.loss.repeat_for, now),
+                decoder: VideoDecoder::new(
+                    template.clone(),
+                    job.grid.segment_start(job.start) - HEADROOM,
+                    video_pulse.clone(),
+                ),
+                slate: slate::picture(&job.loss.slate.text, top.width, top.height)?,
+                rungs,
+                figures: Arc::clone(&figures),
+                pulse: video_pulse,
+                held_up: Arc::clone(&held_up),
+            };
+            threads.push(crew.start("video", move || {
+                work.run(&items);
+                Ok(())
+            })?);
+            video = Some(to);
+        }
         let heart_stops = Arc::new(AtomicBool::new(false));
         let heart = Heart { grid: job.grid, pulses, figures, audio_errors, newest };
         let (stops, outbox) = (Arc::clone(&heart_stops), outbox.clone());
@@ -265,8 +268,8 @@ impl Media {
                     self.put(queue, item.clone());
                 }
             }
-            if !is_unit || kind == TrackKind::Video {
-                self.put(&self.video, item);
+            if let Some(video) = self.video.as_ref().filter(|_| !is_unit || kind == TrackKind::Video) {
+                self.put(video, item);
             }
         }
     }

@@ -67,6 +67,8 @@ pub enum EventKind {
     GatewayDied,
     /// The channel came up.
     ChannelStarted,
+    /// Rungs of the ladder were left out, or cost more than they need.
+    LadderFitted,
 }
 
 impl EventKind {
@@ -91,6 +93,7 @@ impl EventKind {
             Self::SegmentGap => "segment-gap",
             Self::GatewayDied => "gateway-died",
             Self::ChannelStarted => "channel-started",
+            Self::LadderFitted => "ladder-fitted",
         }
     }
 }

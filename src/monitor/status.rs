@@ -16,8 +16,28 @@ pub struct ChannelStatus {
     pub sources: Vec<SourceStatus>,
     /// A, and B where there is one.
     pub pipelines: Vec<PipelineStatus>,
+    /// How the ladder fits the source.
+    pub ladder: LadderStatus,
     /// What the packager published.
     pub publish: PublishStatus,
+}
+
+/// How the ladder fits the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LadderStatus {
+    /// Rungs the source cannot fill.
+    pub left_out: Vec<LeftOut>,
+    /// What else is to be known, in one sentence.
+    pub note: Option<String>,
+}
+
+/// A rung that is not encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub id: RenditionId,
+    /// Why, in one sentence.
+    pub why: String,
 }
 
 /// One feed.

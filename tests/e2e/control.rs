@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tandem::control::{Board, Config, Publish, Running, start};
 use tandem::media::{ChannelId, ChannelTime, PipelineId, SourceId, SourceName};
-use tandem::monitor::{ChannelStatus, Event, EventKind, EventLog, PublishStatus, Severity};
+use tandem::monitor::{ChannelStatus, Event, EventKind, EventLog, LadderStatus, PublishStatus, Severity};
 use tandem::origin::Counters;
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ fn status(title: &str) -> Arc<ChannelStatus> {
         title: title.into(),
         sources: Vec::new(),
         pipelines: Vec::new(),
+        ladder: LadderStatus::default(),
         publish: PublishStatus { newest: Some(7), segments: 3, ..PublishStatus::default() },
     })
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use driver::{Clip, Worker, clip, grid, job, kind, output, read_clip, unit, usual_clip};
 use tandem::clock;
-use tandem::encode::ipc::{AUDIO_LEAD, Filled, Showing, ToWorker};
+use tandem::encode::ipc::{AUDIO_LEAD, Filled, Job, Showing, ToWorker};
 use tandem::media::{Break, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackKind};
 
 const CLEAN: Filled = Filled { repeated: 0, slate: 0, silent_samples: 0, damaged: 0 };
@@ -224,6 +224,26 @@ fn a_worker_without_any_source_shows_slate_at_the_cadence() {
     assert!(began.elapsed() >= Duration::from_millis(3300), "ahead of the clock: {:?}", began.elapsed());
     assert!(worker.whole(0).all(|(_, _, filled)| filled.slate == 25));
     assert!(worker.whole(worker.audio()).all(|(_, _, filled)| filled.silent_samples >= 46 * 1024));
+}
+
+#[test]
+fn sound_alone_is_made_alike_with_and_without_pictures() {
+    let grid = grid(2000, 25, 1);
+    let clip = usual_clip(10);
+    let t0 = off_grid();
+    let start = first_whole(grid, t0);
+    let mut with = Worker::spawn(job(grid, start));
+    with.feed(&clip.at(t0));
+    assert!(with.finish().success());
+    let mut alone = Worker::spawn(Job { video: Vec::new(), ..job(grid, start) });
+    alone.feed(&clip.at(t0));
+    assert!(alone.finish().success());
+    let made = |worker: &Worker, rendition| -> Vec<_> {
+        worker.whole(rendition).map(|(number, segment, filled)| (number, segment.digest(), filled)).collect()
+    };
+    assert!(made(&alone, 0).len() >= 3);
+    assert_eq!(made(&alone, 0), made(&with, with.audio()));
+    assert!(alone.heartbeats.iter().all(|beat| beat.decoded == 0), "no picture was decoded for nothing");
 }
 
 #[test]
