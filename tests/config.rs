@@ -115,6 +115,7 @@ fn what_is_not_said_has_a_sane_default() {
     assert_eq!(channel.window, Duration::from_secs(60));
     assert_eq!(channel.hold, Duration::from_millis(600));
     assert_eq!(channel.loss.repeat_for, Duration::from_secs(1));
+    assert_eq!(channel.loss.black_for, Duration::from_secs(1));
     assert_eq!(channel.failover.loss_after, Duration::from_millis(200));
     assert_eq!(channel.failover.join_buffer, Duration::from_secs(4));
     assert_eq!(channel.failover.revert, Revert::Never);
@@ -212,6 +213,7 @@ fn each_mistake_is_named_with_its_mend() {
         ("part tiny", "id = \"c\"", "id = \"c\"\npart = \"5ms\"", 3, "channel[c].part", "shorter than a frame"),
         ("segment", "id = \"c\"", "id = \"c\"\nsegment = \"500ms\"", 3, "channel[c].segment", "1 s to 10 s"),
         ("template", "id = \"c\"", "id = \"c\"\ntemplate = \"nowhere.toml\"", 3, "channel[c].template", "nowhere.toml"),
+        ("black", "id = \"c\"", "id = \"c\"\nblack_for = \"2h\"", 3, "channel[c].black_for", "0s to 1h are possible"),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",

@@ -52,6 +52,7 @@ impl Channel {
                         lag_ms: u64::try_from(heartbeat.lag.as_millis()).unwrap_or(u64::MAX),
                         decoded: heartbeat.decoded,
                         repeated: heartbeat.repeated,
+                        black: heartbeat.black,
                         slate: heartbeat.slate,
                     }
                 })

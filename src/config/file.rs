@@ -81,8 +81,10 @@ pub(super) struct ChannelFile {
     /// How long a late frame is waited for before the one before it is repeated: above `loss_after`, at most 10 s.
     /// Default "600ms". It is part of the latency.
     pub hold: Option<Mark<Time>>,
-    /// How long the last picture is repeated before the slate appears, up to 1 h. Default "1s".
+    /// Without input: how long the last picture is repeated, up to 1 h. Default "1s".
     pub repeat_for: Option<Mark<Time>>,
+    /// How long it is black behind that, up to 1 h, before the slate appears. Default "1s".
+    pub black_for: Option<Mark<Time>>,
     /// Text on the slate, up to 200 characters. Default "No signal".
     pub slate_text: Option<Mark<String>>,
     /// The ladder file, relative to this file.

@@ -108,7 +108,8 @@ impl Checks<'_, '_> {
         let hold = self.hold(file.hold.as_ref(), failover.loss_after);
         let loss = InputLoss {
             repeat_for: self.time(file.repeat_for.as_ref(), "1s", "0s", "1h"),
-            black_for: Duration::ZERO,
+            // A second each is what MediaLive does where it is not told otherwise.
+            black_for: self.time(file.black_for.as_ref(), "1s", "0s", "1h"),
             slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
         };
         let ladder = self.ladder(span, file.ladder.as_ref());

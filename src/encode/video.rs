@@ -25,6 +25,8 @@ pub struct VideoFigures {
     pub decoded: AtomicU64,
     /// Slots filled with a repeat.
     pub repeated: AtomicU64,
+    /// Slots filled with black.
+    pub black: AtomicU64,
     /// Slots filled with slate.
     pub slate: AtomicU64,
     /// Decoder errors.
@@ -54,6 +56,8 @@ pub struct Video {
     pub slots: Slots,
     /// The decoder.
     pub decoder: VideoDecoder,
+    /// Shown when the last picture is too old.
+    pub black: Picture,
     /// Shown when nothing else is.
     pub slate: Picture,
     /// The rungs, in the job's order.
@@ -191,6 +195,11 @@ impl Running {
                 self.filled.repeated += 1;
                 figures.repeated.fetch_add(1, Ordering::Relaxed);
                 (last, 2)
+            }
+            (Fill::Black, Some(_)) => {
+                self.filled.slate += 1;
+                figures.black.fetch_add(1, Ordering::Relaxed);
+                (&self.video.black, 3)
             }
             (Fill::Slate, _) | (_, None) => {
                 self.filled.slate += 1;

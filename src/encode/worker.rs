@@ -202,12 +202,13 @@ impl Media {
         let video_pulse = pulse();
         let work = Video {
             grid: job.grid,
-            slots: Slots::new(job.grid, job.start, job.hold, job.loss.repeat_for, now),
+            slots: Slots::new(job.grid, job.start, job.hold, &job.loss, now),
             decoder: VideoDecoder::new(
                 template.clone(),
                 job.grid.segment_start(job.start) - HEADROOM,
                 video_pulse.clone(),
             ),
+            black: slate::black(top.width, top.height)?,
             slate,
             rungs,
             figures: Arc::clone(&figures),
@@ -316,6 +317,7 @@ impl Heart {
         Heartbeat {
             decoded: count(&self.figures.decoded),
             repeated: count(&self.figures.repeated),
+            black: count(&self.figures.black),
             slate: count(&self.figures.slate),
             decode_errors: count(&self.figures.errors) + count(&self.audio_errors),
             rss_bytes,

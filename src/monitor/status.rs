@@ -97,6 +97,8 @@ pub struct PipelineStatus {
     pub decoded: u64,
     /// Slots filled with repeats since its start.
     pub repeated: u64,
+    /// Slots filled with black since its start.
+    pub black: u64,
     /// Slots filled with slate since its start.
     pub slate: u64,
 }

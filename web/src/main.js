@@ -125,7 +125,7 @@ function lost({ lost, packets }) {
   return `${format.whole(lost)} (${share < 0.1 ? "<0.1" : share.toFixed(1)} %)`;
 }
 
-const SHOWING = { nothing: "nothing yet", source: "the source", repeat: "the last picture", slate: "the slate" };
+const SHOWING = { nothing: "nothing yet", source: "the source", repeat: "the last picture", black: "black", slate: "the slate" };
 
 function pipelineCard(channel, p) {
   const judged = judge.ofPipeline(p);
