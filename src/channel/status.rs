@@ -2,7 +2,7 @@
 
 use crate::clock::Now;
 use crate::media::{Codec, TrackSet};
-use crate::monitor::{ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus};
+use crate::monitor::{ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus, Thumbnail};
 
 use super::Channel;
 use crate::package::Packager;
@@ -54,6 +54,12 @@ impl Channel {
                         repeated: heartbeat.repeated,
                         black: heartbeat.black,
                         slate: heartbeat.slate,
+                        thumbnail: p.thumbnail.as_ref().map(|it| Thumbnail {
+                            slot: it.slot.0,
+                            at_ms: u64::try_from(self.config.grid.slot_time(it.slot).to_utc().as_millis())
+                                .unwrap_or(u64::MAX),
+                            jpeg: it.jpeg.clone(),
+                        }),
                     }
                 })
                 .collect(),

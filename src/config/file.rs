@@ -87,6 +87,9 @@ pub(super) struct ChannelFile {
     pub black_for: Option<Mark<Time>>,
     /// Text on the slate, up to 200 characters. Default "No signal".
     pub slate_text: Option<Mark<String>>,
+    /// Memory of each of its encode processes, 128MB to 64GB; one that takes more is started anew. Default: a few times
+    /// what its ladder needs, as `tandem check` tells.
+    pub memory_max: Option<Mark<Bytes>>,
     /// The ladder file, relative to this file.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,

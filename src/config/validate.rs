@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::document::{Document, Mark, Span};
 use super::file::{ChannelFile, File, PipelinesFile, SrtFile};
+use super::memory::encoder_memory;
 use super::report::Report;
 use super::source::{self, Declared};
-use super::units::{RevertText, Time, spell};
+use super::units::{Bytes, RevertText, Time, spell};
 use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
 use crate::encode::ipc::{Deinterlace, InputLoss, Slate};
 use crate::encode::template::Template;
@@ -113,6 +114,7 @@ impl Checks<'_, '_> {
             slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
         };
         let ladder = self.ladder(span, file.ladder.as_ref());
+        let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
         // Sources are checked even where the channel's own name is no good.
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
@@ -127,6 +129,7 @@ impl Checks<'_, '_> {
             window,
             hold,
             loss,
+            memory_max,
             deinterlace: Deinterlace::default(),
             loudness: None,
             redundancy: Redundancy::default(),
@@ -220,6 +223,18 @@ impl Checks<'_, '_> {
             self.document.mistake(&hold.span, wrong, mend);
         }
         self.time(Some(hold), "600ms", "0s", "12s")
+    }
+
+    fn memory(&mut self, memory: Option<&Mark<Bytes>>, ladder: Option<&Ladder>, grid: Grid) -> u64 {
+        match memory {
+            Some(memory) => {
+                if !(128_000_000..=64_000_000_000).contains(&memory.value.0) {
+                    self.document.mistake(&memory.span, "cannot hold an encoder", "128MB to 64GB are possible");
+                }
+                memory.value.0
+            }
+            None => ladder.map_or(0, |ladder| encoder_memory(ladder, grid)),
+        }
     }
 
     fn slate_text(&mut self, text: Option<&Mark<String>>) -> String {

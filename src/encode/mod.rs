@@ -17,7 +17,7 @@
 //!
 //! * [`worker`]: the process. [`ipc`]: what it says and hears. [`ladder`], [`template`]: what it is told to make.
 //! * [`slots`], [`audio_grid`]: the pure cores: what goes where on the grid, and when the clock has to step in.
-//! * [`video`], [`decode`], [`rung`], [`scale`], [`segment`], [`slate`]: pictures. [`audio`]: sound. [`host`]: what this machine is.
+//! * [`video`], [`decode`], [`rung`], [`scale`], [`segment`], [`slate`], [`thumbnail`]: pictures. [`audio`]: sound. [`host`]: what this machine is.
 
 pub mod audio;
 pub mod audio_grid;
@@ -34,5 +34,6 @@ pub mod segment;
 pub mod slate;
 pub mod slots;
 pub mod template;
+pub mod thumbnail;
 pub mod video;
 pub mod worker;

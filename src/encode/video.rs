@@ -12,6 +12,7 @@ use super::pulse::Pulse;
 use super::rung::ToRung;
 use super::scale::Picture;
 use super::slots::{Fill, Filling, Slots, Verdict};
+use super::thumbnail::Thumbnails;
 use crate::clock;
 use crate::media::{Break, ChannelTime, Grid, Item, TrackId, TrackKind};
 
@@ -60,6 +61,8 @@ pub struct Video {
     pub black: Picture,
     /// Shown when nothing else is.
     pub slate: Picture,
+    /// Where the operator's small pictures are made.
+    pub thumbnails: Thumbnails,
     /// The rungs, in the job's order.
     pub rungs: Vec<SyncSender<ToRung>>,
     /// For the heartbeat.
@@ -208,6 +211,7 @@ impl Running {
             }
         };
         figures.showing.store(showing, Ordering::Relaxed);
+        self.video.thumbnails.offer(slot, picture);
         // A full rung blocks us here, on purpose; it has a pulse of its own.
         self.video.pulse.idle();
         let segment = self.video.grid.segment_of(slot);

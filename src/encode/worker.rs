@@ -25,6 +25,7 @@ use super::segment::Recipe;
 use super::slate;
 use super::slots::Slots;
 use super::template::{BUILT_IN, Template, TemplateError};
+use super::thumbnail::Thumbnails;
 use super::video::{Video, VideoFigures};
 use crate::child::frame::{FrameError, read_message};
 use crate::clock;
@@ -200,6 +201,12 @@ impl Media {
         }
         let (video, items) = sync_channel(ITEMS_MAX);
         let video_pulse = pulse();
+        let (thumbnails, maker) = Thumbnails::new(job.grid, top);
+        let small = outbox.clone();
+        threads.push(crew.start("thumbnails", move || {
+            maker.run(&small);
+            Ok(())
+        })?);
         let work = Video {
             grid: job.grid,
             slots: Slots::new(job.grid, job.start, job.hold, &job.loss, now),
@@ -210,6 +217,7 @@ impl Media {
             ),
             black: slate::black(top.width, top.height)?,
             slate,
+            thumbnails,
             rungs,
             figures: Arc::clone(&figures),
             pulse: video_pulse,
