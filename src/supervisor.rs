@@ -113,7 +113,8 @@ fn start_channel(
     stopped: &watch::Receiver<bool>,
 ) -> channel::run::Handle {
     let log = Arc::clone(events);
-    let handle = channel::run::start(config.clone(), save, move |event| log.report(event), stopped.clone());
+    let handle =
+        channel::run::start(child::program, config.clone(), save, move |event| log.report(event), stopped.clone());
     directory.insert(&config.id, ChannelFeed::live(handle.snapshots.clone()));
     board.insert(&config.id, handle.status.clone());
     handle

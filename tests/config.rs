@@ -115,6 +115,8 @@ fn what_is_not_said_has_a_sane_default() {
     assert_eq!(channel.window, Duration::from_secs(60));
     assert_eq!(channel.hold, Duration::from_millis(600));
     assert_eq!(channel.loss.repeat_for, Duration::from_secs(1));
+    assert_eq!(channel.loss.black_for, Duration::from_secs(1));
+    assert!((900_000_000..1_100_000_000).contains(&channel.memory_max), "{}", channel.memory_max);
     assert_eq!(channel.failover.loss_after, Duration::from_millis(200));
     assert_eq!(channel.failover.join_buffer, Duration::from_secs(4));
     assert_eq!(channel.failover.revert, Revert::Never);
@@ -232,6 +234,15 @@ fn each_mistake_is_named_with_its_mend() {
         ("segment", "id = \"c\"", "id = \"c\"\nsegment = \"500ms\"", 3, "channel[c].segment", "1 s to 10 s"),
         ("template", "id = \"c\"", "id = \"c\"\ntemplate = \"nowhere.toml\"", 3, "channel[c].template", "nowhere.toml"),
         ("latency", "id = \"c\"", "id = \"c\"\nlatency = \"lowest\"", 3, "channel[c].latency", "normal, low"),
+        ("black", "id = \"c\"", "id = \"c\"\nblack_for = \"2h\"", 3, "channel[c].black_for", "0s to 1h are possible"),
+        (
+            "memory",
+            "id = \"c\"",
+            "id = \"c\"\nmemory_max = \"10MB\"",
+            3,
+            "channel[c].memory_max",
+            "128MB to 64GB are possible",
+        ),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",

@@ -13,6 +13,7 @@ mod pipeline;
 mod report;
 pub mod run;
 mod status;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,6 +261,9 @@ impl Channel {
 
     fn encoder(&mut self, now: Now, id: PipelineId, generation: Generation, word: FromWorker) {
         let Some(at) = self.current(id, generation) else { return };
+        if let Err(nonsense) = self.check_word(now, at, &word) {
+            return self.kill(now, at, &nonsense.to_string());
+        }
         match self.pipelines[at].hear(now, word) {
             Word::Started(hello) => {
                 let text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);

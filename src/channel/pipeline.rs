@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::child::Backoff;
 use crate::clock::Now;
 use crate::config;
-use crate::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, SegmentEnd, Showing};
+use crate::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, SegmentEnd, Showing, Thumbnail};
 use crate::failover::{Failover, Health, Switch};
 use crate::media::{Item, PipelineId, TrackKind, TrackSet};
 
@@ -86,6 +86,8 @@ pub struct Pipeline {
     backoff: Backoff,
     /// Process id of the running incarnation, once the shell knows it.
     pub pid: Option<u32>,
+    /// The newest small picture, of whichever incarnation.
+    pub thumbnail: Option<Thumbnail>,
 }
 
 impl Pipeline {
@@ -101,6 +103,7 @@ impl Pipeline {
             starts: 0,
             backoff: Backoff::default(),
             pid: None,
+            thumbnail: None,
         }
     }
 
@@ -129,6 +132,11 @@ impl Pipeline {
     /// Its process delivers whole segments.
     pub const fn is_locked(&self) -> bool {
         matches!(&self.encoder, Encoder::Up(life) if life.locked)
+    }
+
+    /// Its process said hello.
+    pub fn has_greeted(&self) -> bool {
+        matches!(&self.encoder, Encoder::Up(life) if life.greeted)
     }
 
     /// The packager got its first whole segment.
@@ -194,19 +202,25 @@ impl Pipeline {
     /// Its process said something.
     pub fn hear(&mut self, now: Now, word: FromWorker) -> Word {
         let Encoder::Up(life) = &mut self.encoder else { return Word::Nothing };
-        life.last_sign = now;
         match word {
             FromWorker::Hello(it) => {
                 life.greeted = true;
+                life.last_sign = now;
                 Word::Started(it)
             }
             FromWorker::Heartbeat(it) => {
+                // Only this is a sign of life: sound may go on for long where the thread of a picture hangs.
+                life.last_sign = now;
                 life.heartbeat = it;
                 Word::Nothing
             }
             FromWorker::Coded(unit) => Word::Coded(unit),
             FromWorker::SegmentEnd(end) => Word::SegmentEnd(end),
-            FromWorker::Loudness(_) | FromWorker::Thumbnail(_) => Word::Nothing,
+            FromWorker::Thumbnail(it) => {
+                self.thumbnail = Some(it);
+                Word::Nothing
+            }
+            FromWorker::Loudness(_) => Word::Nothing,
         }
     }
 

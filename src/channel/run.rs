@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tracing::{Instrument, error, info_span, warn};
 
 use super::{Action, Channel, Generation, Input};
-use crate::child::{self, Child, Sender};
+use crate::child::{self, Child, SendError, Sender};
 use crate::clock;
 use crate::config;
 use crate::encode::ipc::{FromWorker, Job, ToWorker};
@@ -32,8 +33,8 @@ const INPUTS_MAX: usize = 4096;
 /// Bytes that may wait for an encode process: 4 s of join buffer at 100 Mbit/s. One that falls further behind is ended.
 const ENCODER_QUEUE_BYTES: usize = 64 << 20;
 
-/// Address space of an encode process. GStreamer, a ladder of six 1080p rungs and their look-ahead stay far below.
-const ENCODER_MEMORY_MAX: u64 = 8 << 30;
+/// How often an encode process's memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long encode processes have to leave by themselves at shutdown.
 const ENCODER_GRACE: Duration = Duration::from_secs(2);
@@ -53,8 +54,10 @@ pub struct Handle {
     pub task: JoinHandle<()>,
 }
 
-/// Starts a channel. `events` takes what is worth logging; `stop` ends it.
+/// Starts a channel. `program` is asked for before each start of an encode process: [`child::program`], or what a test was
+/// built with. `events` takes what is worth logging; `stop` ends it.
 pub fn start(
+    program: impl Fn() -> PathBuf + Send + 'static,
     config: config::Channel,
     save: Option<PathBuf>,
     events: impl Fn(Event) + Send + 'static,
@@ -66,13 +69,22 @@ pub fn start(
     let channel = Channel::new(config.clone(), save.is_some(), clock::now());
     let (show, status) = watch::channel(Arc::new(channel.status(clock::now())));
     let span = info_span!("channel", id = %config.id);
-    let shell =
-        Shell { config, inputs: inputs.clone(), publish, show, events: Box::new(events), encoders: [None, None], save };
+    let shell = Shell {
+        program: Box::new(program),
+        config,
+        inputs: inputs.clone(),
+        publish,
+        show,
+        events: Box::new(events),
+        encoders: [None, None],
+        save,
+    };
     let task = tokio::spawn(shell.run(channel, from_ingest, queue, stop).instrument(span));
     Handle { snapshots, status, media, inputs, task }
 }
 
 struct Shell {
+    program: Box<dyn Fn() -> PathBuf + Send>,
     config: config::Channel,
     inputs: mpsc::Sender<Input>,
     publish: watch::Sender<Arc<Snapshot>>,
@@ -86,6 +98,8 @@ struct Shell {
 struct Encoder {
     generation: Generation,
     sender: Sender<ToWorker>,
+    /// Raised when the process does not take what is said to it any more.
+    deaf: Arc<Notify>,
     kill: watch::Sender<bool>,
     reaper: JoinHandle<()>,
 }
@@ -161,10 +175,11 @@ impl Shell {
     fn start_encoder(&mut self, id: PipelineId, generation: Generation, job: Box<Job>) {
         let span = info_span!("pipeline", id = %id);
         let spec = child::Spec {
-            program: child::program(),
+            program: (self.program)(),
             arguments: vec!["encode-worker".to_owned()],
             environment: Vec::new(),
-            memory_max: Some(ENCODER_MEMORY_MAX),
+            memory_max: None,
+            resident_max: Some(self.config.memory_max),
             queue_bytes_max: ENCODER_QUEUE_BYTES,
             span: span.clone(),
             lines: None,
@@ -175,8 +190,10 @@ impl Shell {
                 let inputs = self.inputs.clone();
                 // The queue is empty, so the job fits.
                 let _ = sender.send(&ToWorker::Job(job));
-                let reaper = tokio::spawn(attend(id, generation, child, receiver, inputs, killed).instrument(span));
-                self.encoders[id.index()] = Some(Encoder { generation, sender, kill, reaper });
+                let deaf = Arc::new(Notify::new());
+                let orders = Orders { killed, deaf: Arc::clone(&deaf) };
+                let reaper = tokio::spawn(attend(id, generation, child, receiver, inputs, orders).instrument(span));
+                self.encoders[id.index()] = Some(Encoder { generation, sender, deaf, kill, reaper });
             }
             Err(error) => {
                 warn!(pipeline = %id, %error, "cannot start an encode process");
@@ -188,10 +205,15 @@ impl Shell {
     fn send(&mut self, id: PipelineId, generation: Generation, message: &ToWorker) {
         let slot = &mut self.encoders[id.index()];
         let Some(encoder) = slot.as_ref().filter(|e| e.generation == generation) else { return };
-        if let Err(error) = encoder.sender.send(message) {
-            // With one item missing the stream is broken. A fresh process joins with a key frame at hand.
-            *slot = None;
-            self.report(Input::EncoderGone(id, generation, format!("killed, {error}")));
+        match encoder.sender.send(message) {
+            Ok(()) => {}
+            // It is on its way out: whoever attends to it learns how it ended.
+            Err(SendError::Closed) => encoder.deaf.notify_one(),
+            Err(error) => {
+                // With one item missing the stream is broken. A fresh process joins with a key frame at hand.
+                *slot = None;
+                self.report(Input::EncoderGone(id, generation, format!("killed, {error}")));
+            }
         }
     }
 
@@ -223,22 +245,37 @@ async fn told(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|raised| *raised).await;
 }
 
-/// Reads what an encode process says until it ends or is to be killed.
+/// What the channel has to say about a process.
+struct Orders {
+    killed: watch::Receiver<bool>,
+    deaf: Arc<Notify>,
+}
+
+/// Reads what an encode process says until it ends or is to be killed; tells its end once, with the cause.
 async fn attend(
     id: PipelineId,
     generation: Generation,
     mut child: Child,
     mut receiver: child::Receiver<FromWorker>,
     inputs: mpsc::Sender<Input>,
-    mut kill: watch::Receiver<bool>,
+    mut orders: Orders,
 ) {
     let _ = inputs.send(Input::EncoderSpawned(id, generation, child.pid())).await;
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reason = loop {
         tokio::select! {
             // The sender is dropped when the channel lets go of the process: that means "kill" too.
-            () = told(&mut kill) => {
+            () = told(&mut orders.killed) => {
                 let _ = child.kill().await;
                 return;
+            }
+            () = orders.deaf.notified() => break leave(&mut child).await,
+            _ = look.tick() => {
+                if let Some(limit) = child.over_limit() {
+                    let _ = child.kill().await;
+                    break format!("killed, it is beyond its memory limit of {} MB", limit / 1_000_000);
+                }
             }
             word = receiver.next() => match word {
                 Some(Ok(word)) => {
@@ -248,21 +285,27 @@ async fn attend(
                 }
                 Some(Err(error)) => {
                     let _ = child.kill().await;
-                    break format!("killed, it wrote {error}");
+                    break format!("killed, it spoke nonsense: {error}");
                 }
-                None => {
-                    // It closed its socket; it has a moment to leave by itself.
-                    let ended = tokio::time::timeout(ENCODER_GRACE, child.wait()).await;
-                    break match ended {
-                        Ok(Ok(ended)) => ended.to_string(),
-                        _ => {
-                            let _ = child.kill().await;
-                            "killed, it closed its socket and stayed".to_owned()
-                        }
-                    };
-                }
+                None => break leave(&mut child).await,
             },
         }
     };
     let _ = inputs.send(Input::EncoderGone(id, generation, reason)).await;
+}
+
+/// It closed its end of the socket: it has a moment to leave by itself, and then says how it did.
+async fn leave(child: &mut Child) -> String {
+    match tokio::time::timeout(ENCODER_GRACE, child.wait()).await {
+        Ok(Ok(ended)) => match child.was_near_limit() {
+            Some(limit) if !ended.well() => {
+                format!("{ended}, near its memory limit of {} MB", limit / 1_000_000)
+            }
+            _ => ended.to_string(),
+        },
+        _ => {
+            let _ = child.kill().await;
+            "killed, it closed its socket and stayed".to_owned()
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use crate::clock::Now;
 use crate::media::{Codec, TrackSet};
-use crate::monitor::{ChannelStatus, EventKind, LadderStatus, PipelineStatus, PublishStatus, Severity, SourceStatus};
+use crate::monitor::{
+    ChannelStatus, EventKind, LadderStatus, PipelineStatus, PublishStatus, Severity, SourceStatus, Thumbnail,
+};
 
 use super::Channel;
 use crate::package::Packager;
@@ -52,7 +54,14 @@ impl Channel {
                         lag_ms: u64::try_from(heartbeat.lag.as_millis()).unwrap_or(u64::MAX),
                         decoded: heartbeat.decoded,
                         repeated: heartbeat.repeated,
+                        black: heartbeat.black,
                         slate: heartbeat.slate,
+                        thumbnail: p.thumbnail.as_ref().map(|it| Thumbnail {
+                            slot: it.slot.0,
+                            at_ms: u64::try_from(self.config.grid.slot_time(it.slot).to_utc().as_millis())
+                                .unwrap_or(u64::MAX),
+                            jpeg: it.jpeg.clone(),
+                        }),
                     }
                 })
                 .collect(),

@@ -50,7 +50,9 @@ pub(super) async fn forward(from: impl AsyncRead + Unpin, copy: Option<mpsc::Sen
 }
 
 fn say(line: &mut Vec<u8>, pace: &mut Pace, copy: Option<&mpsc::Sender<LogLine>>) {
-    let text = String::from_utf8_lossy(line).trim_end().to_owned();
+    // Whatever the child printed, it moves no terminal's cursor.
+    let text: String =
+        String::from_utf8_lossy(line).trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.clear();
     let (fits, withheld) = pace.admit(clock::now().mono);
     if withheld > 0 {
@@ -105,11 +107,11 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_cut_and_the_last_one_needs_no_end() {
-        let text = [b"one\n".as_slice(), &[b'x'; 5000], b"\nlast \xff"].concat();
+        let text = [b"one\x1b[2J\n".as_slice(), &[b'x'; 5000], b"\nlast \xff"].concat();
         let (copy, mut lines) = mpsc::channel(10);
         forward(text.as_slice(), Some(copy)).await;
         let mut next = || lines.try_recv().expect("a line").text;
-        assert_eq!(next(), "one");
+        assert_eq!(next(), "one [2J");
         assert_eq!(next(), "x".repeat(LINE_BYTES_MAX));
         assert_eq!(next(), "last \u{fffd}");
     }

@@ -17,5 +17,5 @@ mod talk;
 pub use backoff::Backoff;
 pub use log::LogLine;
 pub use orphan::end_with_parent;
-pub use spawn::{Child, Ended, Spec, program, spawn};
+pub use spawn::{Child, Ended, Spec, data_wall, program, spawn};
 pub use talk::{Receiver, SendError, Sender};

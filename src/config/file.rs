@@ -84,10 +84,15 @@ pub(super) struct ChannelFile {
     /// How long a late frame is waited for before the one before it is repeated: above `loss_after`, at most 10 s.
     /// Default: `loss_after` and 400 ms, or 200 ms with latency = "low". It is part of the latency.
     pub hold: Option<Mark<Time>>,
-    /// How long the last picture is repeated before the slate appears, up to 1 h. Default "1s".
+    /// Without input: how long the last picture is repeated, up to 1 h. Default "1s".
     pub repeat_for: Option<Mark<Time>>,
+    /// How long it is black behind that, up to 1 h, before the slate appears. Default "1s".
+    pub black_for: Option<Mark<Time>>,
     /// Text on the slate, up to 200 characters. Default "No signal".
     pub slate_text: Option<Mark<String>>,
+    /// Memory of each of its encode processes, 128MB to 64GB; one that takes more is started anew. Default: a few times
+    /// what its ladder needs, as `tandem check` tells.
+    pub memory_max: Option<Mark<Bytes>>,
     /// The ladder file, relative to this file.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,

@@ -7,6 +7,7 @@
 mod document;
 mod file;
 mod ladder;
+mod memory;
 mod report;
 mod source;
 mod summary;
@@ -154,6 +155,8 @@ pub struct Channel {
     pub hold: Duration,
     /// What is shown when no picture comes.
     pub loss: InputLoss,
+    /// Resident memory of each encode process, bytes; one that takes more is started anew.
+    pub memory_max: u64,
     /// How fields become pictures.
     pub deinterlace: Deinterlace,
     /// Where the programme's loudness is to be; as it is where not said.

@@ -64,6 +64,7 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
     writeln!(f, "  latency  late frames are awaited for {}{low}", spell(channel.hold))?;
     let megabytes = window_bytes(&channel.ladder, channel) / 1_000_000;
     writeln!(f, "  window   {window}, at most about {megabytes} MB of memory")?;
+    writeln!(f, "  encoders at most {} MB of memory each", channel.memory_max / 1_000_000)?;
     for source in &channel.sources {
         let how = match &source.input {
             Input::Test(shape) => format!("built-in test signal {}x{} at {}", shape.width, shape.height, shape.rate),

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::document::{Document, Mark, Span};
 use super::file::{ChannelFile, File, LatencyFile, PipelinesFile, SrtFile};
+use super::memory::encoder_memory;
 use super::report::Report;
 use super::source::{self, Declared};
-use super::units::{RevertText, Time, spell};
+use super::units::{Bytes, RevertText, Time, spell};
 use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
 use crate::encode::ipc::{Deinterlace, InputLoss, Slate};
 use crate::encode::template::Template;
@@ -120,10 +121,12 @@ impl Checks<'_, '_> {
         let hold = self.hold(file.hold.as_ref(), failover.loss_after, &habit);
         let loss = InputLoss {
             repeat_for: self.time(file.repeat_for.as_ref(), "1s", "0s", "1h"),
-            black_for: Duration::ZERO,
+            // A second each is what MediaLive does where it is not told otherwise.
+            black_for: self.time(file.black_for.as_ref(), "1s", "0s", "1h"),
             slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
         };
         let ladder = self.ladder(span, file.ladder.as_ref(), low);
+        let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
         // Sources are checked even where the channel's own name is no good.
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
@@ -138,6 +141,7 @@ impl Checks<'_, '_> {
             window,
             hold,
             loss,
+            memory_max,
             deinterlace: Deinterlace::default(),
             loudness: None,
             redundancy: Redundancy::default(),
@@ -232,6 +236,18 @@ impl Checks<'_, '_> {
             self.document.mistake(&hold.span, wrong, mend);
         }
         self.time(Some(hold), "600ms", "0s", "12s")
+    }
+
+    fn memory(&mut self, memory: Option<&Mark<Bytes>>, ladder: Option<&Ladder>, grid: Grid) -> u64 {
+        match memory {
+            Some(memory) => {
+                if !(128_000_000..=64_000_000_000).contains(&memory.value.0) {
+                    self.document.mistake(&memory.span, "cannot hold an encoder", "128MB to 64GB are possible");
+                }
+                memory.value.0
+            }
+            None => ladder.map_or(0, |ladder| encoder_memory(ladder, grid)),
+        }
     }
 
     fn slate_text(&mut self, text: Option<&Mark<String>>) -> String {

@@ -103,6 +103,7 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let memory = gauges(registry, "pipeline_resident_memory", "Resident memory.", Some(Unit::Bytes));
     let lag = gauges(registry, "pipeline_lag", "How far the newest slot lies behind.", Some(Unit::Seconds));
     let repeated = counts(registry, "pipeline_repeated_slots", "Slots filled with repeats.");
+    let black = counts(registry, "pipeline_black_slots", "Slots filled with black.");
     let slate = counts(registry, "pipeline_slate_slots", "Slots filled with slate.");
     for (channel, pipeline) in channels.iter().flat_map(|c| c.pipelines.iter().map(move |p| (c, p))) {
         let labels = || vec![("channel", channel.id.to_string()), ("pipeline", pipeline.id.to_string())];
@@ -125,6 +126,7 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         set(&memory, labels(), pipeline.rss_bytes as f64);
         set(&lag, labels(), pipeline.lag_ms as f64 / 1000.0);
         add(&repeated, labels(), pipeline.repeated);
+        add(&black, labels(), pipeline.black);
         add(&slate, labels(), pipeline.slate);
     }
 }

@@ -157,6 +157,7 @@ fn router(control: &Arc<Control>) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/v1/channels", get(channels))
         .route("/v1/channels/{id}", get(channel))
+        .route("/v1/channels/{id}/pipelines/{pipeline}/thumbnail.jpg", get(thumbnail))
         .route("/v1/events", get(events))
         .route("/v1/origin", get(addresses))
         .route("/v1/stream", get(follow))
@@ -235,6 +236,25 @@ async fn channel(State(control): Shared, Path(id): Path<String>) -> Response {
         Some(status) => Json(status.as_ref()).into_response(),
         None => (StatusCode::NOT_FOUND, "no such channel\n").into_response(),
     }
+}
+
+/// The newest picture of a pipeline. Its name is the slot it shows.
+async fn thumbnail(
+    State(control): Shared,
+    Path((id, pipeline)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let status = ChannelId::new(&id).ok().and_then(|id| control.board.status(&id));
+    let newest = status.as_ref().and_then(|status| {
+        status.pipelines.iter().find(|p| p.id.as_str() == pipeline).and_then(|p| p.thumbnail.clone())
+    });
+    let Some(newest) = newest else { return (StatusCode::NOT_FOUND, "no picture yet\n").into_response() };
+    let etag = format!("\"{}\"", newest.slot);
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tag| tag.as_bytes() == etag.as_bytes());
+    // Asked for again each time, but sent only when there is a newer one.
+    let fields =
+        [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-cache"), (header::ETAG, etag.as_str())];
+    if known { (StatusCode::NOT_MODIFIED, fields).into_response() } else { (fields, newest.jpeg).into_response() }
 }
 
 async fn events(State(control): Shared) -> Response {

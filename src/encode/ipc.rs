@@ -277,6 +277,8 @@ pub struct Heartbeat {
     pub decoded: u64,
     /// Slots filled with a repeat since the start.
     pub repeated: u64,
+    /// Slots filled with black since the start.
+    pub black: u64,
     /// Slots filled with slate since the start.
     pub slate: u64,
     /// Decoder errors since the start.

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use super::ipc::InputLoss;
 use crate::clock::Now;
 use crate::media::{ChannelTime, Grid, SegmentNumber, Slot};
 
@@ -30,6 +31,8 @@ pub enum Fill {
     Picture,
     /// The last picture, again.
     Repeat,
+    /// Black.
+    Black,
     /// The slate.
     Slate,
 }
@@ -46,7 +49,7 @@ pub struct Filling {
 /// What becomes of a decoded picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It fills this slot, behind repeats (or slate) in the slots before it: [`Slots::pop_until`].
+    /// It fills this slot, behind repeats (black, slate) in the slots before it: [`Slots::pop_until`].
     Use(Slot),
     /// Its slot is filled already, or lies before the job's start.
     Past,
@@ -92,17 +95,19 @@ impl Patience {
 pub struct Slots {
     grid: Grid,
     repeat_for: Duration,
+    black_for: Duration,
     next: Slot,
     last_picture: Option<Slot>,
     patience: Patience,
 }
 
 impl Slots {
-    /// Starts at the first slot of segment `start`. A slot is past its deadline `hold` after its time; the last picture is repeated for
-    /// `repeat_for` at most.
-    pub fn new(grid: Grid, start: SegmentNumber, hold: Duration, repeat_for: Duration, now: Now) -> Self {
+    /// Starts at the first slot of segment `start`. A slot is past its deadline `hold` after its time; `loss` says what it
+    /// shows then.
+    pub fn new(grid: Grid, start: SegmentNumber, hold: Duration, loss: &InputLoss, now: Now) -> Self {
         let next = grid.first_slot(start);
-        Self { grid, repeat_for, next, last_picture: None, patience: Patience::new(hold, now) }
+        let (repeat_for, black_for) = (loss.repeat_for, loss.black_for);
+        Self { grid, repeat_for, black_for, next, last_picture: None, patience: Patience::new(hold, now) }
     }
 
     /// The slot to be filled next.
@@ -153,24 +158,35 @@ impl Slots {
     fn fill_next(&mut self) -> Filling {
         let slot = self.next;
         self.next = slot.next();
-        let fill = match self.last_picture {
-            // Measured on the grid, not on the clock: two pipelines with the same hole fill it alike.
-            Some(last) if self.grid.slot_time(slot) - self.repeat_for <= self.grid.slot_time(last) => Fill::Repeat,
-            _ => Fill::Slate,
-        };
-        Filling { slot, fill }
+        Filling { slot, fill: self.made_up(slot) }
+    }
+
+    /// What a slot without a picture of its own shows. Measured on the grid, not on the clock: two pipelines with the
+    /// same hole fill it alike.
+    fn made_up(&self, slot: Slot) -> Fill {
+        let at = self.grid.slot_time(slot);
+        let within = |time: Duration| self.last_picture.is_some_and(|last| at - time <= self.grid.slot_time(last));
+        if within(self.repeat_for) {
+            Fill::Repeat
+        } else if within(self.repeat_for + self.black_for) {
+            Fill::Black
+        } else {
+            Fill::Slate
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::ipc::Slate;
     use crate::media::FrameRate;
     use proptest::prelude::*;
     use std::time::Instant;
 
     const HOLD: Duration = Duration::from_millis(500);
     const REPEAT: Duration = Duration::from_secs(2);
+    const BLACK: Duration = Duration::from_millis(200);
     const START: SegmentNumber = SegmentNumber(900_000_000);
 
     fn grid() -> Grid {
@@ -183,7 +199,8 @@ mod tests {
     }
 
     fn slots(now: Now) -> Slots {
-        Slots::new(grid(), START, HOLD, REPEAT, now)
+        let loss = InputLoss { repeat_for: REPEAT, black_for: BLACK, slate: Slate::default() };
+        Slots::new(grid(), START, HOLD, &loss, now)
     }
 
     fn time_of(index: u64) -> ChannelTime {
@@ -212,15 +229,37 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_filled_with_the_last_picture_and_then_slate() {
+    fn a_hole_is_filled_with_the_last_picture_then_black_then_slate() {
         let now = at_start();
         let mut s = slots(now);
         assert_eq!(offer(&mut s, 0, now), [(0, Fill::Picture)]);
         assert_eq!(offer(&mut s, 3, now.after(ms(120))), [(1, Fill::Repeat), (2, Fill::Repeat), (3, Fill::Picture)]);
         let long = offer(&mut s, 3 + 60, now.after(ms(2520)));
-        let repeats = long.iter().filter(|f| f.1 == Fill::Repeat).count();
-        assert_eq!(repeats, 50, "2 s of repeats, the rest slate");
-        assert_eq!(long.iter().filter(|f| f.1 == Fill::Slate).count(), 9);
+        // Behind slot 3: 2 s are 50 slots, 200 ms are 5, and of the 59 empty ones 4 are left.
+        let want = [(Fill::Repeat, 50), (Fill::Black, 5), (Fill::Slate, 4), (Fill::Picture, 1)];
+        let want: Vec<Fill> = want.into_iter().flat_map(|(fill, count)| std::iter::repeat_n(fill, count)).collect();
+        assert_eq!(long.iter().map(|f| f.1).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn times_of_input_loss_count_from_the_last_picture_at_any_rate() {
+        for (name, rate, repeat_for, black_for, want) in [
+            ("MediaLive's", (25, 1), 1000, 1000, (25, 25)),
+            ("29.97", (30_000, 1001), 1000, 1000, (29, 30)),
+            ("59.94, one and a half frames", (60_000, 1001), 25, 0, (1, 0)),
+            ("slate at once", (50, 1), 0, 0, (0, 0)),
+            ("black at once", (50, 1), 0, 100, (0, 5)),
+        ] {
+            let grid = Grid::new(Duration::from_secs(2), FrameRate::new(rate.0, rate.1).expect("good")).expect("good");
+            let loss = InputLoss { repeat_for: ms(repeat_for), black_for: ms(black_for), slate: Slate::default() };
+            let mut s = Slots::new(grid, START, HOLD, &loss, at_start());
+            let first = s.place().slot;
+            let end = Slot(first.0 + 600);
+            let fills: Vec<Fill> = std::iter::from_fn(|| s.pop_until(end)).map(|f| f.fill).collect();
+            let count = |fill| fills.iter().filter(|f| **f == fill).count();
+            assert_eq!((count(Fill::Repeat), count(Fill::Black)), want, "{name}");
+            assert!(fills.is_sorted_by_key(|f| [Fill::Repeat, Fill::Black, Fill::Slate].iter().position(|k| k == f)));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::pulse::Pulse;
 use super::rung::ToRung;
 use super::scale::Picture;
 use super::slots::{Fill, Filling, Slots, Verdict};
+use super::thumbnail::Thumbnails;
 use crate::clock;
 use crate::media::{Break, ChannelTime, Grid, Item, TrackId, TrackKind};
 
@@ -25,6 +26,8 @@ pub struct VideoFigures {
     pub decoded: AtomicU64,
     /// Slots filled with a repeat.
     pub repeated: AtomicU64,
+    /// Slots filled with black.
+    pub black: AtomicU64,
     /// Slots filled with slate.
     pub slate: AtomicU64,
     /// Decoder errors.
@@ -54,8 +57,12 @@ pub struct Video {
     pub slots: Slots,
     /// The decoder.
     pub decoder: VideoDecoder,
+    /// Shown when the last picture is too old.
+    pub black: Picture,
     /// Shown when nothing else is.
     pub slate: Picture,
+    /// Where the operator's small pictures are made.
+    pub thumbnails: Thumbnails,
     /// The rungs, in the job's order.
     pub rungs: Vec<SyncSender<ToRung>>,
     /// For the heartbeat.
@@ -192,6 +199,11 @@ impl Running {
                 figures.repeated.fetch_add(1, Ordering::Relaxed);
                 (last, 2)
             }
+            (Fill::Black, Some(_)) => {
+                self.filled.slate += 1;
+                figures.black.fetch_add(1, Ordering::Relaxed);
+                (&self.video.black, 3)
+            }
             (Fill::Slate, _) | (_, None) => {
                 self.filled.slate += 1;
                 figures.slate.fetch_add(1, Ordering::Relaxed);
@@ -199,6 +211,7 @@ impl Running {
             }
         };
         figures.showing.store(showing, Ordering::Relaxed);
+        self.video.thumbnails.offer(slot, picture);
         // A full rung blocks us here, on purpose; it has a pulse of its own.
         self.video.pulse.idle();
         let segment = self.video.grid.segment_of(slot);

@@ -27,6 +27,7 @@ use super::segment::Recipe;
 use super::slate;
 use super::slots::Slots;
 use super::template::{BUILT_IN, Template, TemplateError};
+use super::thumbnail::Thumbnails;
 use super::video::{Video, VideoFigures};
 use crate::child::frame::{FrameError, read_message};
 use crate::clock;
@@ -212,15 +213,23 @@ impl Media {
         if let Some(top) = job.video.first() {
             let (to, items) = sync_channel(ITEMS_MAX);
             let video_pulse = pulse();
+            let (thumbnails, maker) = Thumbnails::new(job.grid, top);
+            let small = outbox.clone();
+            threads.push(crew.start("thumbnails", move || {
+                maker.run(&small);
+                Ok(())
+            })?);
             let work = Video {
                 grid: job.grid,
-                slots: Slots::new(job.grid, job.start, job.hold, job.loss.repeat_for, now),
+                slots: Slots::new(job.grid, job.start, job.hold, &job.loss, now),
                 decoder: VideoDecoder::new(
                     template.clone(),
                     job.grid.segment_start(job.start) - HEADROOM,
                     video_pulse.clone(),
                 ),
+                black: slate::black(top.width, top.height)?,
                 slate: slate::picture(&job.loss.slate.text, top.width, top.height)?,
+                thumbnails,
                 rungs,
                 figures: Arc::clone(&figures),
                 pulse: video_pulse,
@@ -330,6 +339,7 @@ impl Heart {
         Heartbeat {
             decoded: count(&self.figures.decoded),
             repeated: count(&self.figures.repeated),
+            black: count(&self.figures.black),
             slate: count(&self.figures.slate),
             decode_errors: count(&self.figures.errors) + count(&self.audio_errors),
             rss_bytes,

@@ -263,6 +263,7 @@ impl Keeper {
             // Each of malloc's arenas reserves 64 MB of address space, which is what the limit counts.
             environment: vec![("MALLOC_ARENA_MAX", "2".into())],
             memory_max: Some(self.memory_max),
+            resident_max: None,
             queue_bytes_max: 1 << 20,
             span: self.span.clone(),
             lines: None,

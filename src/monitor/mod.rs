@@ -9,4 +9,5 @@ pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use status::{
     ChannelStatus, LadderStatus, LeftOut, LinkStatus, PipelineStatus, PublishStatus, RenditionStatus, SourceStatus,
+    Thumbnail,
 };

@@ -1,5 +1,6 @@
 //! Status: what is. A snapshot the channel's owner publishes; page, API and metrics read it.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::encode::ipc::Showing;
@@ -117,8 +118,24 @@ pub struct PipelineStatus {
     pub decoded: u64,
     /// Slots filled with repeats since its start.
     pub repeated: u64,
+    /// Slots filled with black since its start.
+    pub black: u64,
     /// Slots filled with slate since its start.
     pub slate: u64,
+    /// The newest small picture of what it puts out.
+    pub thumbnail: Option<Thumbnail>,
+}
+
+/// A small picture of what a pipeline puts out, one each two seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thumbnail {
+    /// The slot it shows.
+    pub slot: u64,
+    /// When that is, ms since the Unix epoch.
+    pub at_ms: u64,
+    /// JPEG; has a URL of its own.
+    #[serde(skip)]
+    pub jpeg: Bytes,
 }
 
 /// What the packager published.

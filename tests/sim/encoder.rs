@@ -220,7 +220,7 @@ impl Video {
     fn new(job: &Job, nature: &Nature, now: Now) -> Self {
         let rung = |index| Rung { index, lookahead: nature.lookahead, state: 0, waiting: VecDeque::new(), units: 0 };
         Self {
-            slots: Slots::new(job.grid, job.start, job.hold, job.loss.repeat_for, now),
+            slots: Slots::new(job.grid, job.start, job.hold, &job.loss, now),
             decoder: Decoder {
                 depth: nature.decoder_depth,
                 references: Vec::new(),

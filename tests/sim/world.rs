@@ -376,6 +376,7 @@ fn config(script: &Script) -> config::Channel {
             black_for: Duration::ZERO,
             slate: Slate { text: "No signal".to_owned(), picture: None },
         },
+        memory_max: 0,
         deinterlace: Deinterlace::Auto,
         loudness: None,
         redundancy: config::Redundancy::Hot,

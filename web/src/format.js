@@ -17,6 +17,12 @@ export function seconds(ms) {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** Of something that ought to be fresh: 12 s, 3 min, 2 h. */
+export function age(ms) {
+  const s = Math.round(ms / 1000);
+  return s < 120 ? `${s} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`;
+}
+
 export const whole = (count) => count.toLocaleString("en", { useGrouping: true }).replaceAll(",", "\u202f");
 
 /** 13:37:05 of an RFC 3339 date, UTC as it stands there. */

@@ -12,6 +12,7 @@ export function ofPipeline(pipeline) {
   if (!pipeline.running) return { level: "off", word: "stopped" };
   if (!pipeline.locked) return { level: "wait", word: "locking" };
   if (pipeline.showing === "slate") return { level: "warn", word: "slate" };
+  if (pipeline.showing === "black") return { level: "warn", word: "black" };
   if (pipeline.showing === "repeat") return { level: "warn", word: "repeating" };
   if (pipeline.on_air) return { level: "air", word: "on air" };
   return { level: "ready", word: "in lock" };
@@ -34,6 +35,7 @@ export function ofChannel(channel) {
   const onAir = channel.pipelines.find((p) => p.on_air);
   if (!onAir || !onAir.running) return { level: "off", word: "Off air" };
   if (onAir.showing === "slate") return { level: "off", word: "Slate on air" };
+  if (onAir.showing === "black") return { level: "off", word: "Black on air" };
   if (onAir.showing === "repeat") return { level: "warn", word: "Picture held" };
   const whole = channel.pipelines.every((p) => p.running && p.locked) && channel.sources.every((s) => s.flowing && !s.alarm);
   return whole ? { level: "air", word: "On air" } : { level: "warn", word: "On air, redundancy reduced" };

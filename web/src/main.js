@@ -13,6 +13,8 @@ const flow = new Flow(byId("flow"));
 const picker = byId("channel");
 let channels = [];
 let addresses = null;
+/** When the newest status was told, ms since the epoch, by Tandem's clock. */
+let toldAt = 0;
 /** Per channel and pipeline: CPU seconds and when they were read, for a share of a core. */
 const cpu = new Map();
 
@@ -41,7 +43,8 @@ function follow() {
   stream.addEventListener("status", (message) => {
     const told = JSON.parse(message.data);
     channels = told.channels;
-    measureCpu(Date.parse(told.at) / 1000);
+    toldAt = Date.parse(told.at);
+    measureCpu(toldAt / 1000);
     show();
   });
   stream.addEventListener("event", (message) => showEvent(JSON.parse(message.data)));
@@ -85,7 +88,7 @@ function show() {
   flow.show(channel);
   showCounters(channel.publish);
   fill(byId("sources").tBodies[0], channel.sources.map(sourceRow));
-  fill(byId("pipelines"), channel.pipelines.map((p) => pipelineCard(channel, p)));
+  showPipelines(channel);
   fill(byId("renditions").tBodies[0], channel.publish.renditions.map(renditionRow));
   if (addresses) {
     player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
@@ -125,10 +128,50 @@ function lost({ lost, packets }) {
   return `${format.whole(lost)} (${share < 0.1 ? "<0.1" : share.toFixed(1)} %)`;
 }
 
-const SHOWING = { nothing: "nothing yet", source: "the source", repeat: "the last picture", slate: "the slate" };
+/** Pipelines' cards stay, so that a picture is there until the next one is loaded. */
+const cards = new Map();
 
-function pipelineCard(channel, p) {
+function showPipelines(channel) {
+  const shown = channel.pipelines.map((p) => {
+    const key = `${channel.id}/${p.id}`;
+    if (!cards.has(key)) cards.set(key, pipelineCard(p));
+    const card = cards.get(key);
+    fillCard(card, channel, p);
+    return card.root;
+  });
+  const root = byId("pipelines");
+  if (root.childElementCount !== shown.length || shown.some((card, i) => root.children[i] !== card)) root.replaceChildren(...shown);
+}
+
+function pipelineCard(p) {
+  const card = {
+    img: el("img", { alt: `What pipeline ${p.id.toUpperCase()} puts out`, width: 320, height: 180, hidden: "" }),
+    none: el("span.none", icon("off")),
+    note: el("figcaption"),
+    body: el("div.facts"),
+  };
+  card.root = el("article", el("figure", card.img, card.none, card.note), card.body);
+  return card;
+}
+
+/** A picture older than this, ms, shows that nothing comes any more; one is made each two seconds. */
+const OLD = 8000;
+
+const SHOWING = { nothing: "nothing yet", source: "the source", repeat: "the last picture", black: "black", slate: "the slate" };
+
+function fillCard(card, channel, p) {
   const judged = judge.ofPipeline(p);
+  card.root.className = `pipe s-${judged.level}`;
+  if (p.thumbnail) {
+    const url = `/v1/channels/${channel.id}/pipelines/${p.id}/thumbnail.jpg?slot=${p.thumbnail.slot}`;
+    if (card.img.getAttribute("src") !== url) card.img.src = url;
+    const age = Math.max(0, toldAt - p.thumbnail.at_ms);
+    card.root.classList.toggle("old", age > OLD);
+    const text = age > OLD ? `${format.age(age)} old` : `${Math.round(age / 1000)} s ago`;
+    fill(card.note, age > OLD && icon("warn"), el("span", { title: new Date(p.thumbnail.at_ms).toISOString() }, text));
+  }
+  card.img.hidden = !p.thumbnail;
+  card.none.hidden = Boolean(p.thumbnail);
   const share = cpu.get(`${channel.id}/${p.id}`)?.share;
   const facts = [
     ["Source", p.source ?? format.NONE],
@@ -137,20 +180,21 @@ function pipelineCard(channel, p) {
     ["CPU", p.running && share != null ? `${Math.round(100 * share)} % of a core` : format.NONE],
     ["Memory", p.running ? format.bytes(p.rss_bytes) : format.NONE],
     ["Starts", `${p.starts}${p.pid ? ` (process ${p.pid})` : ""}`],
-    ["Repeated, slate", `${format.whole(p.repeated)}, ${format.whole(p.slate)} frames`],
+    ["Repeated, black, slate", `${[p.repeated, p.black, p.slate].map(format.whole).join(", ")} frames`],
   ];
-  return el(`article.pipe.s-${judged.level}`,
+  fill(card.body,
     el("header", el("b", `Pipeline ${p.id.toUpperCase()}`), state(judged)),
     el("dl", facts.map(([name, value]) => [el("dt", name), el("dd", value)])));
 }
 
 function renditionRow(r) {
+  const number = (label, value) => el("td.n", { "data-label": label }, value);
   return el("tr",
     el("td", el("b", r.id)),
     el("td", r.size ? `${r.size[0]}×${r.size[1]}` : "sound"),
     el("td", el("code", r.codec)),
-    el("td.n", format.bitrate(r.average_bitrate)),
-    el("td.n", format.bitrate(r.peak_bitrate)));
+    number("Average", format.bitrate(r.average_bitrate)),
+    number("Peak", format.bitrate(r.peak_bitrate)));
 }
 
 function showAddresses(channel) {

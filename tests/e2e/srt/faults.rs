@@ -103,6 +103,7 @@ async fn a_gateway_does_not_outlive_the_main_process() {
         arguments: vec![SUBCOMMAND.into()],
         environment: Vec::new(),
         memory_max: None,
+        resident_max: None,
         queue_bytes_max: 1 << 20,
         span: tracing::Span::none(),
         lines: None,

@@ -7,8 +7,9 @@ use gstreamer_video::prelude::*;
 
 use super::scale::{Picture, ScaleError, bt709, raw_info};
 
-/// Serial of the slate; decoded pictures count from 1.
+/// Serials of the slate and of black; decoded pictures count from 1.
 const SERIAL: u64 = 0;
+const BLACK_SERIAL: u64 = u64::MAX;
 
 /// Limited-range BT.709 Y, Cb, Cr.
 type Colour = [u8; 3];
@@ -21,6 +22,21 @@ const ACCENT: Colour = [143, 138, 60];
 const LINE_MAX: usize = 26;
 /// Lines that are shown at most.
 const LINES_MAX: usize = 4;
+
+/// Black at this size. Sides are even.
+pub fn black(width: u32, height: u32) -> Result<Picture, ScaleError> {
+    let make = || {
+        let info = raw_info(gst_video::VideoFormat::I420, width, height, gst::Fraction::new(1, 1), &bt709())?;
+        let mut buffer = gst::Buffer::with_size(info.size())?;
+        let luma = info.offset()[1];
+        let mut map = buffer.get_mut().expect("just made").map_writable()?;
+        map[..luma].fill(16);
+        map[luma..].fill(128);
+        drop(map);
+        Ok(Picture { serial: BLACK_SERIAL, buffer, info })
+    };
+    make().map_err(|source| ScaleError::new(width, height, source))
+}
 
 /// The slate with this text at this size. Sides are even.
 pub fn picture(text: &str, width: u32, height: u32) -> Result<Picture, ScaleError> {
