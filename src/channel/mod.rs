@@ -12,6 +12,7 @@ mod pipeline;
 mod report;
 pub mod run;
 mod status;
+mod unlike;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::timeline::Timeline;
 
 use feed::{Feed, Sent};
 use pipeline::{Hung, Pipeline, REJOIN, Word};
+use unlike::Unlike;
 
 /// A channel that has not seen a picture yet waits so long for one before it starts with the slate: the picture's size
 /// decides which rungs there are.
@@ -125,6 +127,7 @@ pub struct Channel {
     pipelines: Vec<Pipeline>,
     plan: Option<Plan>,
     packager: Option<Packager>,
+    unlike: Unlike,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -155,6 +158,7 @@ impl Channel {
             pipelines,
             plan: None,
             packager: None,
+            unlike: Unlike::default(),
             save,
             status_at: now,
             applied: now,
@@ -277,8 +281,12 @@ impl Channel {
         let Some(at) = self.current(id, generation) else { return };
         match self.pipelines[at].hear(now, word) {
             Word::Started(hello) => {
-                let text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);
+                let mut text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);
+                for encoder in hello.encoders.iter().filter(|encoder| encoder.element != "x264enc") {
+                    text += &format!(", {} by {}", encoder.rung, encoder.element);
+                }
                 self.pipeline_event(now, id, Severity::Info, EventKind::EncoderStarted, text);
+                self.compare_encoders(now);
             }
             Word::Coded(unit) => {
                 if let Some(packager) = &mut self.packager {
@@ -291,6 +299,13 @@ impl Channel {
                 }
             }
             Word::Nothing => {}
+        }
+    }
+
+    fn compare_encoders(&mut self, now: Now) {
+        let running: Vec<_> = self.pipelines.iter().filter_map(|p| Some((p.id, p.hello()?))).collect();
+        if let Some(text) = self.unlike.news(&running).filter(|_| self.config.deterministic) {
+            self.event(now, Severity::Warning, EventKind::EncodersUnlike, text);
         }
     }
 
@@ -368,6 +383,7 @@ impl Channel {
             audio: plan.audio,
             language: "und".to_owned(),
             time_uri: "/time".to_owned(),
+            deterministic: self.config.deterministic,
             save: self.save,
         };
         match Packager::new(config, now) {

@@ -43,7 +43,7 @@ enum Encoder {
 struct Life {
     since: Now,
     last_sign: Now,
-    greeted: bool,
+    hello: Option<Hello>,
     heartbeat: Heartbeat,
     locked: bool,
 }
@@ -131,6 +131,14 @@ impl Pipeline {
         matches!(&self.encoder, Encoder::Up(life) if life.locked)
     }
 
+    /// What its process said it is, if it runs and has said so.
+    pub fn hello(&self) -> Option<&Hello> {
+        match &self.encoder {
+            Encoder::Up(life) => life.hello.as_ref(),
+            Encoder::Down { .. } => None,
+        }
+    }
+
     /// The packager got its first whole segment.
     pub fn note_lock(&mut self) {
         if let Encoder::Up(life) = &mut self.encoder {
@@ -160,7 +168,7 @@ impl Pipeline {
         self.sent = Sent::default();
         self.pid = None;
         self.backoff.started(now.mono);
-        let life = Life { since: now, last_sign: now, greeted: false, heartbeat: Heartbeat::default(), locked: false };
+        let life = Life { since: now, last_sign: now, hello: None, heartbeat: Heartbeat::default(), locked: false };
         self.encoder = Encoder::Up(Box::new(life));
         self.generation
     }
@@ -176,7 +184,7 @@ impl Pipeline {
     /// Whether its process hangs.
     pub fn hangs(&self, now: Now) -> Option<Hung> {
         match &self.encoder {
-            Encoder::Up(life) if life.greeted => {
+            Encoder::Up(life) if life.hello.is_some() => {
                 (now.since(life.last_sign) >= HANGS_AFTER).then_some(Hung::NoHeartbeat)
             }
             Encoder::Up(life) => (now.since(life.since) >= HELLO_WITHIN).then_some(Hung::NoHello),
@@ -197,7 +205,7 @@ impl Pipeline {
         life.last_sign = now;
         match word {
             FromWorker::Hello(it) => {
-                life.greeted = true;
+                life.hello = Some(it.clone());
                 Word::Started(it)
             }
             FromWorker::Heartbeat(it) => {
@@ -215,7 +223,7 @@ impl Pipeline {
         let mine: Vec<Health> = self.sources.iter().map(|&i| health[i]).collect();
         let life = match &self.encoder {
             Encoder::Down { restart_at } => planned.then_some(*restart_at),
-            Encoder::Up(life) if life.greeted => Some(life.last_sign.after(HANGS_AFTER)),
+            Encoder::Up(life) if life.hello.is_some() => Some(life.last_sign.after(HANGS_AFTER)),
             Encoder::Up(life) => Some(life.since.after(HELLO_WITHIN)),
         };
         [life, self.failover.wake_at(now, &mine)].into_iter().flatten().min_by_key(|at| at.mono)
