@@ -13,6 +13,7 @@ mod pipeline;
 mod report;
 pub mod run;
 mod status;
+mod unlike;
 mod words;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::timeline::Timeline;
 use feed::{Feed, Sent};
 use ladder::{Fitting, Seen};
 use pipeline::{Hung, Pipeline, REJOIN, Word};
+use unlike::Unlike;
 
 /// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer.
 const STILL_THIS_SEGMENT: Duration = Duration::from_millis(400);
@@ -112,6 +114,7 @@ pub struct Channel {
     pipelines: Vec<Pipeline>,
     fitting: Fitting,
     packager: Option<Packager>,
+    unlike: Unlike,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -141,6 +144,7 @@ impl Channel {
             pipelines,
             fitting: Fitting::new(now),
             packager: None,
+            unlike: Unlike::default(),
             save,
             status_at: now,
             applied: now,
@@ -266,8 +270,12 @@ impl Channel {
         }
         match self.pipelines[at].hear(now, word) {
             Word::Started(hello) => {
-                let text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);
+                let mut text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);
+                for encoder in hello.encoders.iter().filter(|encoder| encoder.element != "x264enc") {
+                    text += &format!(", {} by {}", encoder.rung, encoder.element);
+                }
                 self.pipeline_event(now, id, Severity::Info, EventKind::EncoderStarted, text);
+                self.compare_encoders(now);
             }
             Word::Coded(unit) => {
                 if let Some(packager) = &mut self.packager {
@@ -280,6 +288,13 @@ impl Channel {
                 }
             }
             Word::Nothing => {}
+        }
+    }
+
+    fn compare_encoders(&mut self, now: Now) {
+        let running: Vec<_> = self.pipelines.iter().filter_map(|p| Some((p.id, p.hello()?))).collect();
+        if let Some(text) = self.unlike.news(&running).filter(|_| self.config.deterministic) {
+            self.event(now, Severity::Warning, EventKind::EncodersUnlike, text);
         }
     }
 
@@ -344,6 +359,7 @@ impl Channel {
             audio: plan.audio.clone(),
             language: "und".to_owned(),
             time_uri: "/time".to_owned(),
+            deterministic: self.config.deterministic,
             save: self.save,
         };
         let text = format!("{} video and {} audio renditions", plan.video.len(), plan.audio.len());

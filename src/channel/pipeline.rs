@@ -43,7 +43,7 @@ enum Encoder {
 struct Life {
     since: Now,
     last_sign: Now,
-    greeted: bool,
+    hello: Option<Hello>,
     heartbeat: Heartbeat,
     locked: bool,
 }
@@ -136,7 +136,15 @@ impl Pipeline {
 
     /// Its process said hello.
     pub fn has_greeted(&self) -> bool {
-        matches!(&self.encoder, Encoder::Up(life) if life.greeted)
+        self.hello().is_some()
+    }
+
+    /// What its process said it is, if it runs and has said so.
+    pub fn hello(&self) -> Option<&Hello> {
+        match &self.encoder {
+            Encoder::Up(life) => life.hello.as_ref(),
+            Encoder::Down { .. } => None,
+        }
     }
 
     /// The packager got its first whole segment.
@@ -168,7 +176,7 @@ impl Pipeline {
         self.sent = Sent::default();
         self.pid = None;
         self.backoff.started(now.mono);
-        let life = Life { since: now, last_sign: now, greeted: false, heartbeat: Heartbeat::default(), locked: false };
+        let life = Life { since: now, last_sign: now, hello: None, heartbeat: Heartbeat::default(), locked: false };
         self.encoder = Encoder::Up(Box::new(life));
         self.generation
     }
@@ -184,7 +192,7 @@ impl Pipeline {
     /// Whether its process hangs.
     pub fn hangs(&self, now: Now) -> Option<Hung> {
         match &self.encoder {
-            Encoder::Up(life) if life.greeted => {
+            Encoder::Up(life) if life.hello.is_some() => {
                 (now.since(life.last_sign) >= HANGS_AFTER).then_some(Hung::NoHeartbeat)
             }
             Encoder::Up(life) => (now.since(life.since) >= HELLO_WITHIN).then_some(Hung::NoHello),
@@ -204,7 +212,7 @@ impl Pipeline {
         let Encoder::Up(life) = &mut self.encoder else { return Word::Nothing };
         match word {
             FromWorker::Hello(it) => {
-                life.greeted = true;
+                life.hello = Some(it.clone());
                 life.last_sign = now;
                 Word::Started(it)
             }
@@ -229,7 +237,7 @@ impl Pipeline {
         let mine: Vec<Health> = self.sources.iter().map(|&i| health[i]).collect();
         let life = match &self.encoder {
             Encoder::Down { restart_at } => planned.then_some(*restart_at),
-            Encoder::Up(life) if life.greeted => Some(life.last_sign.after(HANGS_AFTER)),
+            Encoder::Up(life) if life.hello.is_some() => Some(life.last_sign.after(HANGS_AFTER)),
             Encoder::Up(life) => Some(life.since.after(HELLO_WITHIN)),
         };
         [life, self.failover.wake_at(now, &mine)].into_iter().flatten().min_by_key(|at| at.mono)

@@ -96,6 +96,10 @@ pub(super) struct ChannelFile {
     /// The ladder file, relative to this file.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
+    /// Whether equal sources must give equal bytes in both pipelines, so that a difference proves damage. Default true: a
+    /// rendition that cannot hold it, by hardware or by a template of your own, is a mistake. false allows it, and A and B
+    /// are not compared.
+    pub deterministic: Option<bool>,
     /// A pipeline template in place of the built-in pipelines/encode.toml, relative to this file.
     #[schemars(with = "Option<String>")]
     pub template: Option<Mark<String>>,
@@ -247,7 +251,7 @@ pub(super) struct LadderFile {
 /// One video rendition.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["id", "size", "max_bitrate"]))]
+#[schemars(extend("required" = ["id", "size"]))]
 pub(super) struct VideoRungFile {
     /// Its name in URLs.
     #[schemars(with = "String")]
@@ -255,22 +259,37 @@ pub(super) struct VideoRungFile {
     /// Picture size; width and height even. Widths in multiples of 128 stay byte-equal on AVX-512 hosts too.
     #[schemars(with = "Size")]
     pub size: Option<Mark<Size>>,
-    /// Cap of the bit rate, 50kbps to 100Mbps.
-    #[schemars(with = "BitRate")]
+    /// What encodes it. Default "x264".
+    pub encoder: Option<Mark<EncoderFile>>,
+    /// How its bits are spent. Default "capped-crf".
+    pub rate_control: Option<Mark<RateControlFile>>,
+    /// "vbr": the mean. "cbr": the rate. 50kbps to 100Mbps.
+    pub bitrate: Option<Mark<BitRate>>,
+    /// "capped-crf" and "vbr": what no GOP costs more than, 50kbps to 100Mbps. libaom may exceed it on noise.
     pub max_bitrate: Option<Mark<BitRate>>,
-    /// Quality below the cap: x264's constant rate factor, 0 (lossless) to 51. Default 23.
-    #[schemars(range(min = 0, max = 51))]
+    /// "capped-crf": quality below the cap, the encoder's constant rate factor: 0 (lossless) to 51, to 63 for AV1. Default 23. Whole
+    /// numbers, but for x265.
+    #[schemars(range(min = 0, max = 63))]
     pub crf: Option<Mark<f32>>,
-    /// x264's preset, "ultrafast" to "placebo". Default "veryfast".
+    /// Speed against compression in x264's words, "ultrafast" to "placebo". Default "veryfast".
     pub preset: Option<Mark<Preset>>,
-    /// B-frames between references, 0 to 3. Default 2.
+    /// B-frames between references, 0 to 3; x264 and x265 alone have them. Default 2.
     #[schemars(range(max = 3))]
     pub bframes: Option<Mark<u32>>,
     /// Frames of look-ahead, 0 to 60; each is a frame of latency. Default 10.
     #[schemars(range(max = 60))]
     pub lookahead: Option<Mark<u32>>,
-    /// x264's profile. Default "high".
+    /// H.264 profile. Default "high"; "main" alone for HEVC and AV1.
     pub profile: Option<Mark<Profile>>,
+    /// Each picture leaves the encoder before the next one enters: no look-ahead, no B-frames. Default false.
+    pub zero_latency: bool,
+    /// Closed GOPs a segment, 1 to 8. Default 1.
+    #[schemars(range(min = 1, max = 8))]
+    pub gops: Option<Mark<u8>>,
+    /// GOPs encoded at once, each on a thread of its own, 1 to 8: for renditions too heavy for one thread. Bytes stay the same; each
+    /// more costs a GOP of latency, and memory for a GOP of pictures. Default 1.
+    #[schemars(range(min = 1, max = 8))]
+    pub chains: Option<Mark<u8>>,
 }
 
 /// One audio rendition: AAC-LC, 48 kHz.
@@ -301,6 +320,42 @@ macro_rules! words {
             }
         }
     };
+}
+
+/// What encodes a video rendition. Those named after hardware cannot promise equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum EncoderFile {
+    /// H.264 by the best the host has: NVENC, Quick Sync, VA-API, V4L2, else x264.
+    Auto,
+    /// H.264 by x264.
+    X264,
+    /// H.265 by x265.
+    X265,
+    /// AV1 by libaom.
+    Aom,
+    /// AV1 by SVT-AV1; needs GStreamer 1.24.
+    SvtAv1,
+    /// H.264 by VA-API.
+    Vaapi,
+    /// H.264 by NVENC.
+    Nvenc,
+    /// H.264 by Quick Sync.
+    Qsv,
+    /// H.264 by a V4L2 device.
+    V4l2,
+}
+
+/// How the bits of a video rendition are spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RateControlFile {
+    /// Constant quality below a cap.
+    CappedCrf,
+    /// A mean, and a cap.
+    Vbr,
+    /// A constant rate.
+    Cbr,
 }
 
 words! {

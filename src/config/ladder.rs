@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::Ladder;
 use super::document::{Document, Mark, Span};
-use super::file::{AudioRungFile, LadderFile, Preset, Profile, VideoRungFile};
+use super::file::{AudioRungFile, EncoderFile, LadderFile, Preset, Profile, RateControlFile, VideoRungFile};
 use super::report::Report;
 use super::units::{self, BitRate};
-use crate::encode::ladder::{AudioRung, RateControl, VideoRung};
+use crate::encode::ladder::{AudioRung, RateControl, VideoEncoder, VideoFormat, VideoRung};
 use crate::media::RenditionId;
 
 /// Renditions of one ladder. Each costs an encoder; nobody needs more.
@@ -63,47 +63,186 @@ fn video_rung(
         document.missing(span, "size", "add size = \"1280x720\", or what the rendition is to have");
         None
     });
-    let bitrate = rung.max_bitrate.as_ref().or_else(|| {
-        document.missing(span, "max_bitrate", "add max_bitrate = \"3Mbps\", or what the rendition may cost at most");
-        None
-    });
     if let Some(size) = size {
         picture_size(document, size, (64, 64), (WIDTH_MAX, HEIGHT_MAX));
     }
-    if let Some(rate) = bitrate {
-        bitrate_within(document, rate, 50_000, 100_000_000);
+    let encoder = encoder(rung);
+    let rate = rate_control(document, span, rung, encoder);
+    let (bframes, lookahead) = looks(document, rung, encoder);
+    let profile = profile(document, rung, encoder);
+    let gops = few(document, rung.gops.as_ref(), "GOPs a segment");
+    let chains = few(document, rung.chains.as_ref(), "chains at once");
+    if let Some(chains) = rung.chains.as_ref().filter(|chains| chains.value > 1 && rung.zero_latency) {
+        document.mistake(&chains.span, "several chains need a GOP of latency", "leave it out, or zero_latency = false");
     }
-    let crf = rung.crf.as_ref().map_or(23.0, |crf| {
-        if !(0.0..=51.0).contains(&crf.value) || crf.value.fract() != 0.0 {
-            document.mistake(
-                &crf.span,
-                format!("{} is no rate factor", crf.value),
-                "whole numbers from 0 to 51 are possible",
-            );
-        }
-        crf.value
-    });
-    let profile = rung.profile.as_ref().map_or(Profile::High, |p| p.value);
-    let bframes = rung.bframes.as_ref().map_or(if profile == Profile::Baseline { 0 } else { 2 }, |b| {
-        number_within(document, &b.span, b.value, 3);
-        if profile == Profile::Baseline && b.value > 0 {
-            // ITU-T H.264 §A.2.1.
-            document.mistake(&b.span, "profile baseline has no B-frames", "write 0, or profile = \"main\"");
-        }
-        b.value
-    });
-    let lookahead = rung.lookahead.as_ref().map_or(10, |l| {
-        number_within(document, &l.span, l.value, 60);
-        l.value
-    });
     let size = size?.value;
-    let rate = RateControl::CappedCrf { crf, max_bitrate: bitrate?.value.0 };
     Some(VideoRung {
+        encoder,
         preset: rung.preset.as_ref().map_or(Preset::Veryfast, |p| p.value).as_str().to_owned(),
         bframes,
         lookahead,
         profile: profile.as_str().to_owned(),
-        ..VideoRung::new(id?, size.width, size.height, rate)
+        zero_latency: rung.zero_latency,
+        gops,
+        chains,
+        ..VideoRung::new(id?, size.width, size.height, rate?)
+    })
+}
+
+fn encoder(rung: &VideoRungFile) -> VideoEncoder {
+    match rung.encoder.as_ref().map_or(EncoderFile::X264, |encoder| encoder.value) {
+        EncoderFile::Auto => VideoEncoder::Auto,
+        EncoderFile::X264 => VideoEncoder::X264,
+        EncoderFile::X265 => VideoEncoder::X265,
+        EncoderFile::Aom => VideoEncoder::Aom,
+        EncoderFile::SvtAv1 => VideoEncoder::SvtAv1,
+        EncoderFile::Vaapi => VideoEncoder::Vaapi,
+        EncoderFile::Nvenc => VideoEncoder::Nvenc,
+        EncoderFile::Qsv => VideoEncoder::Qsv,
+        EncoderFile::V4l2 => VideoEncoder::V4l2,
+    }
+}
+
+fn rate_control(
+    document: &mut Document<'_>,
+    span: &Span,
+    rung: &VideoRungFile,
+    encoder: VideoEncoder,
+) -> Option<RateControl> {
+    for rate in [&rung.bitrate, &rung.max_bitrate].into_iter().flatten() {
+        bitrate_within(document, rate, 50_000, 100_000_000);
+    }
+    let kind = rung.rate_control.as_ref().map_or(RateControlFile::CappedCrf, |kind| kind.value);
+    let has_cap = kind != RateControlFile::Cbr;
+    let cap = match &rung.max_bitrate {
+        None if has_cap => {
+            let mend = "add max_bitrate = \"3Mbps\", or what the rendition may cost at most";
+            document.missing(span, "max_bitrate", mend);
+            None
+        }
+        Some(cap) if !has_cap => {
+            document.mistake(&cap.span, "a constant rate has no other cap", "leave it out: bitrate says it");
+            None
+        }
+        cap => cap.as_ref().map(|cap| cap.value.0),
+    };
+    let has_mean = kind != RateControlFile::CappedCrf;
+    let mean = match &rung.bitrate {
+        None if has_mean => {
+            document.missing(span, "bitrate", "add bitrate = \"2Mbps\", or what the rendition is to cost");
+            None
+        }
+        Some(mean) if !has_mean => {
+            let mend = "leave it out, or add rate_control = \"vbr\" or \"cbr\"";
+            document.mistake(&mean.span, "where quality decides there is no mean to ask for", mend);
+            None
+        }
+        mean => mean.as_ref().map(|mean| mean.value.0),
+    };
+    if let (Some(mean_mark), Some(mean), Some(cap)) = (&rung.bitrate, mean, cap)
+        && mean > cap
+    {
+        document.mistake(&mean_mark.span, "the mean is above the cap", "write at most what max_bitrate says");
+    }
+    let crf = crf(document, rung, encoder, kind);
+    unknown_to(document, rung, encoder, kind);
+    Some(match kind {
+        RateControlFile::CappedCrf => RateControl::CappedCrf { crf, max_bitrate: cap? },
+        RateControlFile::Vbr => RateControl::Vbr { bitrate: mean?, max_bitrate: cap? },
+        RateControlFile::Cbr => RateControl::Cbr { bitrate: mean? },
+    })
+}
+
+fn crf(document: &mut Document<'_>, rung: &VideoRungFile, encoder: VideoEncoder, kind: RateControlFile) -> f32 {
+    let Some(crf) = &rung.crf else { return 23.0 };
+    if kind != RateControlFile::CappedCrf {
+        let mend = "leave it out, or write rate_control = \"capped-crf\"";
+        document.mistake(&crf.span, "here the bit rate decides, not quality", mend);
+        return crf.value;
+    }
+    let most = if encoder.format() == VideoFormat::Av1 { 63.0 } else { 51.0 };
+    // GStreamer's elements take whole numbers; x265's own option string takes any.
+    let whole = encoder != VideoEncoder::X265;
+    if !(0.0..=most).contains(&crf.value) || whole && crf.value.fract() != 0.0 {
+        let numbers = if whole { "whole numbers" } else { "numbers" };
+        let mend = format!("{numbers} from 0 to {most} are possible");
+        document.mistake(&crf.span, format!("{} is no rate factor", crf.value), mend);
+    }
+    crf.value
+}
+
+/// Rate controls an encoder does not have.
+fn unknown_to(document: &mut Document<'_>, rung: &VideoRungFile, encoder: VideoEncoder, kind: RateControlFile) {
+    let Some(mark) = &rung.rate_control else { return };
+    let (wrong, mend) = match (encoder, kind) {
+        (VideoEncoder::Aom, RateControlFile::Vbr) => {
+            ("libaom knows no cap beside a mean", "write \"capped-crf\" or \"cbr\"")
+        }
+        (VideoEncoder::SvtAv1, RateControlFile::Cbr) => {
+            ("SVT-AV1 has no constant rate", "write \"capped-crf\" or \"vbr\"")
+        }
+        _ => return,
+    };
+    document.mistake(&mark.span, wrong, mend);
+}
+
+/// B-frames and frames of look-ahead.
+fn looks(document: &mut Document<'_>, rung: &VideoRungFile, encoder: VideoEncoder) -> (u32, u32) {
+    let reorders = matches!(encoder, VideoEncoder::X264 | VideoEncoder::X265);
+    let baseline = rung.profile.as_ref().is_some_and(|p| p.value == Profile::Baseline);
+    let usual = if baseline || !reorders || rung.zero_latency { 0 } else { 2 };
+    let bframes = rung.bframes.as_ref().map_or(usual, |b| {
+        number_within(document, &b.span, b.value, 3);
+        let none = match () {
+            // ITU-T H.264 §A.2.1.
+            () if baseline => Some(("profile baseline has no B-frames", "write 0, or profile = \"main\"")),
+            () if rung.zero_latency => {
+                Some(("a B-frame waits for the one behind it", "write 0, or zero_latency = false"))
+            }
+            () if !reorders => Some(("this encoder is not asked for B-frames", "write 0, or leave it out")),
+            () => None,
+        };
+        if let Some((wrong, mend)) = none.filter(|_| b.value > 0) {
+            document.mistake(&b.span, wrong, mend);
+        }
+        b.value
+    });
+    let usual = if rung.zero_latency { 0 } else { 10 };
+    let lookahead = rung.lookahead.as_ref().map_or(usual, |l| {
+        number_within(document, &l.span, l.value, 60);
+        if rung.zero_latency && l.value > 0 {
+            document.mistake(&l.span, "looking ahead is waiting", "write 0, or zero_latency = false");
+        }
+        if encoder == VideoEncoder::X265 && !rung.zero_latency && l.value <= bframes {
+            let mend = format!("write {} at least, or zero_latency = true", bframes + 1);
+            document.mistake(&l.span, "x265 looks further ahead than its B-frames", mend);
+        }
+        l.value
+    });
+    (bframes, lookahead)
+}
+
+fn profile(document: &mut Document<'_>, rung: &VideoRungFile, encoder: VideoEncoder) -> Profile {
+    let usual = if encoder.format() == VideoFormat::H264 { Profile::High } else { Profile::Main };
+    rung.profile.as_ref().map_or(usual, |profile| {
+        if encoder.format() != VideoFormat::H264 && profile.value != Profile::Main {
+            document.mistake(
+                &profile.span,
+                "HEVC and AV1 are coded in profile main",
+                "write \"main\", or leave it out",
+            );
+        }
+        profile.value
+    })
+}
+
+/// 1 to 8, 1 where not said.
+fn few(document: &mut Document<'_>, number: Option<&Mark<u8>>, what: &str) -> u8 {
+    number.map_or(1, |number| {
+        if !(1..=8).contains(&number.value) {
+            document.mistake(&number.span, format!("{} {what}", number.value), "1 to 8 are possible");
+        }
+        number.value
     })
 }
 
@@ -127,12 +266,17 @@ fn audio_rung(
     Some(AudioRung { id: id?, bitrate, channels, language: None })
 }
 
-/// Largest first: the multivariant playlist lists renditions so, and the first one listed is the one judged best.
+/// Largest first among those of one format: the multivariant playlist lists renditions so, and the first one listed is the one judged
+/// best.
 fn order(document: &mut Document<'_>, above: &VideoRungFile, rung: &VideoRungFile) {
     let (Some(a), Some(r)) = (&above.size, &rung.size) else { return };
+    if encoder(above).format() != encoder(rung).format() {
+        return;
+    }
     let area = |s: units::Size| u64::from(s.width) * u64::from(s.height);
-    let rates = above.max_bitrate.as_ref().zip(rung.max_bitrate.as_ref());
-    let equal_but_richer = area(a.value) == area(r.value) && rates.is_some_and(|(a, r)| a.value.0 < r.value.0);
+    let cap = |rung: &VideoRungFile| rung.max_bitrate.as_ref().or(rung.bitrate.as_ref()).map(|rate| rate.value.0);
+    let rates = cap(above).zip(cap(rung));
+    let equal_but_richer = area(a.value) == area(r.value) && rates.is_some_and(|(a, r)| a < r);
     if area(a.value) < area(r.value) || equal_but_richer {
         document.mistake(&r.span, "is larger than the rendition above it", "list renditions from the largest down");
     }

@@ -4,6 +4,7 @@
 //! Out:   plain values with units in their types; or *all* mistakes, each with line, key and mend ([`Report`]).
 //! Never: reads a clock, opens a socket, repeats a secret.
 
+mod determinism;
 mod document;
 mod file;
 mod ladder;
@@ -163,6 +164,8 @@ pub struct Channel {
     pub loudness: Option<Loudness>,
     /// What the second pipeline does while the first one is well.
     pub redundancy: Redundancy,
+    /// Both pipelines must make equal bytes of equal sources; where not, a difference between them proves nothing.
+    pub deterministic: bool,
     /// All contribution feeds.
     pub sources: Vec<Source>,
     /// One or two; A first.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::units::{spell, spell_bitrate};
 use super::{Channel, Config, Input, Ladder, SrtMode, is_public};
+use crate::encode::ladder::{RateControl, VideoRung};
 
 /// Prints a [`Config`] in a few lines; no secrets.
 #[derive(Debug)]
@@ -89,15 +90,44 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         writeln!(f, "  ladder   rungs that the source cannot fill are left out when its first picture is there:")?;
         writeln!(f, "           larger in both directions, or richer than its bit rate beside another of that size")?;
     }
+    let bytes = if channel.deterministic {
+        "equal in both pipelines; a difference is told as damage"
+    } else {
+        "may differ between pipelines (deterministic = false); they are not compared"
+    };
+    writeln!(f, "  bytes    {bytes}")?;
     for rung in &channel.ladder.video {
-        let rate = spell_bitrate(rung.rate.max_bitrate().into());
-        writeln!(f, "  video    {}: {}x{}, up to {rate}, {}", rung.id, rung.width, rung.height, rung.preset)?;
+        write_video(f, rung)?;
+        for doubt in channel.doubts(rung) {
+            writeln!(f, "           cannot promise equal bytes: {doubt}")?;
+        }
     }
     for rung in &channel.ladder.audio {
         let channels = if rung.channels == 1 { "mono" } else { "stereo" };
         writeln!(f, "  audio    {}: AAC {}, {channels}", rung.id, spell_bitrate(rung.bitrate.into()))?;
     }
     Ok(())
+}
+
+fn write_video(f: &mut fmt::Formatter<'_>, rung: &VideoRung) -> fmt::Result {
+    let (mean, cap) = (spell_bitrate(rung.rate.bitrate().into()), spell_bitrate(rung.rate.max_bitrate().into()));
+    let rate = match rung.rate {
+        RateControl::CappedCrf { crf, .. } => format!("quality {crf} up to {cap}"),
+        RateControl::Vbr { .. } => format!("{mean} on the whole, up to {cap}"),
+        RateControl::Cbr { .. } => format!("{mean} throughout"),
+    };
+    write!(f, "  video    {}: {}x{}, {rate}, ", rung.id, rung.width, rung.height)?;
+    write!(f, "{} {}", rung.encoder.as_str(), rung.preset)?;
+    if rung.zero_latency {
+        write!(f, ", without latency")?;
+    }
+    if rung.gops > 1 {
+        write!(f, ", {} GOPs a segment", rung.gops)?;
+    }
+    if rung.chains > 1 {
+        write!(f, ", {} at once", rung.chains)?;
+    }
+    writeln!(f)
 }
 
 /// Upper bound of what the listed window weighs, both pipelines' copies of a segment counted once.

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::determinism;
 use super::document::{Document, Mark, Span};
 use super::file::{ChannelFile, File, LatencyFile, PipelinesFile, SrtFile};
 use super::memory::encoder_memory;
@@ -128,6 +129,10 @@ impl Checks<'_, '_> {
         let ladder = self.ladder(span, file.ladder.as_ref(), low);
         let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
+        let deterministic = file.deterministic.unwrap_or(true);
+        if let (true, Some(name), Some(ladder)) = (deterministic, &file.ladder, &ladder) {
+            determinism::check(self.document, name, ladder, template.as_deref());
+        }
         // Sources are checked even where the channel's own name is no good.
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
         let sources = source::sources(self, span, &file.source, &name_for_now, declared);
@@ -145,6 +150,7 @@ impl Checks<'_, '_> {
             deinterlace: Deinterlace::default(),
             loudness: None,
             redundancy: Redundancy::default(),
+            deterministic,
             sources: sources?,
             pipelines: pipelines?,
             failover,

@@ -129,10 +129,13 @@ enum Task {
     End(SegmentEnd),
 }
 
+/// A thread, and the queue into it.
+type Post = (SyncSender<Task>, JoinHandle<Result<(), RungError>>);
+
 /// Chains on threads of their own. GOP *i* goes to thread *i* mod *n*.
 #[derive(Debug)]
 pub struct Crew {
-    stations: Vec<(SyncSender<Task>, JoinHandle<Result<(), RungError>>)>,
+    stations: Vec<Post>,
     /// Of the thread that hands the pictures out.
     caller: Pulse,
     /// The GOP that pictures go to, and its number.
@@ -181,7 +184,7 @@ impl Crew {
 }
 
 /// Closes all queues and waits until their threads are done.
-fn join(stations: Vec<(SyncSender<Task>, JoinHandle<Result<(), RungError>>)>) -> Result<(), RungError> {
+fn join(stations: Vec<Post>) -> Result<(), RungError> {
     let (queues, threads): (Vec<_>, Vec<_>) = stations.into_iter().unzip();
     drop(queues);
     let mut outcome = Ok(());

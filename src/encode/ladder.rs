@@ -136,7 +136,7 @@ impl VideoEncoder {
     }
 }
 
-/// How many bits a rung may spend. The decoder's buffer (VBV) begins each GOP in the same state.
+/// How many bits a rung may spend. The decoder's buffer (VBV) begins each GOP in the same state, and the caps hold over each GOP.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateControl {
@@ -144,7 +144,7 @@ pub enum RateControl {
     CappedCrf {
         /// Constant rate factor, 0 to 51 (63 for AV1); lower is better.
         crf: f32,
-        /// Never more than this (VBV maxrate), bits a second.
+        /// Never more than this, bits a second.
         max_bitrate: u32,
     },
     /// A mean that may be exceeded for a while.
@@ -154,7 +154,7 @@ pub enum RateControl {
         /// Never more than this, bits a second.
         max_bitrate: u32,
     },
-    /// As constant as a buffer of a second allows.
+    /// As constant as a buffer of a quarter of a GOP allows: no GOP has a quarter more than this.
     Cbr {
         /// Bits a second.
         bitrate: u32,

@@ -49,6 +49,8 @@ pub enum EventKind {
     SourceNone,
     /// An encode process is up and said hello.
     EncoderStarted,
+    /// The encode processes of A and B are unlike, so their bytes may differ without any damage.
+    EncodersUnlike,
     /// An encode process is in lock: it delivered its first whole segment.
     EncoderLocked,
     /// An encode process ended or was killed because it hung.
@@ -84,6 +86,7 @@ impl EventKind {
             Self::SourceSwitched => "source-switched",
             Self::SourceNone => "source-none",
             Self::EncoderStarted => "encoder-started",
+            Self::EncodersUnlike => "encoders-unlike",
             Self::EncoderLocked => "encoder-locked",
             Self::EncoderDied => "encoder-died",
             Self::ChildLog => "child-log",

@@ -54,6 +54,8 @@ pub struct Config {
     pub language: String,
     /// Where the origin tells the time as `xs:dateTime`, for DASH clients (`UTCTiming`); `/time` on our own origin.
     pub time_uri: String,
+    /// Both pipelines must make equal bytes of equal sources: a difference in their pictures proves damage.
+    pub deterministic: bool,
     /// Hand out whole segments of both pipelines through [`Packager::take_saved`].
     pub save: bool,
 }

@@ -17,6 +17,7 @@ use tandem::config::Ladder;
 use tandem::encode::ipc::{
     CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, ToWorker,
 };
+use tandem::encode::ladder::VideoFormat;
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
     TrackSet, Unit,
@@ -222,9 +223,15 @@ impl Worker {
 
     /// Without telling it its job.
     pub fn spawn_silent(job: Job) -> Self {
+        Self::spawn_in(job, &[])
+    }
+
+    /// Like [`Self::spawn_silent`], with these environment variables.
+    pub fn spawn_in(job: Job, environment: &[(&str, &str)]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let child = Command::new(env!("CARGO_BIN_EXE_tandem"))
             .arg("encode-worker")
+            .envs(environment.iter().copied())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
             .expect("the binary starts");
@@ -333,7 +340,8 @@ impl Worker {
         let mut positions: Vec<u64> = segment.units.iter().map(|u| u.position).collect();
         if is_video {
             assert!(segment.units[0].key && segment.units[0].position == range.start, "begins with its IDR picture");
-            assert!(segment.units[1..].iter().all(|u| !u.key), "and has no other");
+            let gops = usize::from(self.job.video[usize::from(rendition)].gops);
+            assert_eq!(segment.units.iter().filter(|u| u.key).count(), gops, "one key picture a GOP");
             positions.sort_unstable();
         }
         assert_eq!(positions, range.collect::<Vec<u64>>(), "rendition {rendition}, segment {number}");
@@ -366,6 +374,24 @@ impl Drop for Worker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How many pictures a decoder of another make finds in a stream, all of the given size.
+pub fn decode_pictures(format: VideoFormat, stream: &[u8], width: u32, height: u32) -> usize {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("stream");
+    std::fs::write(&file, stream).expect("writes");
+    let format = match format {
+        VideoFormat::H264 => "h264",
+        VideoFormat::Hevc => "hevc",
+        VideoFormat::Av1 => "obu",
+    };
+    let arguments = ["-v", "error", "-xerror", "-f", format, "-i"];
+    let raw = ["-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"];
+    let pixels = output(Command::new("ffmpeg").args(arguments).arg(&file).args(raw));
+    let picture = (width * height * 3 / 2) as usize;
+    assert_eq!(pixels.len() % picture, 0, "pictures of another size");
+    pixels.len() / picture
 }
 
 /// Kind of an item's track, for messages.

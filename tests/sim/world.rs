@@ -380,6 +380,7 @@ fn config(script: &Script) -> config::Channel {
         deinterlace: Deinterlace::Auto,
         loudness: None,
         redundancy: config::Redundancy::Hot,
+        deterministic: true,
         sources: (0..4)
             .map(|i| config::Source {
                 id: SourceId { channel: id.clone(), source: name(i) },

@@ -52,6 +52,7 @@ fn config_at(rate: FrameRate) -> Config {
         }],
         language: "en".into(),
         time_uri: "/time".into(),
+        deterministic: true,
         save: false,
     }
 }
