@@ -4,6 +4,7 @@
 //! Out:   plain values with units in their types; or *all* mistakes, each with line, key and mend ([`Report`]).
 //! Never: reads a clock, opens a socket, repeats a secret.
 
+mod checks;
 mod document;
 mod file;
 mod ladder;
@@ -47,7 +48,7 @@ impl Config {
     /// All its mistakes, and those of the ladders it names.
     pub fn load(file: &Path) -> Result<Self, Report> {
         let name = file.display().to_string();
-        let text = validate::read_text(file).map_err(|error| {
+        let text = checks::read_text(file).map_err(|error| {
             let mut report = Report::default();
             report.add(Mistake::whole_file(&name, error.to_string(), "give the path of a config file".into()));
             report

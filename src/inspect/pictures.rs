@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::report::{Faults, Kind, Range, Video};
-use crate::signal::code::{Code, RATES, Reading};
+use crate::media::SIGNAL_RATES;
+use crate::signal::code::{Code, Reading};
 
 /// Time stamps are off when they miss by more than this: far above any timescale's rounding, far below a frame.
 const TOLERANCE: f64 = 0.001;
@@ -80,7 +81,7 @@ impl Pictures {
         self.counts.frames += 1;
         self.first_time.get_or_insert(time);
         if let Reading::Code(code) = reading {
-            self.rate = Some(RATES[usize::from(code.rate)]);
+            self.rate = Some(SIGNAL_RATES[usize::from(code.rate)]);
         }
         self.check_time(time);
         self.last_time = Some(time);
@@ -154,7 +155,7 @@ impl Pictures {
     }
 
     fn number(&mut self, time: f64, code: Code) {
-        let (num, den) = RATES[usize::from(code.rate)];
+        let (num, den) = SIGNAL_RATES[usize::from(code.rate)];
         let near = match self.previous {
             Some(previous) => previous,
             None => (self.today * f64::from(num) / f64::from(den)) as i64,
