@@ -22,6 +22,8 @@ use crate::media::{AUDIO_FRAME_SAMPLES, AUDIO_RATE, ChannelTime};
 
 /// A process has so long until its first picture: a first start scans GStreamer's plugins.
 const START_WITHIN: Duration = Duration::from_secs(30);
+/// With fewer samples of a process there is no measurement.
+const SAMPLES_MIN: usize = 3;
 /// A measurement is cut into parts of about this length, which tell its spread.
 const PART: Duration = Duration::from_millis(900);
 /// Ticks a second of CPU times in /proc: 100 on every Linux.
@@ -70,7 +72,9 @@ pub fn run(
         wait(tell);
     }
     let from = clock::now();
-    while clock::now().since(from) < span {
+    // A process that gets no time to say how it fares is waited for: on a busy host heartbeats come late.
+    let unheard = |process: &Process| process.samples(from).len() < SAMPLES_MIN;
+    while clock::now().since(from) < span || crew.iter().any(unheard) && clock::now().since(from) < START_WITHIN {
         wait(tell);
     }
     if crew.iter_mut().any(|process| process.is_gone()) {

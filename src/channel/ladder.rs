@@ -11,6 +11,8 @@
 //!   still has room for all of it. A rung that is the only one of its size stays whatever its cap: below the cap
 //!   a rung spends what its quality target asks for, so a cap that is too high costs nothing, and a size that is missing does.
 //!
+//! A ladder that is made for its source (`ladder = "auto"`) fits it from the start.
+//!
 //! A source slower than the channel's rate drops no rung: there is one grid a channel, and every rung is on it.
 
 use std::time::Duration;
@@ -138,8 +140,9 @@ impl Plan {
     }
 
     fn new(ladder: &Ladder, rate: FrameRate, seen: Seen) -> Self {
+        let ladder = ladder.for_source(seen.shape, rate);
         let (video, left_out) = fitting(&ladder.video, seen);
-        Self { video, audio: ladder.audio.clone(), left_out, note: slower(seen.shape, rate), settled: true }
+        Self { video, audio: ladder.audio, left_out, note: slower(seen.shape, rate), settled: true }
     }
 
     /// What was left out and what else is to be known, in one line.
@@ -260,7 +263,7 @@ mod tests {
     }
 
     fn ladder(video: Vec<VideoRung>) -> Ladder {
-        Ladder { file: PathBuf::from("test"), video, audio: Vec::new() }
+        Ladder { file: PathBuf::from("test"), auto: false, video, audio: Vec::new() }
     }
 
     fn rate(fps: u32) -> FrameRate {
@@ -349,6 +352,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_automatic_ladder_is_made_for_the_first_picture() {
+        let began = Now { mono: Instant::now(), utc: Duration::from_secs(1_000_000) };
+        let auto = Ladder { auto: true, ..ladder(usual()) };
+        let mut fitting = Fitting::new(began);
+        assert!(fitting.decide(at(2000)(began), &auto, rate(25), None));
+        assert_eq!(fitting.plan().map(|p| p.video.len()), Some(3), "what stands there until then");
+        assert!(fitting.decide(at(3000)(began), &auto, rate(25), Some(seen(640, 360, None))));
+        let plan = fitting.plan().expect("made");
+        let sizes: Vec<_> = plan.video.iter().map(|r| (r.width, r.height)).collect();
+        assert_eq!((sizes, plan.left_out.len()), (vec![(640, 360), (384, 216)], 0));
+        assert!(!fitting.decide(at(9000)(began), &auto, rate(25), Some(seen(1920, 1080, None))), "it stays");
     }
 
     #[test]

@@ -88,7 +88,8 @@ pub(super) struct ChannelFile {
     pub repeat_for: Option<Mark<Time>>,
     /// Text on the slate, up to 200 characters. Default "No signal".
     pub slate_text: Option<Mark<String>>,
-    /// The ladder file, relative to this file.
+    /// The ladder file, relative to this file; or "auto": renditions made for the source's first picture, from its own size (1080
+    /// lines at most) down to 216.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
     /// A pipeline template in place of the built-in pipelines/encode.toml, relative to this file.

@@ -4,6 +4,7 @@
 //! Out:   plain values with units in their types; or *all* mistakes, each with line, key and mend ([`Report`]).
 //! Never: reads a clock, opens a socket, repeats a secret.
 
+mod auto;
 mod checks;
 mod document;
 mod file;
@@ -288,6 +289,8 @@ impl fmt::Debug for Secret {
 pub struct Ladder {
     /// The file it came from.
     pub file: PathBuf,
+    /// It is made for the source once that is known ([`Self::for_source`]); until then it is one for 1280x720.
+    pub auto: bool,
     /// Video rungs; none where it is sound alone.
     pub video: Vec<VideoRung>,
     /// Audio tracks.

@@ -104,7 +104,7 @@ impl Checks<'_, '_> {
             black_for: Duration::ZERO,
             slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
         };
-        let ladder = self.ladder(span, file.ladder.as_ref(), low);
+        let ladder = self.ladder(span, file.ladder.as_ref(), grid.rate(), low);
         let template = self.template(file.template.as_ref());
         // Sources are checked even where the channel's own name is no good.
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
@@ -223,14 +223,25 @@ impl Checks<'_, '_> {
         text.value.clone()
     }
 
-    fn ladder(&mut self, channel: &Span, ladder: Option<&Mark<String>>, low_latency: bool) -> Option<Ladder> {
+    fn ladder(
+        &mut self,
+        channel: &Span,
+        ladder: Option<&Mark<String>>,
+        rate: FrameRate,
+        low_latency: bool,
+    ) -> Option<Ladder> {
         let Some(ladder) = ladder else {
-            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", or another ladder's path";
+            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", another ladder's path, or \"auto\"";
             self.document.missing(channel, "ladder", mend);
             return None;
         };
-        let (path, text) = self.other_file(ladder, "give the path of a ladder file, relative to this file")?;
-        let ladder = Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()?;
+        let ladder = if ladder.value == "auto" {
+            Ladder::auto_for_now(rate)
+        } else {
+            let mend = "give the path of a ladder file, relative to this file, or \"auto\"";
+            let (path, text) = self.other_file(ladder, mend)?;
+            Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()?
+        };
         Some(if low_latency { ladder.low_latency() } else { ladder })
     }
 
