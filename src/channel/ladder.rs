@@ -64,6 +64,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Fitting {
     began: Now,
+    /// Something failed; nothing is decided for as long as a first picture may take.
+    rests: bool,
     seen_at: Option<Now>,
     plan: Option<Plan>,
 }
@@ -71,7 +73,7 @@ pub struct Fitting {
 impl Fitting {
     /// Begins to wait for a picture.
     pub const fn new(now: Now) -> Self {
-        Self { began: now, seen_at: None, plan: None }
+        Self { began: now, rests: false, seen_at: None, plan: None }
     }
 
     /// The plan, once made.
@@ -84,9 +86,9 @@ impl Fitting {
         self.plan.as_ref().is_some_and(|plan| plan.settled)
     }
 
-    /// Forgets the plan; it is made anew later.
+    /// Forgets the plan; it is made anew in two seconds.
     pub fn postpone(&mut self, now: Now) {
-        *self = Self::new(now);
+        *self = Self { rests: true, ..Self::new(now) };
     }
 
     /// When it has to be asked although nothing happened.
@@ -101,7 +103,8 @@ impl Fitting {
 
     /// Makes the plan if it is due, for a channel that emits `rate`. `true` if its renditions are not those of before.
     pub fn decide(&mut self, now: Now, ladder: &Ladder, rate: FrameRate, seen: Option<Seen>) -> bool {
-        if self.is_settled() {
+        let early = now.since(self.began) < FIRST_PICTURE_WITHIN;
+        if self.is_settled() || self.rests && early {
             return false;
         }
         let plan = match seen {
@@ -114,7 +117,7 @@ impl Fitting {
                 }
                 Plan::new(ladder, rate, seen)
             }
-            None if self.plan.is_some() || now.since(self.began) < FIRST_PICTURE_WITHIN => return false,
+            None if self.plan.is_some() || early => return false,
             None => Plan::without_source(ladder),
         };
         let same = self.plan.as_ref().is_some_and(|old| old.video == plan.video && old.audio == plan.audio);
@@ -376,6 +379,13 @@ mod tests {
         assert!(fitting.plan().is_some_and(|p| p.video.is_empty()));
         assert!(fitting.wake_at().is_none());
         assert!(!fitting.decide(now, &ladder(Vec::new()), rate(25), Some(dense_seen())));
+        fitting.postpone(now);
+        assert!(
+            !fitting.decide(at(1999)(now), &ladder(Vec::new()), rate(25), None),
+            "a failure is not repeated at once"
+        );
+        assert_eq!(fitting.wake_at().map(|at| at.since(now)), Some(FIRST_PICTURE_WITHIN));
+        assert!(fitting.decide(at(2000)(now), &ladder(Vec::new()), rate(25), None));
     }
 
     #[test]
