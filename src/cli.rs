@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
-use crate::{encode, ingest, inspect, origin, signal, supervisor};
+use crate::{capacity, encode, ingest, inspect, origin, signal, supervisor};
 
 /// Live channels that do not go dark: SRT in, two encode pipelines, HLS and DASH out.
 #[derive(Debug, Parser)]
@@ -72,6 +72,9 @@ enum Command {
     /// Read a stream as a stranger would and account for every frame
     #[command(after_help = INSPECT_HELP)]
     Inspect(inspect::Options),
+    /// Measure how many channels of a ladder this host carries, and what each rung costs
+    #[command(after_help = PLAN_HELP)]
+    Plan(capacity::Options),
     /// A pipeline's encode process; the main process starts it
     #[command(hide = true)]
     EncodeWorker,
@@ -141,6 +144,14 @@ Examples:
 
 Exit code 0 when every frame is accounted for, 1 on faults, 2 when it could not look.";
 
+const PLAN_HELP: &str = "\
+Examples:
+  tandem plan --ladder pipelines/ladders/720p25.toml
+  tandem plan --ladder sport.toml --rate 50 --source match.ts --svg host.svg
+
+Encode processes run at full speed for --seconds: stop what else the host does, or it is measured, too. Nothing is changed; what a
+rung needs is printed for you to write into the ladder. Exit code 0 when it could measure, 1 when not.";
+
 #[derive(Debug, Args)]
 struct BenchOrigin {
     /// The folder to serve
@@ -168,6 +179,7 @@ pub fn main() -> ExitCode {
         Command::Schema(options) => schema(&options),
         Command::Signal(options) => done("signal", signal::run(options)),
         Command::Inspect(options) => inspect::main(&options),
+        Command::Plan(options) => done("plan", capacity::run(&options)),
         Command::EncodeWorker => done("encode-worker", encode::worker::run()),
         Command::SrtGateway => ingest::srt::gateway::run(),
         Command::BenchOrigin(options) => done("bench-origin", bench_origin(&options)),
@@ -264,7 +276,7 @@ mod tests {
         for hidden in ["encode-worker", "srt-gateway", "bench-origin"] {
             assert!(!help.contains(hidden), "{hidden}");
         }
-        for shown in ["run", "check", "schema", "signal", "inspect", "Exit codes"] {
+        for shown in ["run", "check", "schema", "signal", "inspect", "plan", "Exit codes"] {
             assert!(help.contains(shown), "{shown}");
         }
     }

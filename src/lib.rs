@@ -16,8 +16,10 @@
 //! * [`child`], [`srt`], [`ingest`], [`encode`], [`origin`], [`control`]: shells; they own processes, sockets and timers.
 //! * [`config`]: what the operator wrote, checked once. [`monitor`]: events, status, metrics.
 //! * [`signal`], [`inspect`]: the measuring stick: a test signal, and the judge that accounts for each of its frames.
+//! * [`capacity`]: how many channels this host carries, by running them.
 //! * [`supervisor`]: builds it all from a [`config::Config`] and takes it down again. [`cli`]: the commands.
 
+pub mod capacity;
 pub mod channel;
 pub mod child;
 pub mod cli;

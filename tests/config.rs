@@ -158,6 +158,17 @@ fn low_latency_is_in_the_encoders_and_in_what_is_not_said() {
 }
 
 #[test]
+fn an_automatic_ladder_has_no_file() {
+    let text = GOOD.replace("../pipelines/ladders/test.toml", "auto");
+    let config = parse(&text).unwrap_or_else(|r| panic!("{r}"));
+    let ladder = &config.channels[0].ladder;
+    assert!(ladder.auto && ladder.video.len() > 1 && ladder.audio.len() == 1);
+    assert!(config.summary().to_string().contains("made for the source"));
+    let low = text.replace("id = \"c\"", "id = \"c\"\nlatency = \"low\"");
+    assert!(parse(&low).unwrap().channels[0].ladder.video.iter().all(|r| r.zero_latency));
+}
+
+#[test]
 fn all_mistakes_are_found_at_once_each_at_its_place() {
     let text = r#"[origin]
 listen = "localhost:8080"

@@ -32,6 +32,7 @@ const ORDER: &[&str] = &[
     "control",
     "signal",
     "inspect",
+    "capacity",
     "supervisor",
     "cli",
 ];

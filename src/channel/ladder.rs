@@ -11,6 +11,8 @@
 //!   still has room for all of it. A rung that is the only one of its size stays whatever its cap: below the cap
 //!   a rung spends what its quality target asks for, so a cap that is too high costs nothing, and a size that is missing does.
 //!
+//! A ladder that is made for its source (`ladder = "auto"`) fits it from the start.
+//!
 //! A source slower than the channel's rate drops no rung: there is one grid a channel, and every rung is on it.
 
 use std::time::Duration;
@@ -62,6 +64,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Fitting {
     began: Now,
+    /// Something failed; nothing is decided for as long as a first picture may take.
+    rests: bool,
     seen_at: Option<Now>,
     plan: Option<Plan>,
 }
@@ -69,7 +73,7 @@ pub struct Fitting {
 impl Fitting {
     /// Begins to wait for a picture.
     pub const fn new(now: Now) -> Self {
-        Self { began: now, seen_at: None, plan: None }
+        Self { began: now, rests: false, seen_at: None, plan: None }
     }
 
     /// The plan, once made.
@@ -82,9 +86,9 @@ impl Fitting {
         self.plan.as_ref().is_some_and(|plan| plan.settled)
     }
 
-    /// Forgets the plan; it is made anew later.
+    /// Forgets the plan; it is made anew in two seconds.
     pub fn postpone(&mut self, now: Now) {
-        *self = Self::new(now);
+        *self = Self { rests: true, ..Self::new(now) };
     }
 
     /// When it has to be asked although nothing happened.
@@ -99,7 +103,8 @@ impl Fitting {
 
     /// Makes the plan if it is due, for a channel that emits `rate`. `true` if its renditions are not those of before.
     pub fn decide(&mut self, now: Now, ladder: &Ladder, rate: FrameRate, seen: Option<Seen>) -> bool {
-        if self.is_settled() {
+        let early = now.since(self.began) < FIRST_PICTURE_WITHIN;
+        if self.is_settled() || self.rests && early {
             return false;
         }
         let plan = match seen {
@@ -112,7 +117,7 @@ impl Fitting {
                 }
                 Plan::new(ladder, rate, seen)
             }
-            None if self.plan.is_some() || now.since(self.began) < FIRST_PICTURE_WITHIN => return false,
+            None if self.plan.is_some() || early => return false,
             None => Plan::without_source(ladder),
         };
         let same = self.plan.as_ref().is_some_and(|old| old.video == plan.video && old.audio == plan.audio);
@@ -138,8 +143,9 @@ impl Plan {
     }
 
     fn new(ladder: &Ladder, rate: FrameRate, seen: Seen) -> Self {
+        let ladder = ladder.for_source(seen.shape, rate);
         let (video, left_out) = fitting(&ladder.video, seen);
-        Self { video, audio: ladder.audio.clone(), left_out, note: slower(seen.shape, rate), settled: true }
+        Self { video, audio: ladder.audio, left_out, note: slower(seen.shape, rate), settled: true }
     }
 
     /// What was left out and what else is to be known, in one line.
@@ -260,7 +266,7 @@ mod tests {
     }
 
     fn ladder(video: Vec<VideoRung>) -> Ladder {
-        Ladder { file: PathBuf::from("test"), video, audio: Vec::new() }
+        Ladder { file: PathBuf::from("test"), auto: false, video, audio: Vec::new() }
     }
 
     fn rate(fps: u32) -> FrameRate {
@@ -352,6 +358,20 @@ mod tests {
     }
 
     #[test]
+    fn an_automatic_ladder_is_made_for_the_first_picture() {
+        let began = Now { mono: Instant::now(), utc: Duration::from_secs(1_000_000) };
+        let auto = Ladder { auto: true, ..ladder(usual()) };
+        let mut fitting = Fitting::new(began);
+        assert!(fitting.decide(at(2000)(began), &auto, rate(25), None));
+        assert_eq!(fitting.plan().map(|p| p.video.len()), Some(3), "what stands there until then");
+        assert!(fitting.decide(at(3000)(began), &auto, rate(25), Some(seen(640, 360, None))));
+        let plan = fitting.plan().expect("made");
+        let sizes: Vec<_> = plan.video.iter().map(|r| (r.width, r.height)).collect();
+        assert_eq!((sizes, plan.left_out.len()), (vec![(640, 360), (384, 216)], 0));
+        assert!(!fitting.decide(at(9000)(began), &auto, rate(25), Some(seen(1920, 1080, None))), "it stays");
+    }
+
+    #[test]
     fn sound_alone_waits_for_no_picture() {
         let now = Now { mono: Instant::now(), utc: Duration::from_secs(1_000_000) };
         let mut fitting = Fitting::new(now);
@@ -359,6 +379,13 @@ mod tests {
         assert!(fitting.plan().is_some_and(|p| p.video.is_empty()));
         assert!(fitting.wake_at().is_none());
         assert!(!fitting.decide(now, &ladder(Vec::new()), rate(25), Some(dense_seen())));
+        fitting.postpone(now);
+        assert!(
+            !fitting.decide(at(1999)(now), &ladder(Vec::new()), rate(25), None),
+            "a failure is not repeated at once"
+        );
+        assert_eq!(fitting.wake_at().map(|at| at.since(now)), Some(FIRST_PICTURE_WITHIN));
+        assert!(fitting.decide(at(2000)(now), &ladder(Vec::new()), rate(25), None));
     }
 
     #[test]

@@ -93,7 +93,8 @@ pub(super) struct ChannelFile {
     /// Memory of each of its encode processes, 128MB to 64GB; one that takes more is started anew. Default: a few times
     /// what its ladder needs, as `tandem check` tells.
     pub memory_max: Option<Mark<Bytes>>,
-    /// The ladder file, relative to this file.
+    /// The ladder file, relative to this file; or "auto": renditions made for the source's first picture, from its own size (1080
+    /// lines at most) down to 216.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
     /// Whether equal sources must give equal bytes in both pipelines, so that a difference proves damage. Default true: a

@@ -46,6 +46,7 @@ impl Ladder {
         }
         Ok(Self {
             file: file.to_owned(),
+            auto: false,
             video: video.into_iter().flatten().collect(),
             audio: audio.into_iter().flatten().collect(),
         })

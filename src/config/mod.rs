@@ -4,6 +4,8 @@
 //! Out:   plain values with units in their types; or *all* mistakes, each with line, key and mend ([`Report`]).
 //! Never: reads a clock, opens a socket, repeats a secret.
 
+mod auto;
+mod checks;
 mod determinism;
 mod document;
 mod file;
@@ -49,7 +51,7 @@ impl Config {
     /// All its mistakes, and those of the ladders it names.
     pub fn load(file: &Path) -> Result<Self, Report> {
         let name = file.display().to_string();
-        let text = validate::read_text(file).map_err(|error| {
+        let text = checks::read_text(file).map_err(|error| {
             let mut report = Report::default();
             report.add(Mistake::whole_file(&name, error.to_string(), "give the path of a config file".into()));
             report
@@ -293,6 +295,8 @@ impl fmt::Debug for Secret {
 pub struct Ladder {
     /// The file it came from.
     pub file: PathBuf,
+    /// It is made for the source once that is known ([`Self::for_source`]); until then it is one for 1280x720.
+    pub auto: bool,
     /// Video rungs; none where it is sound alone.
     pub video: Vec<VideoRung>,
     /// Audio tracks.

@@ -3,35 +3,18 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use super::checks::{Checks, Transport, read_text};
 use super::document::{Mark, Span};
 use super::file::{SignalFile, SourceFile, SrtModeFile, SrtSourceFile, TestSourceFile};
 use super::ladder::{bitrate_within, picture_size};
 use super::units::{BitRate, Rate, SecretRef, Size, excerpt};
-use super::validate::{Checks, Transport, read_text};
 use super::{Input, Secret, Signal, SignalShape, Source, SrtInput, SrtMode};
-use crate::media::{ChannelId, FrameRate, SourceId, SourceName};
+use crate::media::{ChannelId, FrameRate, SIGNAL_RATES, SourceId, SourceName};
 
 /// libsrt: SRTO_STREAMID holds at most 512 bytes.
 const STREAM_ID_BYTES_MAX: usize = 512;
 /// libsrt: SRTO_PASSPHRASE is 10 to 79 characters.
 const PASSPHRASE_BYTES: std::ops::RangeInclusive<usize> = 10..=79;
-
-/// Frame rates the test signal can carry: its frame numbers are counted per rate (see `signal`).
-const SIGNAL_RATES: &[(u32, u32)] = &[
-    (10, 1),
-    (25, 2),
-    (15, 1),
-    (20, 1),
-    (24000, 1001),
-    (24, 1),
-    (25, 1),
-    (30000, 1001),
-    (30, 1),
-    (48, 1),
-    (50, 1),
-    (60000, 1001),
-    (60, 1),
-];
 
 /// Stream ids the shared listener will know, of all channels.
 #[derive(Debug, Default)]

@@ -86,7 +86,9 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         let names: Vec<_> = pipeline.sources.iter().map(|name| name.as_str()).collect();
         writeln!(f, "  pipeline {}: {}", pipeline.id, names.join(", then "))?;
     }
-    if channel.ladder.video.len() > 1 {
+    if channel.ladder.auto {
+        writeln!(f, "  ladder   made for the source when its first picture is there; for 1280x720 it is this:")?;
+    } else if channel.ladder.video.len() > 1 {
         writeln!(f, "  ladder   rungs that the source cannot fill are left out when its first picture is there:")?;
         writeln!(f, "           larger in both directions, or richer than its bit rate beside another of that size")?;
     }

@@ -1,12 +1,10 @@
 //! Whether what is written makes sense. Notes every mistake, and goes on with a default to find the next one.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::checks::{Checks, Transport, read_text};
 use super::determinism;
 use super::document::{Document, Mark, Span};
 use super::file::{ChannelFile, File, LatencyFile, PipelinesFile, SrtFile};
@@ -19,8 +17,6 @@ use crate::encode::ipc::{Deinterlace, InputLoss, Slate};
 use crate::encode::template::Template;
 use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 
-/// Files a config points at are small; a wrong path may be anything.
-const POINTED_BYTES_MAX: u64 = 1 << 20;
 /// A longer window needs more memory than a host should be made to spend by one key.
 const WINDOW_MAX: Duration = Duration::from_secs(3600);
 /// What depends on `latency` where the file does not say.
@@ -36,24 +32,9 @@ const NORMAL: Habit = Habit { part_max: Duration::from_millis(500), hold: Durati
 /// Enough for a key frame each second on a host with room to spare.
 const LOW: Habit = Habit { part_max: Duration::from_millis(200), hold: Duration::from_millis(200) };
 
-/// Everything checks share: the document that takes mistakes, where relative paths begin, what was seen so far.
-pub(super) struct Checks<'d, 't> {
-    pub document: &'d mut Document<'t>,
-    pub base: &'d Path,
-    /// Mistakes of ladder files.
-    pub others: Report,
-    ports: Vec<(Transport, SocketAddr, Span)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
-    Tcp,
-    Udp,
-}
-
 /// The config, unless something is wrong; the mistakes are in the document and in the report returned.
 pub(super) fn validate(document: &mut Document<'_>, file: &File, base: &Path) -> (Option<Config>, Report) {
-    let mut checks = Checks { document, base, others: Report::default(), ports: Vec::new() };
+    let mut checks = Checks::new(document, base);
     let config = checks.config(file);
     (config, checks.others)
 }
@@ -126,7 +107,7 @@ impl Checks<'_, '_> {
             black_for: self.time(file.black_for.as_ref(), "1s", "0s", "1h"),
             slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
         };
-        let ladder = self.ladder(span, file.ladder.as_ref(), low);
+        let ladder = self.ladder(span, file.ladder.as_ref(), grid.rate(), low);
         let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
         let deterministic = file.deterministic.unwrap_or(true);
@@ -264,14 +245,25 @@ impl Checks<'_, '_> {
         text.value.clone()
     }
 
-    fn ladder(&mut self, channel: &Span, ladder: Option<&Mark<String>>, low_latency: bool) -> Option<Ladder> {
+    fn ladder(
+        &mut self,
+        channel: &Span,
+        ladder: Option<&Mark<String>>,
+        rate: FrameRate,
+        low_latency: bool,
+    ) -> Option<Ladder> {
         let Some(ladder) = ladder else {
-            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", or another ladder's path";
+            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", another ladder's path, or \"auto\"";
             self.document.missing(channel, "ladder", mend);
             return None;
         };
-        let (path, text) = self.other_file(ladder, "give the path of a ladder file, relative to this file")?;
-        let ladder = Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()?;
+        let ladder = if ladder.value == "auto" {
+            Ladder::auto_for_now(rate)
+        } else {
+            let mend = "give the path of a ladder file, relative to this file, or \"auto\"";
+            let (path, text) = self.other_file(ladder, mend)?;
+            Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()?
+        };
         Some(if low_latency { ladder.low_latency() } else { ladder })
     }
 
@@ -350,73 +342,6 @@ impl Checks<'_, '_> {
         }
         Some(Pipeline { id, sources: sources.into_iter().collect::<Option<_>>()? })
     }
-
-    /// An address to listen on; no two of one transport may collide.
-    pub(super) fn listen(&mut self, text: Option<&Mark<String>>, default: &str, transport: Transport) -> SocketAddr {
-        let default: SocketAddr = default.parse().expect("defaults are addresses");
-        let (address, span) = match text {
-            None => (default, 0..0),
-            Some(text) => match text.value.parse() {
-                Ok(address) => (address, text.span.clone()),
-                Err(_) => {
-                    let wrong = format!("`{}` is no address to listen on", super::units::excerpt(&text.value));
-                    let mend = format!(
-                        "write an IP address and a port, such as \"{default}\" or \"[::1]:{}\"",
-                        default.port()
-                    );
-                    self.document.mistake(&text.span, wrong, mend);
-                    return default;
-                }
-            },
-        };
-        if address.port() == 0 {
-            // The system would choose one, and nobody could find it.
-            self.document.mistake(&span, "port 0 is none", format!("write a port, such as {}", default.port()));
-            return address;
-        }
-        if self.ports.iter().any(|(t, a, _)| *t == transport && collide(*a, address)) {
-            let wrong = format!("port {} is taken by another key of this config", address.port());
-            self.document.mistake(&span, wrong, "give each its own port");
-        }
-        self.ports.push((transport, address, span));
-        address
-    }
-
-    /// A duration within limits, which are spelled as in a config.
-    pub(super) fn time(
-        &mut self,
-        time: Option<&Mark<Time>>,
-        default: &'static str,
-        min: &'static str,
-        max: &'static str,
-    ) -> Duration {
-        let [default, least, most] = [default, min, max].map(Time::known);
-        let Some(time) = time else { return default };
-        if !(least..=most).contains(&time.value.0) {
-            let wrong = format!("{} does not fit here", spell(time.value.0));
-            self.document.mistake(&time.span, wrong, format!("{min} to {max} are possible"));
-        }
-        time.value.0
-    }
-
-    /// A path of the config, relative to its file.
-    pub(super) fn path(&self, text: &str) -> PathBuf {
-        self.base.join(text)
-    }
-}
-
-/// A small text file, and nothing else: opening a pipe would wait for ever.
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    let about = fs::metadata(path)?;
-    if !about.is_file() {
-        return Err(io::Error::other("is no file"));
-    }
-    let mut text = String::new();
-    fs::File::open(path)?.take(POINTED_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > POINTED_BYTES_MAX {
-        return Err(io::Error::other(format!("is longer than {POINTED_BYTES_MAX} bytes")));
-    }
-    Ok(text)
 }
 
 fn default_rate() -> FrameRate {
@@ -438,10 +363,4 @@ fn default_part(grid: Grid, max: Duration) -> Duration {
     let longest = (slots(max).floor() as u64).max(1);
     let best = (1..=longest).rev().find(|n| segment.is_multiple_of(*n)).unwrap_or(1);
     slots_duration(best, rate)
-}
-
-/// Whether two listeners would ask for the same port. `[::]` takes IPv4 as well where the system is set so.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let everything = |ip: IpAddr| ip.is_unspecified();
-    a.port() == b.port() && (a.ip() == b.ip() || everything(a.ip()) || everything(b.ip()))
 }

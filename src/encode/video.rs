@@ -16,6 +16,9 @@ use super::thumbnail::Thumbnails;
 use crate::clock;
 use crate::media::{Break, ChannelTime, Grid, Item, TrackId, TrackKind};
 
+/// Its name, under which the kernel counts what decoding costs.
+pub const THREAD: &str = "video";
+
 /// Longest sleep, so that a stepped wall clock cannot put the thread to sleep for hours.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 

@@ -28,7 +28,7 @@ use super::slate;
 use super::slots::Slots;
 use super::template::{BUILT_IN, Template, TemplateError};
 use super::thumbnail::Thumbnails;
-use super::video::{Video, VideoFigures};
+use super::video::{self, Video, VideoFigures};
 use crate::child::frame::{FrameError, read_message};
 use crate::clock;
 use crate::media::{ChannelTime, Grid, Item, Slot, TrackKind};
@@ -209,7 +209,7 @@ impl Media {
             threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
             audio.push(to);
         }
-        let mut video = None;
+        let mut pictures = None;
         if let Some(top) = job.video.first() {
             let (to, items) = sync_channel(ITEMS_MAX);
             let video_pulse = pulse();
@@ -235,11 +235,11 @@ impl Media {
                 pulse: video_pulse,
                 held_up: Arc::clone(&held_up),
             };
-            threads.push(crew.start("video", move || {
+            threads.push(crew.start(video::THREAD, move || {
                 work.run(&items);
                 Ok(())
             })?);
-            video = Some(to);
+            pictures = Some(to);
         }
         let heart_stops = Arc::new(AtomicBool::new(false));
         let heart = Heart { grid: job.grid, pulses, figures, audio_errors, newest };
@@ -248,7 +248,7 @@ impl Media {
             heart.run(&outbox, &stops);
             Ok(())
         })?);
-        Ok(Self { video, audio, threads, heart_stops, held_up })
+        Ok(Self { video: pictures, audio, threads, heart_stops, held_up })
     }
 
     /// Hands items out until `Finish` (true) or the end of the stream (false).

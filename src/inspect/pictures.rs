@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::report::{Faults, Kind, Range, Video};
-use crate::media::FrameRate;
-use crate::signal::code::{Code, RATES, Reading};
+use crate::media::{FrameRate, SIGNAL_RATES};
+use crate::signal::code::{Code, Reading};
 
 /// Time stamps are off when they miss by more than this: far above any timescale's rounding, far below a frame.
 const TOLERANCE: f64 = 0.001;
@@ -88,7 +88,7 @@ impl Pictures {
         self.counts.frames += 1;
         self.first_time.get_or_insert(time);
         if let Reading::Code(code) = reading {
-            self.rate = Some(RATES[usize::from(code.rate)]);
+            self.rate = Some(SIGNAL_RATES[usize::from(code.rate)]);
         }
         self.check_time(time);
         self.last_time = Some(time);
@@ -164,7 +164,7 @@ impl Pictures {
     }
 
     fn number(&mut self, time: f64, code: Code) {
-        let (num, den) = RATES[usize::from(code.rate)];
+        let (num, den) = SIGNAL_RATES[usize::from(code.rate)];
         let near = match self.previous {
             Some(previous) => previous,
             None => (self.today * f64::from(num) / f64::from(den)) as i64,
@@ -209,7 +209,7 @@ impl Pictures {
     /// In a stream of another rate numbers advance by the ratio of the rates, rounded either way; and no picture is shown
     /// longer than its own duration asks for.
     fn converted(&mut self, time: f64, highest: i64, index: i64, code: Code) {
-        let (num, den) = RATES[usize::from(code.rate)];
+        let (num, den) = SIGNAL_RATES[usize::from(code.rate)];
         let ratio = self.frame() * f64::from(num) / f64::from(den);
         let step = index - highest;
         self.held = if step == 0 { self.held + 1 } else { 0 };

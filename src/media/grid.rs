@@ -18,6 +18,23 @@ pub const AUDIO_RATE: u32 = 48_000;
 /// Samples in one AAC-LC frame (ISO/IEC 14496-3 §4.5.2).
 pub const AUDIO_FRAME_SAMPLES: u32 = 1024;
 
+/// Frame rates of the test signal, by their number in its code (`docs/measuring.md`): the order never changes.
+pub const SIGNAL_RATES: [(u32, u32); 13] = [
+    (24000, 1001),
+    (24, 1),
+    (25, 1),
+    (30000, 1001),
+    (30, 1),
+    (48, 1),
+    (50, 1),
+    (60000, 1001),
+    (60, 1),
+    (25, 2),
+    (15, 1),
+    (10, 1),
+    (20, 1),
+];
+
 /// Frames a second as a fraction: 30000/1001 is not 29.97.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "(u32, u32)", into = "(u32, u32)")]

@@ -6,7 +6,8 @@ mod item;
 mod time;
 
 pub use grid::{
-    AUDIO_FRAME_SAMPLES, AUDIO_RATE, AudioFrame, FrameRate, FrameRateError, Grid, GridError, SegmentNumber, Slot,
+    AUDIO_FRAME_SAMPLES, AUDIO_RATE, AudioFrame, FrameRate, FrameRateError, Grid, GridError, SIGNAL_RATES,
+    SegmentNumber, Slot,
 };
 pub use id::{ChannelId, IdError, PipelineId, RenditionId, SourceId, SourceName};
 pub use item::{Break, Codec, Item, Pace, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};

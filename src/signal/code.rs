@@ -14,29 +14,14 @@
 //! The four corners are fixed: they say that a code is there at all and how bright black and white are after whatever
 //! happened to the picture. At 284×160 a cell is 10 by 9 pixels.
 
-/// Frame rates of the signal, by their number in the code.
-pub const RATES: [(u32, u32); 13] = [
-    (24000, 1001),
-    (24, 1),
-    (25, 1),
-    (30000, 1001),
-    (30, 1),
-    (48, 1),
-    (50, 1),
-    (60000, 1001),
-    (60, 1),
-    (25, 2),
-    (15, 1),
-    (10, 1),
-    (20, 1),
-];
+use crate::media::SIGNAL_RATES;
 
 /// What the code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code {
     /// Index of the picture since the epoch, modulo 2^32.
     pub number: u32,
-    /// Position in [`RATES`].
+    /// Position in [`SIGNAL_RATES`].
     pub rate: u8,
 }
 
@@ -91,7 +76,7 @@ impl Code {
 
     fn from_bits(bits: u64) -> Option<Self> {
         let payload = bits >> 12;
-        (u64::from(crc12(payload)) == bits & 0xfff && (payload & 15) < RATES.len() as u64)
+        (u64::from(crc12(payload)) == bits & 0xfff && (payload & 15) < SIGNAL_RATES.len() as u64)
             .then_some(Self { number: (payload >> 4) as u32, rate: (payload & 15) as u8 })
     }
 }
@@ -110,9 +95,9 @@ fn crc12(payload: u64) -> u16 {
     crc
 }
 
-/// The position in [`RATES`] of a rate.
+/// The position in [`SIGNAL_RATES`] of a rate.
 pub fn rate_number(num: u32, den: u32) -> Option<u8> {
-    RATES.iter().position(|&r| r == (num, den)).map(|n| n as u8)
+    SIGNAL_RATES.iter().position(|&r| r == (num, den)).map(|n| n as u8)
 }
 
 fn columns(width: usize, column: usize) -> std::ops::Range<usize> {

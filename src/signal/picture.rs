@@ -28,7 +28,7 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// `width` and `height` are even; `rate` is one of [`code::RATES`].
+    /// `width` and `height` are even; `rate` is one of [`SIGNAL_RATES`](crate::media::SIGNAL_RATES).
     pub fn new(width: usize, height: usize, rate: FrameRate) -> Self {
         let luma = texture(width, height, PERIOD, |x, y| {
             // Waves of several lengths make edges, slopes and fine detail, all periodic in PERIOD pixels.

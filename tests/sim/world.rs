@@ -398,6 +398,7 @@ fn config(script: &Script) -> config::Channel {
         },
         ladder: config::Ladder {
             file: "model.toml".into(),
+            auto: false,
             video: (0..script.video_rungs).map(rung).collect(),
             audio: vec![AudioRung { id: rendition("a0"), bitrate: 64_000, channels: 2, language: None }],
         },

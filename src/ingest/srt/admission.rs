@@ -6,6 +6,10 @@
 //!
 //! A feed has one place. It is held from the grant on, so that of two callers at once one is refused; a caller whose
 //! handshake fails later (libsrt checks the key itself) gives it back.
+//!
+//! A publisher that was killed holds its place until libsrt notices, seconds later, and by then it has been started anew. So a
+//! newcomer may replace a connection that has fallen silent, if it comes from the same address and its handshake (with the key)
+//! is through. A connection that carries media is never replaced, and none is from another address.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -61,7 +65,23 @@ enum Place {
         peer: Option<SocketAddr>,
     },
     /// Its connection is open.
-    Taken(SocketId),
+    Taken {
+        socket: SocketId,
+        peer: SocketAddr,
+        /// Nothing comes over it any more.
+        silent: bool,
+        /// Granted the place if it is silent still when the handshake is through.
+        successor: Option<SocketId>,
+    },
+}
+
+/// A caller whose handshake is through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Its feed.
+    pub feed: FeedIndex,
+    /// The silent connection it replaces.
+    pub replaces: Option<SocketId>,
 }
 
 /// The places of one listening port.
@@ -124,37 +144,67 @@ impl Admission {
             return refuse(Reject::NOT_FOUND, "no source at this port".into());
         };
         match *place {
-            Place::Taken(_) => return refuse(Reject::CONFLICT, "another publisher is connected".into()),
-            Place::Granted { socket, .. } if may_come(socket) => {
+            Place::Taken { silent, peer: its, .. } if !silent || peer.is_none_or(|peer| peer.ip() != its.ip()) => {
+                return refuse(Reject::CONFLICT, "another publisher is connected".into());
+            }
+            Place::Granted { socket, .. } | Place::Taken { successor: Some(socket), .. } if may_come(socket) => {
                 return refuse(Reject::CONFLICT, "another publisher is connecting".into());
             }
-            Place::Granted { .. } | Place::Free => {}
+            Place::Granted { .. } | Place::Taken { .. } | Place::Free => {}
         }
         if self.overloaded {
             return refuse(Reject::OVERLOAD, "media arrives faster than it is taken".into());
         }
-        if let Place::Granted { socket, peer } = *place
-            && self.failed.len() < FAILED_MAX
-        {
-            self.failed.push(Failed { feed: index, socket, peer });
+        match place {
+            Place::Taken { successor, .. } => *successor = Some(socket),
+            Place::Granted { socket: earlier, peer: its } => {
+                if self.failed.len() < FAILED_MAX {
+                    self.failed.push(Failed { feed: index, socket: *earlier, peer: *its });
+                }
+                *place = Place::Granted { socket, peer };
+            }
+            Place::Free => *place = Place::Granted { socket, peer },
         }
-        *place = Place::Granted { socket, peer };
         Ok(Grant { feed: index, passphrase: feed.passphrase.clone(), latency: feed.latency })
     }
 
-    /// The caller's handshake is through: its feed. None if it was never granted anything, or its place went to another.
-    pub fn arrived(&mut self, socket: SocketId) -> Option<FeedIndex> {
-        let granted = |place: &Place| matches!(*place, Place::Granted { socket: s, .. } if s == socket);
-        let feed = self.places.iter().position(granted)?;
-        self.places[feed] = Place::Taken(socket);
-        Some(FeedIndex(feed as u16))
+    /// The caller's handshake is through. None if it was never granted anything, its place went to another, or the connection
+    /// it was to replace has come back to life.
+    pub fn arrived(&mut self, socket: SocketId, peer: SocketAddr) -> Option<Arrived> {
+        for (at, place) in self.places.iter_mut().enumerate() {
+            let replaces = match *place {
+                Place::Granted { socket: s, .. } if s == socket => None,
+                Place::Taken { socket: old, successor: Some(s), silent: true, .. } if s == socket => Some(old),
+                _ => continue,
+            };
+            *place = Place::Taken { socket, peer, silent: false, successor: None };
+            return Some(Arrived { feed: FeedIndex(at as u16), replaces });
+        }
+        None
+    }
+
+    /// Whether anything comes over an open connection.
+    pub fn note_silence(&mut self, connection: SocketId, is_silent: bool) {
+        for place in &mut self.places {
+            if let Place::Taken { socket, silent, .. } = place
+                && *socket == connection
+            {
+                *silent = is_silent;
+            }
+        }
     }
 
     /// The connection is closed: its place is free.
-    pub fn left(&mut self, socket: SocketId) {
+    pub fn left(&mut self, gone: SocketId) {
         for place in &mut self.places {
-            if matches!(*place, Place::Granted { socket: s, .. } | Place::Taken(s) if s == socket) {
-                *place = Place::Free;
+            match place {
+                Place::Granted { socket, .. } if *socket == gone => *place = Place::Free,
+                Place::Taken { socket, peer, successor, .. } if *socket == gone => {
+                    let successor = successor.map(|socket| Place::Granted { socket, peer: Some(*peer) });
+                    *place = successor.unwrap_or(Place::Free);
+                }
+                Place::Taken { successor, .. } if *successor == Some(gone) => *successor = None,
+                _ => {}
             }
         }
     }
@@ -163,11 +213,18 @@ impl Admission {
     pub fn failed(&mut self, may_come: impl Fn(SocketId) -> bool) -> Vec<Failed> {
         let mut failed = std::mem::take(&mut self.failed);
         for (feed, place) in self.places.iter_mut().enumerate() {
-            if let Place::Granted { socket, peer } = *place
-                && !may_come(socket)
-            {
-                *place = Place::Free;
-                failed.push(Failed { feed: FeedIndex(feed as u16), socket, peer });
+            let feed = FeedIndex(feed as u16);
+            match place {
+                Place::Granted { socket, peer } if !may_come(*socket) => {
+                    failed.push(Failed { feed, socket: *socket, peer: *peer });
+                    *place = Place::Free;
+                }
+                Place::Taken { peer, successor, .. } => {
+                    if let Some(socket) = successor.take_if(|socket| !may_come(*socket)) {
+                        failed.push(Failed { feed, socket, peer: Some(*peer) });
+                    }
+                }
+                _ => {}
             }
         }
         failed
@@ -201,6 +258,12 @@ mod tests {
         let address = "127.0.0.1:9710".parse().expect("an address");
         let feeds = [feed("main"), feed("backup")];
         Admission::new(Listen { address, shared }, if shared { &feeds } else { &feeds[..1] })
+    }
+
+    const MAIN: Arrived = Arrived { feed: FeedIndex(0), replaces: None };
+
+    fn host(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 40_000))
     }
 
     fn code(result: Result<Grant, Refusal>) -> i32 {
@@ -243,8 +306,8 @@ mod tests {
         let mut a = admission(true);
         let coming = |_| true;
         assert_eq!(code(a.ask(b"live/main", 1, None, coming)), 0);
-        assert_eq!(a.arrived(2), None, "a stranger");
-        assert_eq!(a.arrived(1), Some(FeedIndex(0)));
+        assert_eq!(a.arrived(2, host(1)), None, "a stranger");
+        assert_eq!(a.arrived(1, host(1)), Some(MAIN));
         assert_eq!(code(a.ask(b"live/main", 3, None, |_| false)), 1409, "taken, whatever its handshake was");
         assert!(a.failed(|_| false).is_empty());
         a.left(3);
@@ -261,8 +324,56 @@ mod tests {
         assert_eq!(code(a.ask(b"live/main", 2, None, |_| true)), 0, "found out by the sweep");
         assert_eq!(code(a.ask(b"live/main", 3, None, |_| false)), 0, "found out by the next caller");
         assert_eq!(a.failed(|_| true), [Failed { feed: FeedIndex(0), socket: 2, peer: None }], "and told of");
-        assert_eq!(a.arrived(2), None, "its place went to another");
-        assert_eq!(a.arrived(3), Some(FeedIndex(0)));
+        assert_eq!(a.arrived(2, host(1)), None, "its place went to another");
+        assert_eq!(a.arrived(3, host(1)), Some(MAIN));
+    }
+
+    /// Publisher 1 of `live/main` is connected from host 1.
+    fn occupied() -> Admission {
+        let mut a = admission(true);
+        assert_eq!(code(a.ask(b"live/main", 1, Some(host(1)), |_| true)), 0);
+        assert_eq!(a.arrived(1, host(1)), Some(MAIN));
+        a
+    }
+
+    #[test]
+    fn only_a_silent_connection_is_replaced_and_only_from_its_own_address() {
+        let other_port = SocketAddr::new(host(1).ip(), 50_000);
+        for (name, silent, from, want) in [
+            ("live, same address", false, Some(other_port), 1409),
+            ("silent, same address", true, Some(other_port), 0),
+            ("silent, another address", true, Some(host(2)), 1409),
+            ("silent, address unknown", true, None, 1409),
+        ] {
+            let mut a = occupied();
+            a.note_silence(1, silent);
+            assert_eq!(code(a.ask(b"live/main", 2, from, |_| true)), want, "{name}");
+            let arrived = a.arrived(2, other_port);
+            let replaced = Arrived { feed: FeedIndex(0), replaces: Some(1) };
+            assert_eq!(arrived, (want == 0).then_some(replaced), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_successor_takes_the_place_only_when_its_handshake_is_through() {
+        let ask =
+            |a: &mut Admission, socket, may_come: bool| code(a.ask(b"live/main", socket, Some(host(1)), |_| may_come));
+        let mut a = occupied();
+        a.note_silence(1, true);
+        assert_eq!(ask(&mut a, 2, true), 0);
+        assert_eq!(ask(&mut a, 3, true), 1409, "one successor at a time");
+        assert_eq!(a.failed(|_| false), [Failed { feed: FeedIndex(0), socket: 2, peer: Some(host(1)) }], "a wrong key");
+        assert_eq!(a.arrived(2, host(1)), None);
+        assert_eq!(ask(&mut a, 4, true), 0);
+        a.note_silence(1, false);
+        assert_eq!(a.arrived(4, host(1)), None, "the first one was only slow");
+        a.left(4);
+        a.note_silence(1, true);
+        assert_eq!(ask(&mut a, 5, true), 0);
+        a.left(1);
+        assert_eq!(a.arrived(5, host(1)), Some(MAIN), "the first one ended meanwhile");
+        a.note_silence(1, true);
+        assert_eq!(ask(&mut a, 6, true), 1409, "the silence of one that is gone is nobody's");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use tracing::{error, warn};
 use self::calls::Calls;
 use self::connection::{Connection, State};
 use self::door::Door;
+use super::admission::Arrived;
 use super::ipc::{Feed, FromGateway, HEALTH_EVERY, Health, Setup, ToGateway};
 use super::outbox::Outbox;
 use super::udp;
@@ -176,15 +177,19 @@ impl Gateway {
 
     fn accept(&mut self, now: Now) {
         let Some(door) = &mut self.door else { return };
-        while let Some((feed, socket, peer)) = door.next_caller() {
-            if let Err(e) = self.epoll.watch_reads(&socket) {
-                warn!(%peer, "cannot be watched: {e}");
-                door.left(socket.id());
-                continue;
-            }
-            let connection = Connection::new(feed, self.feeds[feed.get()].latency, socket, peer, now, &self.outbox);
-            self.connections.insert(connection.id(), connection);
+        let Some((Arrived { feed, replaces }, socket, peer)) = door.caller() else { return };
+        if let Some(mut old) = replaces.and_then(|old| self.connections.remove(&old)) {
+            old.flush(&self.outbox);
+            let reason = "silent, and replaced by a newer connection from the same address".into();
+            self.outbox.put(FromGateway::Down { feed, reason });
         }
+        if let Err(e) = self.epoll.watch_reads(&socket) {
+            warn!(%peer, "cannot be watched: {e}");
+            door.left(socket.id());
+            return;
+        }
+        let connection = Connection::new(feed, self.feeds[feed.get()].latency, socket, peer, now, &self.outbox);
+        self.connections.insert(connection.id(), connection);
     }
 
     /// What is due because of time, and what has ended.
@@ -202,6 +207,7 @@ impl Gateway {
         });
         calls.sweep(&self.feeds, &self.epoll, outbox, now);
         if let Some(door) = door {
+            door.note_silence(self.connections.iter().map(|(&socket, connection)| (socket, connection.is_silent(now))));
             door.sweep(outbox);
         }
     }

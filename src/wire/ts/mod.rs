@@ -1,12 +1,14 @@
 //! MPEG-2 transport stream (ISO/IEC 13818-1): bytes → packets → sections and PES headers.
 
 mod descriptor;
+mod format;
 mod packet;
 mod pes;
 mod psi;
 mod sync;
 
-pub use descriptor::{Descriptors, codec_of, language_of};
+pub use descriptor::Descriptors;
+pub use format::{codec_of, language_of};
 pub use packet::{Continuity, PACKET_BYTES, Packet, PacketError, Step};
 pub use pes::{PES_HEADER_MAX, PesHeader, PesHeaderError};
 pub use psi::{Pat, PatSection, Pmt, PsiError, Section, SectionReader, Stream, crc32};

@@ -74,6 +74,35 @@ async fn an_occupied_stream_is_refused_until_its_publisher_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_was_killed_has_its_place_back_at_once() {
+    let keyed = source("live/keyed", SrtMode::Shared, Some(KEY));
+    let ground = Ground::open(&[keyed]).await;
+    let key = format!("&passphrase={KEY}");
+    let mut first = ground.transmit("live/keyed", &ground.url("live/keyed", &key), ts(1, 7 * 20_000)).await;
+    ground.until_received("live/keyed", 100_000).await;
+    assert_eq!(code(ground.url("live/keyed", &key)).await, 1409, "not while it is there");
+    first.0.kill().expect("it runs");
+    // The wrong key never gets the place, however silent its holder is.
+    let wrong = Tool::start(
+        "srt-live-transmit",
+        &["-a:no", "file://con", &ground.url("live/keyed", "&passphrase=wrong-horse-battery")],
+    );
+    ground
+        .until("the killed one is replaced", |g| {
+            let url = Url::parse(&g.url("live/keyed", &key)).expect("good");
+            // What was let in is held until the main process knows.
+            Sender::connect(&url).is_ok_and(|_held| {
+                std::thread::sleep(Duration::from_millis(200));
+                !g.seen("live/keyed").downs.is_empty()
+            })
+        })
+        .await;
+    drop(wrong);
+    let seen = ground.seen("live/keyed");
+    assert!(seen.downs[0].contains("replaced by a newer connection"), "{:?}", seen.downs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn real_publishers_show_the_code() {
     let ground = Ground::open(&[shared("live/main"), source("live/keyed", SrtMode::Shared, Some(KEY))]).await;
     let wrong = "&passphrase=wrong-horse-battery";

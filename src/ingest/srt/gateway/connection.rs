@@ -14,6 +14,8 @@ use crate::srt::socket::{MESSAGE_BYTES_MAX, Socket};
 
 /// A connection that sends nothing for so long after it came up only keeps others out.
 const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(5);
+/// A connection over which nothing came for so long may be replaced by a newer one from the same address.
+const SILENT_AFTER: Duration = Duration::from_millis(300);
 /// A portion is handed on before it grows beyond this.
 const PORTION_BYTES_MAX: usize = 64 << 10;
 /// How much later than its latency a packet may become due.
@@ -115,6 +117,16 @@ impl Connection {
     pub(super) fn tell_figures(&self, outbox: &Outbox) {
         if let Some(stats) = self.socket.stats() {
             outbox.put(FromGateway::Link { feed: self.feed, link: stats.link() });
+        }
+    }
+
+    /// A publisher that is there sends a packet every few milliseconds: PCR alone is due ten times a second (ISO/IEC 13818-1
+    /// §2.7.2).
+    pub(super) fn is_silent(&self, now: Now) -> bool {
+        match self.last_packet {
+            Some(at) => now.since(at) >= SILENT_AFTER,
+            // The first packet is held back for the latency.
+            None => now.since(self.since) >= SILENT_AFTER + self.latency,
         }
     }
 

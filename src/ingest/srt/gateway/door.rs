@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::{PEER_IDLE, window_packets};
 use crate::clock;
-use crate::ingest::srt::admission::{Admission, Refusal};
+use crate::ingest::srt::admission::{Admission, Arrived, Refusal};
 use crate::ingest::srt::ipc::{Feed, FeedIndex, FromGateway, Listen};
 use crate::ingest::srt::outbox::Outbox;
 use crate::srt::epoll::Epoll;
@@ -72,21 +72,25 @@ impl Door {
         self.keeper.refused.load(Ordering::Relaxed)
     }
 
-    /// The next caller whose handshake is through, with its feed.
-    pub(super) fn next_caller(&mut self) -> Option<(FeedIndex, Socket, SocketAddr)> {
-        loop {
-            let (socket, peer) = match self.listener.accept() {
-                Ok(caller) => caller?,
-                Err(e) => {
-                    // One caller's trouble: it was gone before we got to it.
-                    warn!("accepting: {e}");
-                    return None;
-                }
-            };
-            if let Some(feed) = self.keeper.admission().arrived(socket.id()) {
-                return Some((feed, socket, peer));
+    /// The caller whose handshake is through, when the listener is known to be readable. One at a time: libsrt writes a line to
+    /// its log, as fatal, whenever it is asked for a caller and has none. If more wait, the epoll says so again.
+    pub(super) fn caller(&mut self) -> Option<(Arrived, Socket, SocketAddr)> {
+        let (socket, peer) = match self.listener.accept() {
+            Ok(caller) => caller?,
+            Err(e) => {
+                // One caller's trouble: it was gone before we got to it.
+                warn!("accepting: {e}");
+                return None;
             }
-        }
+        };
+        let arrived = self.keeper.admission().arrived(socket.id(), peer)?;
+        Some((arrived, socket, peer))
+    }
+
+    /// Which of the open connections are silent: those a newcomer may replace.
+    pub(super) fn note_silence(&mut self, connections: impl Iterator<Item = (SocketId, bool)>) {
+        let mut admission = self.keeper.admission();
+        connections.for_each(|(socket, silent)| admission.note_silence(socket, silent));
     }
 
     /// A connection is closed: its place is free.
