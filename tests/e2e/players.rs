@@ -21,8 +21,8 @@ fn project() -> &'static Path {
 }
 
 /// A channel on air that viewers can join.
-fn ready_for_viewers() -> (Server, Publishers) {
-    let server = Server::start(&Options::default());
+pub fn ready_for_viewers(options: &Options) -> (Server, Publishers) {
+    let server = Server::start(options);
     let publishers = Publishers::start(&server, &["s1", "s2", "s3", "s4"], Publisher::SrtLiveTransmit);
     server.wait_on_air();
     server.wait("enough segments for a player to start on", |s| {
@@ -124,7 +124,7 @@ impl Drop for Viewer {
 
 #[test]
 fn five_players_play_a_minute_each_without_a_stall_or_an_error() {
-    let (server, _publishers) = ready_for_viewers();
+    let (server, _publishers) = ready_for_viewers(&Options::default());
     let all = PLAYERS.map(|name| Viewer::start(&server, name, 60).seen());
     for Seen { name, json, .. } in &all {
         eprintln!("{name}: {json}");
@@ -140,7 +140,7 @@ fn five_players_play_a_minute_each_without_a_stall_or_an_error() {
 /// The judges judged: none of them may take a dead origin for a good one.
 #[test]
 fn every_player_reports_a_stream_that_stops() {
-    let (mut server, _publishers) = ready_for_viewers();
+    let (mut server, _publishers) = ready_for_viewers(&Options::default());
     let mut viewers = PLAYERS.map(|name| Viewer::start(&server, name, 40));
     viewers.iter_mut().for_each(Viewer::wait_until_playing);
     server.kill();
@@ -159,7 +159,7 @@ fn every_player_reports_a_stream_that_stops() {
 /// `hls_rules`, `mpd_check` and `cmaf_check` share nothing with our packager. They lie outside this repository.
 #[test]
 fn independent_validators_find_no_error() {
-    let (server, _publishers) = ready_for_viewers();
+    let (server, _publishers) = ready_for_viewers(&Options::default());
     let address = server.hls();
     validators(address.strip_suffix("/index.m3u8").expect("the multivariant playlist's name"), "60");
 }
