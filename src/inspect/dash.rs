@@ -50,7 +50,9 @@ impl Node {
 pub fn renditions(url: &str, text: &[u8]) -> Result<Vec<Rendition>, String> {
     let mpd = parse(text).map_err(|e| format!("{url}: {e}"))?;
     let mut out: Vec<Rendition> = Vec::new();
-    for set in mpd.all("Period").flat_map(|p| p.all("AdaptationSet")) {
+    // A set with an essential property is for those who know it (ISO/IEC 23009-1 §5.8.4.8): trick play, not the programme.
+    let plain = |set: &&Node| set.child("EssentialProperty").is_none();
+    for set in mpd.all("Period").flat_map(|p| p.all("AdaptationSet")).filter(plain) {
         for representation in set.all("Representation") {
             let kind = ["contentType", "mimeType"]
                 .iter()

@@ -7,6 +7,7 @@ mod channel;
 mod control;
 mod corpus;
 mod equal;
+mod formats;
 mod harness;
 mod hostile;
 mod http;

@@ -21,8 +21,8 @@ fn project() -> &'static Path {
 }
 
 /// A channel on air that viewers can join.
-fn ready_for_viewers() -> (Server, Publishers) {
-    let server = Server::start(&Options::default());
+pub fn ready_for_viewers(options: &Options) -> (Server, Publishers) {
+    let server = Server::start(options);
     let publishers = Publishers::start(&server, &["s1", "s2", "s3", "s4"], Publisher::SrtLiveTransmit);
     server.wait_on_air();
     server.wait("enough segments for a player to start on", |s| {
@@ -33,7 +33,7 @@ fn ready_for_viewers() -> (Server, Publishers) {
 
 /// A player at work.
 #[derive(Debug)]
-struct Viewer {
+pub struct Viewer {
     name: &'static str,
     child: Child,
     /// Where it says that it plays, or why it cannot.
@@ -42,31 +42,37 @@ struct Viewer {
 
 /// What a player saw.
 #[derive(Debug)]
-struct Seen {
-    name: &'static str,
-    json: Value,
-    code: Option<i32>,
+pub struct Seen {
+    pub name: &'static str,
+    pub json: Value,
+    pub code: Option<i32>,
 }
 
 impl Viewer {
     /// Lets one of [`PLAYERS`] watch for `seconds` from its first picture on.
     fn start(server: &Server, name: &'static str, seconds: u32) -> Self {
+        let dash = matches!(name, "shaka-dash" | "dashjs");
+        Self::of(&if dash { server.dash() } else { server.hls() }, name, seconds, None)
+    }
+
+    /// Lets one of [`PLAYERS`] watch an address; browsers take pictures whose codec begins so, where it is said.
+    pub fn of(url: &str, name: &'static str, seconds: u32, codec: Option<&str>) -> Self {
         let scripts: PathBuf = project().join("tests/players");
         let seconds = seconds.to_string();
         let mut command;
         if name == "vlc" {
             need("vlc");
             command = Command::new(scripts.join("vlc.sh"));
-            command.args([&server.hls(), &seconds, RATE]);
+            command.args([url, &seconds, RATE]);
         } else {
             need("node");
             need("chromium");
             let installed = scripts.join("node_modules/.package-lock.json").exists();
             assert!(installed, "tests/players/node_modules is missing: run `make deps-test`");
-            let url = if matches!(name, "shaka-dash" | "dashjs") { server.dash() } else { server.hls() };
             command = Command::new("node");
             command.arg(scripts.join("play.mjs"));
-            command.args(["--player", name, "--url", &url, "--seconds", &seconds, "--rate", RATE]);
+            command.args(["--player", name, "--url", url, "--seconds", &seconds, "--rate", RATE]);
+            command.args(codec.iter().flat_map(|codec| ["--codec", codec]));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -94,7 +100,7 @@ impl Viewer {
     }
 
     /// Waits until it ends.
-    fn seen(mut self) -> Seen {
+    pub fn seen(mut self) -> Seen {
         let text = self.printed();
         let code = self.child.wait().expect("the player ends").code();
         let json = serde_json::from_str(&text).unwrap_or_else(|e| {
@@ -118,7 +124,7 @@ impl Drop for Viewer {
 
 #[test]
 fn five_players_play_a_minute_each_without_a_stall_or_an_error() {
-    let (server, _publishers) = ready_for_viewers();
+    let (server, _publishers) = ready_for_viewers(&Options::default());
     let all = PLAYERS.map(|name| Viewer::start(&server, name, 60).seen());
     for Seen { name, json, .. } in &all {
         eprintln!("{name}: {json}");
@@ -134,7 +140,7 @@ fn five_players_play_a_minute_each_without_a_stall_or_an_error() {
 /// The judges judged: none of them may take a dead origin for a good one.
 #[test]
 fn every_player_reports_a_stream_that_stops() {
-    let (mut server, _publishers) = ready_for_viewers();
+    let (mut server, _publishers) = ready_for_viewers(&Options::default());
     let mut viewers = PLAYERS.map(|name| Viewer::start(&server, name, 40));
     viewers.iter_mut().for_each(Viewer::wait_until_playing);
     server.kill();
@@ -153,6 +159,13 @@ fn every_player_reports_a_stream_that_stops() {
 /// `hls_rules`, `mpd_check` and `cmaf_check` share nothing with our packager. They lie outside this repository.
 #[test]
 fn independent_validators_find_no_error() {
+    let (server, _publishers) = ready_for_viewers(&Options::default());
+    let address = server.hls();
+    validators(address.strip_suffix("/index.m3u8").expect("the multivariant playlist's name"), "60");
+}
+
+/// Lets them look at a channel, given by the address its playlists lie below, for so many seconds.
+pub fn validators(base: &str, seconds: &str) {
     need("python3");
     need("npm");
     need("ffmpeg");
@@ -168,10 +181,7 @@ fn independent_validators_find_no_error() {
     }
     assert!(prepared.status.success(), "{said}");
 
-    let (server, _publishers) = ready_for_viewers();
-    let address = server.hls();
-    let base = address.strip_suffix("/index.m3u8").expect("the multivariant playlist's name");
-    let judged = script(&[base, "60"]);
+    let judged = script(&[base, seconds]);
     let report = String::from_utf8_lossy(&judged.stdout);
     assert!(judged.status.success(), "{report}{}", String::from_utf8_lossy(&judged.stderr));
     for line in report.lines().filter(|l| l.starts_with("PASS") || l.starts_with("WARN")) {

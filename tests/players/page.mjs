@@ -38,21 +38,23 @@ const seen = {
   pictures: { looks: 0, last: null, changed: 0, distinct: new Set(), flat: 0, still_ms_max: 0 },
   audio: { peak: 0, heard: 0, silent_ms_max: 0 },
   heights: new Set(),
+  codecs: new Set(),
   latencies: [],
 };
 let latency = () => null;
+let codecNow = () => null;
 let stall = null; // the open one
 let head = { at: 0, moved: 0, position: 0 };
 
 /** Gives the player the address. */
-window.watch = async (name, url) => {
+window.watch = async (name, url, codec) => {
   listen();
   seen.began = now();
   head = { at: now(), moved: now(), position: video.currentTime };
   setInterval(tick, TICK_MS);
   const hear = ear();
   setInterval(() => look(hear), LOOK_MS);
-  latency = await start(name, video, url, complain);
+  ({ latency, codec: codecNow } = await start(name, video, url, codec, complain));
 };
 
 window.hasStarted = () => seen.started !== null;
@@ -73,6 +75,7 @@ window.report = () => {
     dropped: quality.droppedVideoFrames,
     presented: seen.presented,
     heights: [...seen.heights],
+    codecs: [...seen.codecs],
     least_ahead_s: round(seen.ahead),
     latency_s: spread(seen.latencies),
     pictures: {
@@ -168,6 +171,8 @@ function look(hear) {
   const behind = latency();
   if (Number.isFinite(behind) && behind > 0) seen.latencies.push(behind);
   if (video.videoHeight) seen.heights.add(video.videoHeight);
+  const codec = codecNow();
+  if (codec) seen.codecs.add(codec);
 }
 
 const canvas = new OffscreenCanvas(64, 36);

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Plays a live address in a real player in headless Chromium, as a viewer would, and prints what came of it.
 //
-//     node play.mjs --player hlsjs|shaka-hls|shaka-dash|dashjs --url URL [--seconds 60] [--rate 25] [--screenshot FILE]
+//     node play.mjs --player hlsjs|shaka-hls|shaka-dash|dashjs --url URL [--seconds 60] [--rate 25] [--codec av01]
+//         [--screenshot FILE]
 //
 // Prints one JSON object; `faults` lists what is wrong. Says `playing` on the error stream once the playhead moves.
 // Exit: 0 no fault, 1 faults, 2 could not look. `CHROMIUM` names another browser than `chromium` on the path.
@@ -16,7 +17,7 @@ import { SCRIPTS } from './players.mjs';
 import { faults, START_MS } from './verdict.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const USAGE = `usage: play.mjs --player ${Object.keys(SCRIPTS).join('|')} --url URL [--seconds 60] [--rate 25] [--screenshot FILE]`;
+const USAGE = `usage: play.mjs --player ${Object.keys(SCRIPTS).join('|')} --url URL [--seconds 60] [--rate 25] [--codec av01] [--screenshot FILE]`;
 const FLAGS = [
   '--autoplay-policy=no-user-gesture-required',
   // No device is asked to play; the page still hears the sound.
@@ -41,7 +42,7 @@ function refuse(why) {
 
 function options() {
   const text = { type: 'string' };
-  const spec = { player: text, url: text, seconds: { ...text, default: '60' }, rate: text, screenshot: text };
+  const spec = { player: text, url: text, seconds: { ...text, default: '60' }, rate: text, codec: text, screenshot: text };
   let values;
   try {
     ({ values } = parseArgs({ options: spec }));
@@ -95,14 +96,14 @@ function witness(page) {
   return heard;
 }
 
-async function play({ player, url, seconds, screenshot }, chromium) {
+async function play({ player, url, seconds, codec, screenshot }, chromium) {
   const server = await serve(player);
   const chrome = await chromium.launch({ executablePath: browser(), headless: true, args: FLAGS });
   try {
     const page = await chrome.newPage();
     const heard = witness(page);
     await page.goto(`http://127.0.0.1:${server.address().port}/`);
-    await page.evaluate(([player, url]) => void window.watch(player, url), [player, url]);
+    await page.evaluate(([player, url, codec]) => void window.watch(player, url, codec), [player, url, codec]);
     const started = page.waitForFunction(() => window.hasStarted(), null, { timeout: START_MS, polling: 50 });
     if (await started.then(() => true, () => false)) {
       console.error('playing');

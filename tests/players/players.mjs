@@ -1,7 +1,9 @@
 // The players under test, in one shape. Each keeps its own defaults: what a viewer's page would do.
 //
-// In:    the video element, the address, and `tell`, which takes what the player itself complains of.
-// Out:   a function that says how many seconds behind live the player believes it is, or null.
+// In:    the video element, the address, how the codec of its pictures is to begin (or undefined), and `tell`, which takes
+//        what the player itself complains of.
+// Out:   functions: `latency` says how many seconds behind live the player believes it is, `codec` what pictures it takes;
+//        null where it does not know.
 // Never: judges.
 
 /** Player name to the file in node_modules that a page loads. */
@@ -13,30 +15,31 @@ export const SCRIPTS = {
 };
 
 /** Starts `name` on `url`. */
-export function start(name, video, url, tell) {
-  if (name === 'hlsjs') return hlsjs(video, url, tell);
-  if (name === 'dashjs') return dashjs(video, url, tell);
-  return shaka(video, url, tell);
+export function start(name, video, url, codec, tell) {
+  if (name === 'hlsjs') return hlsjs(video, url, codec, tell);
+  if (name === 'dashjs') return dashjs(video, url, codec, tell);
+  return shaka(video, url, codec, tell);
 }
 
-function hlsjs(video, url, tell) {
+function hlsjs(video, url, codec, tell) {
   const { Hls } = window;
-  const player = new Hls();
+  const player = new Hls(codec ? { videoPreference: { videoCodec: codec } } : {});
   player.on(Hls.Events.ERROR, (_, e) => {
     tell(e.fatal, `${e.type} ${e.details} ${e.response?.code ?? ''} ${e.error?.message ?? ''}`);
   });
   player.attachMedia(video);
   player.loadSource(url);
   play(video, tell);
-  return () => player.latency;
+  return { latency: () => player.latency, codec: () => player.levels[player.currentLevel]?.videoCodec };
 }
 
-async function shaka(video, url, tell) {
+async function shaka(video, url, codec, tell) {
   const { shaka } = window;
   const text = e => `category ${e.category} code ${e.code} ${JSON.stringify(e.data ?? null)}`;
   shaka.polyfill.installAll();
   const player = new shaka.Player();
   player.addEventListener('error', e => tell(e.detail.severity === 2, text(e.detail)));
+  if (codec) player.configure({ preferredVideoCodecs: [codec] });
   await player.attach(video);
   try {
     await player.load(url);
@@ -44,10 +47,13 @@ async function shaka(video, url, tell) {
     tell(true, `load: ${text(e)}`);
   }
   play(video, tell);
-  return () => player.getStats().liveLatency;
+  return {
+    latency: () => player.getStats().liveLatency,
+    codec: () => player.getVariantTracks().find(t => t.active)?.videoCodec,
+  };
 }
 
-function dashjs(video, url, tell) {
+function dashjs(video, url, codec, tell) {
   const { dashjs } = window;
   const player = dashjs.MediaPlayer().create();
   // The clock for manifests without UTCTiming: its default is a server on the Internet.
@@ -60,9 +66,14 @@ function dashjs(video, url, tell) {
   player.on(events.FRAGMENT_LOADING_COMPLETED, e => {
     if (e.error) tell(false, `${e.request?.url}: ${e.error.message ?? e.error.code ?? e.error}`);
   });
+  const right = r => !r.mimeType?.startsWith('video/') || r.codecs?.startsWith(codec);
+  if (codec) player.registerCustomCapabilitiesFilter(right);
   // It plays by itself: started with video.play() it stalls at the live edge.
   player.initialize(video, url, true);
-  return () => player.getCurrentLiveLatency();
+  return {
+    latency: () => player.getCurrentLiveLatency(),
+    codec: () => player.getCurrentRepresentationForType('video')?.codecs,
+  };
 }
 
 function play(video, tell) {

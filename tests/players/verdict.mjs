@@ -13,9 +13,10 @@ const STEP_S = 1.0;
 
 /**
  * Faults of a report.
- * `seconds`: how long it was to play; `rate`: pictures a second there must be, or undefined.
+ * `seconds`: how long it was to play; `rate`: pictures a second there must be; `codec`: how their codec must begin. The
+ * last two may be undefined.
  */
-export function faults(report, { seconds, rate }) {
+export function faults(report, { seconds, rate, codec }) {
   const r = report;
   const found = [];
   for (const e of r.errors) found.push(`${e.fatal ? 'fatal ' : ''}error after ${e.at_ms} ms: ${e.text}`);
@@ -34,6 +35,10 @@ export function faults(report, { seconds, rate }) {
   if (rate && r.decoded < rate * (r.played_seconds - STEP_S)) {
     found.push(`${r.decoded} pictures in ${r.played_seconds} s, not ${rate} a second`);
   }
+  // avc1.64001e and avc1.4d401f are one format to a decoder, avc1 and av01 are not.
+  const formats = new Set(r.codecs.map(c => c.split('.')[0]));
+  if (formats.size > 1) found.push(`the codec changed: ${r.codecs.join(', ')}`);
+  if (codec && !(formats.size === 1 && formats.has(codec))) found.push(`${r.codecs.join(', ')} played, not ${codec}`);
   if (r.decoded === 0 || r.dropped > r.decoded * DROPPED) found.push(`${r.dropped} of ${r.decoded} pictures dropped`);
   if (r.pictures.still_ms_max > STILL_MS) found.push(`the same picture for ${r.pictures.still_ms_max} ms`);
   if (r.pictures.flat > 0) found.push(`${r.pictures.flat} of ${r.pictures.looks} looks found an empty picture`);

@@ -162,6 +162,11 @@ impl Viewer {
                     return Err(format!("segment {number} of {rendition} shows other pictures"));
                 }
                 shown.pictures = pictures;
+            } else if rendition == "trick" {
+                let first = texts(body, b"slot ").filter_map(picture).collect::<Vec<_>>();
+                if first.as_slice() != shown.pictures.get(..1).unwrap_or_default() {
+                    return Err(format!("segment {number} of {rendition} does not show its first picture"));
+                }
             } else {
                 shown.sound = texts(body, b"frame ").filter_map(sound).collect();
             }

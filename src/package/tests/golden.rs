@@ -25,7 +25,7 @@ fn dump(data: &[u8], depth: usize, out: &mut String) {
         let skip = match kind.as_str() {
             "moov" | "trak" | "edts" | "mdia" | "minf" | "dinf" | "stbl" | "mvex" | "moof" | "traf" => Some(0),
             "dref" | "stsd" => Some(8),
-            "avc1" => Some(78),
+            "avc1" | "hvc1" | "av01" => Some(78),
             "mp4a" => Some(28),
             _ => None,
         };
@@ -99,11 +99,45 @@ fn playlists_and_manifest_at_29_97_without_sound() {
 fn headers_and_segments() {
     let snapshot = with_a_gap(config()).snapshot();
     for (rendition, kind) in [("v360", "video"), ("a1", "audio")] {
-        let playlist = text(&snapshot, &format!("{rendition}/index.m3u8"));
-        let init = playlist.split("URI=\"").nth(1).and_then(|t| t.split('"').next()).expect("EXT-X-MAP");
-        let segment = playlist.lines().rfind(|l| !l.starts_with('#')).expect("a segment");
-        let fetch = |name: &str| found(&snapshot, &format!("{rendition}/{name}")).body;
-        compare(&format!("{kind}-init.boxes"), &boxes(&fetch(init)));
-        compare(&format!("{kind}-segment.boxes"), &boxes(&fetch(segment)));
+        let (init, segment) = newest_of(&snapshot, rendition);
+        compare(&format!("{kind}-init.boxes"), &boxes(&init));
+        compare(&format!("{kind}-segment.boxes"), &boxes(&segment));
     }
+}
+
+/// Header and newest segment of a rendition.
+fn newest_of(snapshot: &Snapshot, rendition: &str) -> (Bytes, Bytes) {
+    let playlist = text(snapshot, &format!("{rendition}/index.m3u8"));
+    let init = playlist.split("URI=\"").nth(1).and_then(|t| t.split('"').next()).expect("EXT-X-MAP");
+    let segment = playlist.lines().rfind(|l| !l.starts_with('#')).expect("a segment");
+    let fetch = |name: &str| found(snapshot, &format!("{rendition}/{name}")).body;
+    (fetch(init), fetch(segment))
+}
+
+#[test]
+fn every_format_and_language() {
+    let snapshot = with_a_gap(config_of_everything()).snapshot();
+    compare("multivariant-everything.m3u8", &text(&snapshot, "index.m3u8"));
+    compare("manifest-everything.mpd", &text(&snapshot, "manifest.mpd"));
+    compare("trick.m3u8", &text(&snapshot, "trick/index.m3u8"));
+    for (rendition, name) in [("hevc-360", "hevc"), ("av1-360", "av1"), ("eng-51", "surround"), ("trick", "trick")] {
+        let (init, segment) = newest_of(&snapshot, rendition);
+        compare(&format!("{name}-init.boxes"), &boxes(&init));
+        if name != "surround" {
+            compare(&format!("{name}-segment.boxes"), &boxes(&segment));
+        }
+    }
+}
+
+#[test]
+fn sound_alone() {
+    let mut config = config();
+    config.video.clear();
+    config.audio = vec![sound("high", None, 2, 128_000), sound("low", None, 2, 48_000)];
+    let snapshot = with_a_gap(config.clone()).snapshot();
+    compare("multivariant-sound.m3u8", &text(&snapshot, "index.m3u8"));
+    compare("manifest-sound.mpd", &text(&snapshot, "manifest.mpd"));
+    config.audio = vec![sound("eng", Some(b"eng"), 2, 128_000), sound("fra", Some(b"fre"), 2, 128_000)];
+    let snapshot = with_a_gap(config).snapshot();
+    compare("multivariant-sound-languages.m3u8", &text(&snapshot, "index.m3u8"));
 }

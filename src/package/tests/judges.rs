@@ -9,6 +9,7 @@ use quick_m3u8::{HlsLine, Reader};
 
 use super::*;
 use crate::wire::codec::annexb::nal_units;
+use crate::wire::codec::av1::{kind, obus};
 
 /// Everything a player would fetch, in a folder: what `paths` lists, under those names.
 fn spill(snapshot: &Snapshot, to: &Path) {
@@ -32,8 +33,7 @@ fn joined(snapshot: &Snapshot, rendition: &str) -> Vec<u8> {
     std::iter::once(&init).chain(&segments).flat_map(fetch).collect()
 }
 
-fn published(segments: u64) -> Packager {
-    let config = config();
+fn published(config: Config, segments: u64) -> Packager {
     let t0 = start_of(&config, FIRST);
     let mut p = up(config, t0, &[PipelineId::A]);
     for i in 0..segments {
@@ -46,7 +46,7 @@ fn published(segments: u64) -> Packager {
 
 #[test]
 fn re_mp4_reads_the_times_we_wrote() {
-    let p = published(3);
+    let p = published(config(), 3);
     let snapshot = p.snapshot();
     for (rendition, r, scale, ticks) in
         [("v360", 0, 25_000, 1000u64), ("v180", 1, 25_000, 1000), ("a1", 2, 48_000, 1024)]
@@ -81,7 +81,7 @@ fn re_mp4_reads_the_times_we_wrote() {
 
 #[test]
 fn quick_m3u8_reads_every_playlist() {
-    let p = published(9);
+    let p = published(config_of_everything(), 9);
     let snapshot = p.snapshot();
     let mut seen = 0;
     for path in snapshot.paths().iter().filter(|p| p.ends_with(".m3u8")) {
@@ -97,12 +97,13 @@ fn quick_m3u8_reads_every_playlist() {
                 other => panic!("{path}: {other:?}"),
             }
         }
-        let expected_uris = if path == "index.m3u8" { 2 } else { 6 };
+        // Four rungs with two groups of sound each.
+        let expected_uris = if path == "index.m3u8" { 8 } else { 6 };
         assert_eq!(uris, expected_uris, "{path}");
         assert!(tags > uris, "{path}: {tags} tags");
         seen += 1;
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 10);
 }
 
 #[test]
@@ -113,11 +114,14 @@ fn the_manifest_is_valid_to_mpegs_schema() {
     };
     let folder = tempfile::tempdir().expect("temporary folder");
     let file = folder.path().join("manifest.mpd");
-    std::fs::write(&file, text(&published(9).snapshot(), "manifest.mpd")).expect("file");
-    let judge = Command::new("xmllint").args(["--nonet", "--noout", "--schema"]).arg(&xsd).arg(&file).output();
-    match judge {
-        Ok(out) => assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr)),
-        Err(e) => eprintln!("skipped: xmllint does not run: {e}"),
+    let sound_alone = Config { video: Vec::new(), ..config() };
+    for config in [config(), config_of_everything(), sound_alone] {
+        std::fs::write(&file, text(&published(config, 9).snapshot(), "manifest.mpd")).expect("file");
+        let judge = Command::new("xmllint").args(["--nonet", "--noout", "--schema"]).arg(&xsd).arg(&file).output();
+        match judge {
+            Ok(out) => assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr)),
+            Err(e) => eprintln!("skipped: xmllint does not run: {e}"),
+        }
     }
 }
 
@@ -134,11 +138,22 @@ fn ffmpeg(args: &[&str]) -> Option<Vec<u8>> {
     Some(out.stdout)
 }
 
-/// Access units of a byte stream with delimiters: each begins with NAL type 9.
-fn access_units(stream: &[u8]) -> Vec<Bytes> {
+/// Access units of a byte stream with delimiters, each of which begins one.
+fn access_units(format: VideoFormat, stream: &[u8]) -> Vec<Bytes> {
+    if format == VideoFormat::Av1 {
+        let mut units: Vec<Vec<u8>> = Vec::new();
+        for obu in obus(stream).map(|obu| obu.expect("a whole unit")) {
+            if obu.kind == kind::TEMPORAL_DELIMITER {
+                units.push(Vec::new());
+            }
+            units.last_mut().expect("the stream begins with a delimiter").extend_from_slice(obu.whole);
+        }
+        return units.into_iter().map(Bytes::from).collect();
+    }
     let mut units: Vec<Vec<&[u8]>> = Vec::new();
     for nal in nal_units(stream) {
-        if nal[0] & 0x1f == 9 {
+        let delimiter = if format == VideoFormat::Hevc { nal[0] >> 1 & 0x3f == 35 } else { nal[0] & 0x1f == 9 };
+        if delimiter {
             units.push(Vec::new());
         }
         units.last_mut().expect("the stream begins with a delimiter").push(nal);
@@ -158,32 +173,64 @@ fn adts_frames(mut stream: &[u8]) -> Vec<Bytes> {
     frames
 }
 
-/// Real x264 and AAC through the packager: ffmpeg decodes the same pictures and sound from our segments as from the
-/// encoder's own output.
+/// How ffmpeg makes 8 s of a test picture in key frames 2 s apart, and the bitstream filter that gives a byte stream with
+/// delimiters.
+const X264: [&str; 2] = ["-x264-params", "keyint=50:min-keyint=50:scenecut=0:bframes=2:b-pyramid=none:open-gop=0"];
+const X265: [&str; 2] =
+    ["-x265-params", "log-level=none:keyint=50:min-keyint=50:scenecut=0:bframes=2:open-gop=0:pools=1:frame-threads=1"];
+const SVT_AV1: [&str; 2] = ["-g", "50"];
+
 #[test]
-fn ffmpeg_decodes_what_was_encoded() {
+fn ffmpeg_decodes_the_h264_that_was_encoded() {
+    let filter = "h264_mp4toannexb,h264_metadata=aud=insert";
+    ffmpeg_decodes(VideoEncoder::X264, &["-c:v", "libx264", "-preset", "veryfast"], X264, filter, "h264");
+}
+
+#[test]
+fn ffmpeg_decodes_the_hevc_that_was_encoded() {
+    let filter = "hevc_mp4toannexb,hevc_metadata=aud=insert";
+    ffmpeg_decodes(VideoEncoder::X265, &["-c:v", "libx265", "-preset", "ultrafast"], X265, filter, "hevc");
+}
+
+#[test]
+fn ffmpeg_decodes_the_av1_that_was_encoded() {
+    let filter = "av1_metadata=td=insert";
+    ffmpeg_decodes(VideoEncoder::SvtAv1, &["-c:v", "libsvtav1", "-preset", "12"], SVT_AV1, filter, "obu");
+}
+
+/// Real pictures and AAC through the packager: ffmpeg decodes the same pictures and sound from our segments as from the
+/// encoder's own output.
+fn ffmpeg_decodes(encoder: VideoEncoder, by: &[&str], settings: [&str; 2], filter: &str, muxer: &str) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-    let (h264, adts) = (path("source.h264"), path("source.aac"));
+    let (stream, adts) = (path("source.stream"), path("source.aac"));
     let picture = "testsrc2=size=640x360:rate=25:duration=8";
-    let x264 = "keyint=50:min-keyint=50:scenecut=0:bframes=2:b-pyramid=none:open-gop=0";
-    let video = ["-f", "lavfi", "-i", picture, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"];
+    let source = ["-f", "lavfi", "-i", picture];
     // The container keeps what a bare stream does not: when each picture is shown.
     let timed = path("source.mp4");
-    let Some(_) = ffmpeg(&[&video[..], &["-x264-params", x264, "-threads", "1", &timed]].concat()) else { return };
-    ffmpeg(&["-i", &timed, "-c", "copy", "-bsf:v", "h264_mp4toannexb,h264_metadata=aud=insert", "-f", "h264", &h264]);
+    let encode = [&source[..], by, &settings, &["-pix_fmt", "yuv420p", "-threads", "1", &timed]].concat();
+    let Ok(out) = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(&encode).output() else {
+        eprintln!("skipped: ffmpeg does not run");
+        return;
+    };
+    // SVT-AV1 talks whatever it is told.
+    assert!(out.status.success(), "ffmpeg {encode:?}: {}", String::from_utf8_lossy(&out.stderr));
+    ffmpeg(&["-i", &timed, "-c", "copy", "-bsf:v", filter, "-f", muxer, &stream]);
     let sound = "sine=frequency=440:sample_rate=48000:duration=8";
     ffmpeg(&["-f", "lavfi", "-i", sound, "-ac", "2", "-c:a", "aac", "-b:a", "128k", "-f", "adts", &adts]);
 
     let mut config = config();
     config.video.truncate(1);
+    config.video[0].encoder = encoder;
+    let format = encoder.format();
     let t0 = start_of(&config, FIRST);
     let mut p = up(config.clone(), t0, &[PipelineId::A]);
-    let pictures = access_units(&std::fs::read(&h264).expect("encoded"));
+    let pictures = access_units(format, &std::fs::read(&stream).expect("encoded"));
     let frames = adts_frames(&std::fs::read(&adts).expect("encoded"));
     assert_eq!(pictures.len(), 200);
     let order = presentation_order(&timed);
-    assert!(order.windows(2).any(|w| w[1] < w[0]), "the source has pictures out of order");
+    let reordered = order.windows(2).any(|w| w[1] < w[0]);
+    assert_eq!(reordered, format != VideoFormat::Av1, "whether the source has pictures out of order");
     let mut used_frames = 0;
     for i in 0..4u64 {
         let n = SegmentNumber(FIRST + i);
@@ -219,7 +266,7 @@ fn ffmpeg_decodes_what_was_encoded() {
         let args = ["-err_detect", "explode", "-i", file, "-map", &map, "-vsync", "passthrough", "-f", "md5", "-"];
         ffmpeg(&args).map(|out| String::from_utf8_lossy(&out).into_owned())
     };
-    assert_eq!(md5(&ours_video, "v"), md5(&h264, "v"), "pictures");
+    assert_eq!(md5(&ours_video, "v"), md5(&timed, "v"), "pictures");
     let first = config.grid.first_slot(SegmentNumber(FIRST)).0 as i64;
     let shown: Vec<i64> = (first..first + 200).map(|slot| slot * 1000).collect();
     assert_eq!(probe(&ours_video, "frame=pts"), shown, "every decoded picture sits in its slot");
@@ -231,11 +278,26 @@ fn ffmpeg_decodes_what_was_encoded() {
     assert_eq!(md5(&ours_audio, "a"), md5(&cut, "a"), "sound");
 
     // And through the playlist, as a player would; it is given an end, or ffmpeg would wait for more.
-    let playlist = path("v360/index.m3u8");
-    let ended = text(&p.snapshot(), "v360/index.m3u8") + "#EXT-X-ENDLIST\n";
-    std::fs::write(&playlist, ended).expect("file");
-    let decoded = ffmpeg(&["-i", &playlist, "-map", "0:v", "-vsync", "passthrough", "-f", "md5", "-"]);
-    assert_eq!(decoded.map(|out| String::from_utf8_lossy(&out).into_owned()), md5(&h264, "v"), "through HLS");
+    let through = |rendition: &str| {
+        let playlist = path(&format!("{rendition}/index.m3u8"));
+        let ended = text(&p.snapshot(), &format!("{rendition}/index.m3u8")) + "#EXT-X-ENDLIST\n";
+        std::fs::write(&playlist, ended).expect("file");
+        playlist
+    };
+    assert_eq!(md5(&through("v360"), "v"), md5(&timed, "v"), "through HLS");
+
+    // The trick-play track shows every fiftieth picture, on its slot.
+    if format != VideoFormat::H264 {
+        return assert!(matches!(p.snapshot().lookup("trick/index.m3u8"), Lookup::Unknown));
+    }
+    let ours_trick = path("ours-trick.mp4");
+    std::fs::write(&ours_trick, joined(&p.snapshot(), "trick")).expect("file");
+    let keys: Vec<i64> = shown.iter().copied().step_by(50).collect();
+    assert_eq!(probe(&ours_trick, "frame=pts"), keys);
+    let select = ["-i", &timed, "-vf", "select=not(mod(n\\,50))", "-vsync", "passthrough", "-f", "md5", "-"];
+    let wanted = ffmpeg(&select).map(|out| String::from_utf8_lossy(&out).into_owned());
+    assert_eq!(md5(&ours_trick, "v"), wanted, "each is a key frame of the source");
+    assert_eq!(md5(&through("trick"), "v"), wanted, "through HLS");
 }
 
 /// For each packet in decode order, its place in presentation order.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::*;
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
-use crate::encode::ladder::RateControl;
+use crate::encode::ladder::{RateControl, VideoEncoder, VideoFormat};
 use crate::media::{ChannelTime, FrameRate, RenditionId, SegmentNumber};
 
 /// 640x360, High, level 3.0.
@@ -28,12 +28,44 @@ const SPS_OF_ANOTHER: &[u8] = &[
 ];
 const PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
 
+/// 640x360 by x265 3.5, Main, level 2.1.
+const HEVC_VPS: &[u8] =
+    b"\x40\x01\x0c\x01\xff\xff\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x3f\x95\x90\x09";
+const HEVC_SPS: &[u8] = b"\x42\x01\x01\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x3f\xa0\x05\x02\x01\x71\xf2\xe5\x95\x91\x29\x30\xbc\x05\xa0\x20\x00\x00\x03\x00\x20\x00\x00\x03\x03\x21";
+const HEVC_PPS: &[u8] = b"\x44\x01\xc0\x73\xc1\x89";
+/// 640x360 by SVT-AV1 1.4, Main, level 2.1: a sequence header OBU.
+const AV1_SEQUENCE: &[u8] = b"\x0a\x0b\x00\x00\x00\x0c\xc4\xff\x67\x3e\xfe\x40\x10";
+
 /// 21 November 2026, 14:00:00 UTC, in segments of 2 s.
 const FIRST: u64 = 897_634_800;
 
 fn rung(id: &str, max_bitrate: u32) -> VideoRung {
     let id = RenditionId::new(id).expect("good name");
     VideoRung::new(id, 640, 360, RateControl::CappedCrf { crf: 23.0, max_bitrate })
+}
+
+fn sound(id: &str, language: Option<&[u8; 3]>, channels: u8, bitrate: u32) -> AudioRung {
+    AudioRung { id: RenditionId::new(id).expect("good name"), bitrate, channels, language: language.copied() }
+}
+
+/// Every kind of rendition there is: three formats, three languages, stereo and 5.1.
+fn config_of_everything() -> Config {
+    let by = |encoder, id, max_bitrate| VideoRung { encoder, ..rung(id, max_bitrate) };
+    Config {
+        video: vec![
+            by(VideoEncoder::SvtAv1, "av1-360", 400_000),
+            by(VideoEncoder::X264, "v360", 700_000),
+            by(VideoEncoder::X265, "hevc-360", 500_000),
+            by(VideoEncoder::X264, "v180", 300_000),
+        ],
+        audio: vec![
+            sound("eng", Some(b"eng"), 2, 128_000),
+            sound("eng-51", Some(b"eng"), 6, 320_000),
+            sound("deu", Some(b"ger"), 2, 128_000),
+            sound("gsw", Some(b"gsw"), 1, 64_000),
+        ],
+        ..config()
+    }
 }
 
 fn config_at(rate: FrameRate) -> Config {
@@ -98,18 +130,31 @@ fn units(config: &Config, rendition: usize, n: u64, flavour: u8) -> Vec<CodedUni
         return config.grid.audio_frames(n).map(frame).collect();
     }
     let slots = config.grid.slots(n);
+    let format = config.video[rendition].encoder.format();
     let picture = |(i, place): (usize, u64)| {
         let body = [rendition as u8 + 1, place as u8 + 1, flavour + 1, 0x80];
         let size = 20 + (place as usize * 7) % 11;
         let payload: Vec<u8> = body.into_iter().cycle().take(size).collect();
-        let data = if i == 0 {
-            annexb(&[&[0x09, 0x10], SPS, PPS, &[&[0x65, 0x88], &payload[..]].concat()])
-        } else {
-            annexb(&[&[0x09, 0x30], &[&[0x41, 0x9a], &payload[..]].concat()])
-        };
-        unit(slots.start + place, i == 0, data)
+        unit(slots.start + place, i == 0, access_unit(format, i == 0, &payload))
     };
-    decode_order(slots.end - slots.start).into_iter().enumerate().map(picture).collect()
+    let count = slots.end - slots.start;
+    let order = if format == VideoFormat::Av1 { (0..count).collect() } else { decode_order(count) };
+    order.into_iter().enumerate().map(picture).collect()
+}
+
+/// A picture that is none to a decoder, wrapped as encoders wrap theirs.
+fn access_unit(format: VideoFormat, key: bool, payload: &[u8]) -> Bytes {
+    let with = |head: &[u8]| [head, payload].concat();
+    match (format, key) {
+        (VideoFormat::H264, true) => annexb(&[&[0x09, 0x10], SPS, PPS, &with(&[0x65, 0x88])]),
+        (VideoFormat::H264, false) => annexb(&[&[0x09, 0x30], &with(&[0x41, 0x9a])]),
+        (VideoFormat::Hevc, true) => annexb(&[&[0x46, 1, 0x10], HEVC_VPS, HEVC_SPS, HEVC_PPS, &with(&[0x28, 1])]),
+        (VideoFormat::Hevc, false) => annexb(&[&[0x46, 1, 0x30], &with(&[0x02, 1])]),
+        (VideoFormat::Av1, _) => {
+            let frame = with(&[0x32, payload.len() as u8 + 1, if key { 0x10 } else { 0x30 }]);
+            [&[0x12, 0][..], if key { AV1_SEQUENCE } else { &[] }, &frame].concat().into()
+        }
+    }
 }
 
 fn end(config: &Config, rendition: usize, n: u64, filled: Filled) -> SegmentEnd {

@@ -232,7 +232,8 @@ fn when_only_gaps_are_left_the_last_segment_stays() {
     assert_eq!((p.status().gaps, snapshot.newest()), (30, Some(SegmentNumber(FIRST + 30))));
     let manifest = text(&snapshot, "manifest.mpd");
     let timeline = manifest.lines().filter(|l| l.contains("<S ")).map(str::trim).collect::<Vec<_>>();
-    let wanted = ["<S t=\"44881740000000\" d=\"50000\"/>", "<S t=\"86172940800000\" d=\"96256\"/>"];
+    let (pictures, sound) = ("<S t=\"44881740000000\" d=\"50000\"/>", "<S t=\"86172940800000\" d=\"96256\"/>");
+    let wanted = [pictures, sound, pictures];
     assert_eq!(timeline, wanted);
     found(&snapshot, "v360/t44881740000000.m4s");
     assert_eq!(text(&snapshot, "a1/index.m3u8").matches("#EXT-X-GAP").count(), 6);

@@ -305,7 +305,7 @@ mod tests {
             height: 1280,
             interlaced: false,
             rate: FrameRate::new(30, 1).ok(),
-            sample_aspect: None,
+            sample_aspect: Some((1, 1)),
         };
         let main_10 = Sps {
             profile_idc: 2,
@@ -320,7 +320,7 @@ mod tests {
         for (name, nal, want) in [
             ("main, portrait", MAIN, Some(main)),
             ("main 10, cropped", MAIN_10, Some(main_10)),
-            ("cut behind the size", &MAIN[..26], Some(Sps { rate: None, ..main })),
+            ("cut behind the size", &MAIN[..26], Some(Sps { rate: None, sample_aspect: None, ..main })),
             ("cut before the size", &MAIN[..19], None),
             ("a picture parameter set", b"\x44\x01\xc1\x72", None),
         ] {
