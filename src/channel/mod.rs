@@ -21,7 +21,7 @@ pub use pipeline::Generation;
 use crate::clock::Now;
 use crate::config;
 use crate::demux;
-use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, SegmentPlan, ToWorker};
+use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, ToWorker};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
@@ -461,7 +461,7 @@ impl Channel {
             loss: self.config.loss.clone(),
             deinterlace: self.config.deinterlace,
             loudness: self.config.loudness,
-            plan: SegmentPlan { from: start, ..SegmentPlan::default() },
+            plan: Vec::new(),
             standby: false,
             video: plan.video.clone(),
             audio: plan.audio.clone(),

@@ -264,11 +264,15 @@ pub(super) struct AudioRungFile {
     /// Its name in URLs.
     #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
-    /// Bit rate, 32kbps to 320kbps. Default "128kbps".
+    /// Bit rate, 32kbps to 320kbps, for 5.1 to 640kbps. Default "128kbps", for 5.1 "384kbps".
     pub bitrate: Option<Mark<BitRate>>,
-    /// 1 or 2. Default 2.
-    #[schemars(range(min = 1, max = 2))]
+    /// 1, 2, or 6 for 5.1. Default 2. A source with more channels is mixed down by ITU-R BS.775.
+    #[schemars(extend("enum" = [1, 2, 6]))]
     pub channels: Option<Mark<u8>>,
+    /// Which of the source's tracks: the first one of this language, a code of ISO 639-2 like "deu" ("ger" is the same).
+    /// While the source has none, it is silent. Default: the source's first track, whatever its language.
+    #[schemars(with = "Option<String>", regex(pattern = "^[a-z]{3}$"))]
+    pub language: Option<Mark<String>>,
 }
 
 macro_rules! words {

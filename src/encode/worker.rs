@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::audio::{Audio, AudioError, Shared};
+use super::audio::{Audio, AudioError, Heard, Shared};
 use super::decode::VideoDecoder;
 use super::host;
 use super::ipc::{FromWorker, HEARTBEAT_EVERY, Heartbeat, Job, RenditionIndex, ToWorker};
@@ -140,7 +140,7 @@ impl Crew {
 /// The media threads, and the queues into them.
 struct Media {
     video: SyncSender<Item<ChannelTime>>,
-    audio: Vec<SyncSender<Item<ChannelTime>>>,
+    audio: Vec<SyncSender<Heard>>,
     threads: Vec<JoinHandle<()>>,
     heart_stops: Arc<AtomicBool>,
     held_up: Arc<AtomicBool>,
@@ -156,7 +156,7 @@ impl Media {
         let now = clock::now();
         let held_up = Arc::new(AtomicBool::new(false));
         let figures = Arc::new(VideoFigures::default());
-        let audio_errors = Arc::new(AtomicU64::new(0));
+        let (audio_errors, late_plans) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let slate = slate::picture(&job.loss.slate.text, top.width, top.height)?;
         let mut threads = Vec::new();
         let mut pulses = Vec::new();
@@ -191,10 +191,11 @@ impl Media {
                 outbox: outbox.clone(),
                 pulse: pulse(),
                 errors: Arc::clone(&audio_errors),
+                late_plans: Arc::clone(&late_plans),
                 held_up: Arc::clone(&held_up),
             };
             let rendition = RenditionIndex((job.video.len() + index) as u8);
-            let work = Audio::new(rung, template, job.grid, job.start, job.hold, rendition, shared);
+            let work = Audio::new(job, rung, template, rendition, shared);
             threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
             audio.push(to);
         }
@@ -219,7 +220,7 @@ impl Media {
             Ok(())
         })?);
         let heart_stops = Arc::new(AtomicBool::new(false));
-        let heart = Heart { grid: job.grid, pulses, figures, audio_errors, newest };
+        let heart = Heart { grid: job.grid, pulses, figures, audio_errors, late_plans, newest };
         let (stops, outbox) = (Arc::clone(&heart_stops), outbox.clone());
         threads.push(crew.start("heartbeat", move || {
             heart.run(&outbox, &stops);
@@ -234,7 +235,11 @@ impl Media {
         loop {
             let item = match read_message(input).map_err(WorkerError::Read)? {
                 Some(ToWorker::Item(item)) => item,
-                Some(ToWorker::Plan(_) | ToWorker::Encode(_)) => continue,
+                Some(ToWorker::Plan(plan)) => {
+                    self.audio.iter().for_each(|queue| self.put(queue, Heard::Plan(plan)));
+                    continue;
+                }
+                Some(ToWorker::Encode(_)) => continue,
                 Some(ToWorker::Finish) => return Ok(true),
                 Some(ToWorker::Job(_)) => return Err(WorkerError::Job("a second one")),
                 None => return Ok(false),
@@ -251,7 +256,7 @@ impl Media {
             let is_unit = matches!(item, Item::Unit(_));
             if !is_unit || kind == TrackKind::Audio {
                 for queue in &self.audio {
-                    self.put(queue, item.clone());
+                    self.put(queue, Heard::Item(item.clone()));
                 }
             }
             if !is_unit || kind == TrackKind::Video {
@@ -261,7 +266,7 @@ impl Media {
     }
 
     /// Puts an item into a queue. A thread that is gone has left word with the crew.
-    fn put(&self, queue: &SyncSender<Item<ChannelTime>>, item: Item<ChannelTime>) {
+    fn put<T>(&self, queue: &SyncSender<T>, item: T) {
         if let Err(TrySendError::Full(item)) = queue.try_send(item) {
             self.held_up.store(true, Ordering::Relaxed);
             let _ = queue.send(item);
@@ -286,6 +291,7 @@ struct Heart {
     pulses: Vec<Pulse>,
     figures: Arc<VideoFigures>,
     audio_errors: Arc<AtomicU64>,
+    late_plans: Arc<AtomicU64>,
     newest: Vec<Arc<AtomicU64>>,
 }
 
@@ -318,6 +324,7 @@ impl Heart {
             repeated: count(&self.figures.repeated),
             slate: count(&self.figures.slate),
             decode_errors: count(&self.figures.errors) + count(&self.audio_errors),
+            late_plans: count(&self.late_plans),
             rss_bytes,
             cpu,
             lag,

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
 use tandem::encode::ipc::{
-    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, ToWorker,
+    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, Slate, ToWorker,
 };
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
@@ -171,7 +171,7 @@ pub fn job(grid: Grid, start: SegmentNumber) -> Job {
         },
         deinterlace: Deinterlace::Auto,
         loudness: None,
-        plan: SegmentPlan { from: start, ..SegmentPlan::default() },
+        plan: Vec::new(),
         standby: false,
         video: ladder.video,
         audio: ladder.audio,
