@@ -8,6 +8,7 @@
 //! is on the best source it may take, each process that should run runs, what is due is published. [`run`] is the shell.
 
 mod feed;
+pub mod loudness;
 mod pipeline;
 mod report;
 pub mod run;
@@ -21,7 +22,7 @@ pub use pipeline::Generation;
 use crate::clock::Now;
 use crate::config;
 use crate::demux;
-use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, ToWorker};
+use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, LoudnessReading, RenditionIndex, ToWorker};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
@@ -125,6 +126,8 @@ pub struct Channel {
     pipelines: Vec<Pipeline>,
     plan: Option<Plan>,
     packager: Option<Packager>,
+    /// Where the programme is to have a loudness.
+    loudness: Option<loudness::Planner>,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -138,7 +141,9 @@ pub struct Channel {
 impl Channel {
     /// A channel that begins now. With `save` every whole segment of both pipelines is handed out, too.
     pub fn new(config: config::Channel, save: bool, now: Now) -> Self {
-        let sources: Vec<Source> = config.sources.iter().map(|s| Source::new(s, &config.failover, now)).collect();
+        let all_audio = config.ladder.audio.iter().any(|rung| rung.language.is_some());
+        let source = |s| Source::new(s, &config.failover, all_audio, now);
+        let sources: Vec<Source> = config.sources.iter().map(source).collect();
         let place = |name: &SourceName| {
             sources.iter().position(|s| s.name == *name).expect("validate checked that each pipeline's sources exist")
         };
@@ -155,6 +160,7 @@ impl Channel {
             pipelines,
             plan: None,
             packager: None,
+            loudness: None,
             save,
             status_at: now,
             applied: now,
@@ -290,7 +296,20 @@ impl Channel {
                     packager.segment_end(now, id, end);
                 }
             }
+            Word::Loudness(reading) => self.plan_gain(now, &reading),
             Word::Nothing => {}
+        }
+    }
+
+    /// Plans the gain of segments that nobody has been handed media for. Plans travel in order with media, so no process can have begun them,
+    /// unless its clock fills in silence where media is more than a segment late.
+    fn plan_gain(&mut self, now: Now, reading: &LoudnessReading) {
+        let Some(planner) = &mut self.loudness else { return };
+        let sent = self.pipelines.iter().filter_map(|p| p.sent.audio.max(p.sent.video)).max();
+        let newest = sent.map_or(now.channel_time(), |sent| sent.max(now.channel_time()));
+        let Some(plan) = planner.hear(reading, self.config.grid.segment_at(newest)) else { return };
+        for pipeline in self.pipelines.iter().filter(|p| p.is_up()) {
+            self.actions.push(Action::Send(pipeline.id, pipeline.generation(), ToWorker::Plan(plan)));
         }
     }
 
@@ -358,6 +377,9 @@ impl Channel {
                 self.kill(now, at, "the first picture is smaller than the ladder's top");
             }
         }
+        let sound = plan.video.len()..plan.video.len() + plan.audio.len();
+        let renditions = sound.filter_map(|at| u8::try_from(at).ok()).map(RenditionIndex);
+        self.loudness = self.config.loudness.map(|it| loudness::Planner::new(it, self.config.grid, renditions));
         let config = package::Config {
             channel: self.config.id.clone(),
             grid: self.config.grid,
@@ -461,7 +483,7 @@ impl Channel {
             loss: self.config.loss.clone(),
             deinterlace: self.config.deinterlace,
             loudness: self.config.loudness,
-            plan: Vec::new(),
+            plan: self.loudness.as_ref().map_or_else(Vec::new, loudness::Planner::plans),
             standby: false,
             video: plan.video.clone(),
             audio: plan.audio.clone(),
@@ -525,8 +547,8 @@ fn fitting(ladder: &[VideoRung], shape: VideoShape) -> Vec<VideoRung> {
 }
 
 impl Source {
-    fn new(config: &config::Source, failover: &config::Failover, now: Now) -> Self {
-        let settings = demux::Config { program: config.program, ..demux::Config::default() };
+    fn new(config: &config::Source, failover: &config::Failover, all_audio: bool, now: Now) -> Self {
+        let settings = demux::Config { program: config.program, all_audio, ..demux::Config::default() };
         Self {
             name: config.id.source.clone(),
             transport: match config.input {

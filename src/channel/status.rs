@@ -1,8 +1,9 @@
 //! What a channel shows of itself.
 
 use crate::clock::Now;
+use crate::encode::ipc::RenditionIndex;
 use crate::media::{Codec, TrackSet};
-use crate::monitor::{ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus};
+use crate::monitor::{ChannelStatus, EventKind, LoudnessStatus, PipelineStatus, PublishStatus, Severity, SourceStatus};
 
 use super::Channel;
 use crate::package::Packager;
@@ -53,11 +54,22 @@ impl Channel {
                         decoded: heartbeat.decoded,
                         repeated: heartbeat.repeated,
                         slate: heartbeat.slate,
+                        late_plans: heartbeat.late_plans,
                     }
                 })
                 .collect(),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
+            loudness: self.loudness_status(),
         }
+    }
+
+    fn loudness_status(&self) -> Vec<LoudnessStatus> {
+        let (Some(planner), Some(plan)) = (&self.loudness, &self.plan) else { return Vec::new() };
+        let status = |(index, measured, gain): (RenditionIndex, Option<f64>, f64)| {
+            let rung = plan.audio.get(usize::from(index.0).checked_sub(plan.video.len())?)?;
+            Some(LoudnessStatus { rendition: rung.id.clone(), measured, gain })
+        };
+        planner.figures().filter_map(status).collect()
     }
 
     fn source_status(&self, now: Now, at: usize) -> SourceStatus {

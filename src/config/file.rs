@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::document::Mark;
-use super::units::{BitRate, Bytes, Rate, RevertText, SecretRef, Size, Time};
+use super::units::{BitRate, Bytes, Lufs, Rate, RevertText, SecretRef, Size, Time, TruePeak};
 
 /// A Tandem configuration: channels, and where they are served.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -91,6 +91,9 @@ pub(super) struct ChannelFile {
     /// A pipeline template in place of the built-in pipelines/encode.toml, relative to this file.
     #[schemars(with = "Option<String>")]
     pub template: Option<Mark<String>>,
+    /// Brings the programme to a loudness. Without this table its sound stays as loud as it comes.
+    #[schemars(with = "Option<LoudnessFile>")]
+    pub loudness: Option<Mark<LoudnessFile>>,
     /// When and how pipelines change source.
     pub failover: FailoverFile,
     /// Which sources feed which pipeline.
@@ -99,6 +102,32 @@ pub(super) struct ChannelFile {
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
+}
+
+/// Where the programme's loudness is to be. Each audio rendition is measured over its last minute of programme and brought there by a slow
+/// gain, with a limiter of true peaks behind it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LoudnessFile {
+    /// Where the other two keys begin: "ebu-r128" (-23LUFS, -1dBTP) or "atsc-a85" (-24LKFS, -2dBTP). Default "ebu-r128".
+    pub preset: Option<Mark<LoudnessPreset>>,
+    /// Programme loudness, -40LUFS to -10LUFS.
+    pub target: Option<Mark<Lufs>>,
+    /// Highest true peak, -12dBTP to -0.1dBTP.
+    pub true_peak: Option<Mark<TruePeak>>,
+}
+
+/// A recommendation for loudness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LoudnessPreset {
+    /// EBU R 128.
+    #[default]
+    #[serde(rename = "ebu-r128")]
+    EbuR128,
+    /// ATSC A/85.
+    #[serde(rename = "atsc-a85")]
+    AtscA85,
 }
 
 /// When and how pipelines change source.

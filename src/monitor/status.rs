@@ -18,6 +18,9 @@ pub struct ChannelStatus {
     pub pipelines: Vec<PipelineStatus>,
     /// What the packager published.
     pub publish: PublishStatus,
+    /// How loud each audio rendition's sound comes, and what is done about it; empty where the channel has no target.
+    #[serde(default)]
+    pub loudness: Vec<LoudnessStatus>,
 }
 
 /// One feed.
@@ -99,6 +102,8 @@ pub struct PipelineStatus {
     pub repeated: u64,
     /// Slots filled with slate since its start.
     pub slate: u64,
+    /// Plans that came too late for their segment, since its start: none, unless something is wrong.
+    pub late_plans: u64,
 }
 
 /// What the packager published.
@@ -133,4 +138,15 @@ pub struct RenditionStatus {
     pub average_bitrate: u64,
     /// Measured peak, bits a second.
     pub peak_bitrate: u64,
+}
+
+/// How loud an audio rendition's sound comes, and what is done about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoudnessStatus {
+    /// Which.
+    pub rendition: RenditionId,
+    /// Gated loudness of its last minute of programme, before the gain, LUFS.
+    pub measured: Option<f64>,
+    /// The newest planned gain, decibels.
+    pub gain: f64,
 }

@@ -30,6 +30,7 @@ fn status(title: &str) -> Arc<ChannelStatus> {
         sources: Vec::new(),
         pipelines: Vec::new(),
         publish: PublishStatus { newest: Some(7), segments: 3, ..PublishStatus::default() },
+        loudness: Vec::new(),
     })
 }
 
