@@ -445,14 +445,14 @@ fn two_channels_cannot_share_an_id() {
 fn mistakes_of_a_ladder_carry_its_own_lines() {
     let folder = tempfile::tempdir().unwrap();
     let ladder = "[[video]]\nid = \"a\"\nsize = \"320x181\"\nmax_bitrate = \"1Mbps\"\nbitrate = \"1Mbps\"\n\
-                  [[video]]\nid = \"a\"\nsize = \"640x360\"\npreset = \"fastest\"\n[[audio]]\nchannels = 6\n";
+                  [[video]]\nid = \"a\"\nsize = \"640x360\"\npreset = \"fastest\"\n[[audio]]\nchannels = 4\nlanguage = \"German\"\n";
     fs::write(folder.path().join("ladder.toml"), ladder).unwrap();
     let text = GOOD.replace("../pipelines/ladders/test.toml", "ladder.toml");
     let report = Config::parse(&folder.path().join("c.toml"), &text).expect_err("the ladder is bad");
     let found: Vec<_> = report.mistakes().iter().map(|m| (m.line, m.path.as_str(), m.wrong.as_str())).collect();
     assert!(report.mistakes().iter().all(|m| m.file.ends_with("ladder.toml")), "{report}");
     let lines: Vec<_> = found.iter().map(|(line, ..)| *line).collect();
-    assert_eq!(lines, [3, 5, 6, 7, 8, 9, 10, 11], "{report}");
+    assert_eq!(lines, [3, 5, 6, 7, 8, 9, 10, 11, 12], "{report}");
 }
 
 #[test]

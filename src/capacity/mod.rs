@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::clock::{self, Now};
 use crate::config::{self, Ladder};
-use crate::encode::ipc::{Deinterlace, InputLoss, Job, SegmentPlan, Slate};
+use crate::encode::ipc::{Deinterlace, InputLoss, Job, Slate};
 use crate::encode::ladder::VideoRung;
 use crate::media::{ChannelId, ChannelTime, FrameRate, Grid, PipelineId};
 use clip::Clip;
@@ -172,7 +172,7 @@ fn job(ladder: &Ladder, rate: FrameRate) -> Job {
         loss: InputLoss { repeat_for: Duration::from_secs(1), black_for: Duration::ZERO, slate: Slate::default() },
         deinterlace: Deinterlace::default(),
         loudness: None,
-        plan: SegmentPlan { from: start, ..SegmentPlan::default() },
+        plan: Vec::new(),
         standby: false,
         video: ladder.video.clone(),
         audio: ladder.audio.clone(),

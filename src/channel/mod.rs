@@ -9,6 +9,7 @@
 
 mod feed;
 mod ladder;
+pub mod loudness;
 mod pipeline;
 mod report;
 pub mod run;
@@ -24,7 +25,7 @@ pub use pipeline::Generation;
 use crate::clock::Now;
 use crate::config;
 use crate::demux;
-use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, SegmentPlan, ToWorker};
+use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, LoudnessReading, RenditionIndex, ToWorker};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
 use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind};
@@ -115,6 +116,8 @@ pub struct Channel {
     fitting: Fitting,
     packager: Option<Packager>,
     unlike: Unlike,
+    /// Where the programme is to have a loudness.
+    loudness: Option<loudness::Planner>,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -128,7 +131,9 @@ pub struct Channel {
 impl Channel {
     /// A channel that begins now. With `save` every whole segment of both pipelines is handed out, too.
     pub fn new(config: config::Channel, save: bool, now: Now) -> Self {
-        let sources: Vec<Source> = config.sources.iter().map(|s| Source::new(s, &config.failover, now)).collect();
+        let all_audio = config.ladder.audio.iter().any(|rung| rung.language.is_some());
+        let source = |s| Source::new(s, &config.failover, all_audio, now);
+        let sources: Vec<Source> = config.sources.iter().map(source).collect();
         let place = |name: &SourceName| {
             sources.iter().position(|s| s.name == *name).expect("validate checked that each pipeline's sources exist")
         };
@@ -145,6 +150,7 @@ impl Channel {
             fitting: Fitting::new(now),
             packager: None,
             unlike: Unlike::default(),
+            loudness: None,
             save,
             status_at: now,
             applied: now,
@@ -287,6 +293,7 @@ impl Channel {
                     packager.segment_end(now, id, end);
                 }
             }
+            Word::Loudness(reading) => self.plan_gain(now, &reading),
             Word::Nothing => {}
         }
     }
@@ -295,6 +302,18 @@ impl Channel {
         let running: Vec<_> = self.pipelines.iter().filter_map(|p| Some((p.id, p.hello()?))).collect();
         if let Some(text) = self.unlike.news(&running).filter(|_| self.config.deterministic) {
             self.event(now, Severity::Warning, EventKind::EncodersUnlike, text);
+        }
+    }
+
+    /// Plans the gain of segments that nobody has been handed media for. Plans travel in order with media, so no process can have begun them,
+    /// unless its clock fills in silence where media is more than a segment late.
+    fn plan_gain(&mut self, now: Now, reading: &LoudnessReading) {
+        let Some(planner) = &mut self.loudness else { return };
+        let sent = self.pipelines.iter().filter_map(|p| p.sent.audio.max(p.sent.video)).max();
+        let newest = sent.map_or(now.channel_time(), |sent| sent.max(now.channel_time()));
+        let Some(plan) = planner.hear(reading, self.config.grid.segment_at(newest)) else { return };
+        for pipeline in self.pipelines.iter().filter(|p| p.is_up()) {
+            self.actions.push(Action::Send(pipeline.id, pipeline.generation(), ToWorker::Plan(plan)));
         }
     }
 
@@ -349,6 +368,9 @@ impl Channel {
             }
         }
         let Some(plan) = self.fitting.plan() else { return };
+        let sound = plan.video.len()..plan.video.len() + plan.audio.len();
+        let renditions = sound.filter_map(|at| u8::try_from(at).ok()).map(RenditionIndex);
+        self.loudness = self.config.loudness.map(|it| loudness::Planner::new(it, self.config.grid, renditions));
         let config = package::Config {
             channel: self.config.id.clone(),
             grid: self.config.grid,
@@ -452,7 +474,7 @@ impl Channel {
             loss: self.config.loss.clone(),
             deinterlace: self.config.deinterlace,
             loudness: self.config.loudness,
-            plan: SegmentPlan { from: start, ..SegmentPlan::default() },
+            plan: self.loudness.as_ref().map_or_else(Vec::new, loudness::Planner::plans),
             standby: false,
             video: plan.video.clone(),
             audio: plan.audio.clone(),
@@ -509,8 +531,8 @@ impl Channel {
 }
 
 impl Source {
-    fn new(config: &config::Source, failover: &config::Failover, now: Now) -> Self {
-        let settings = demux::Config { program: config.program, ..demux::Config::default() };
+    fn new(config: &config::Source, failover: &config::Failover, all_audio: bool, now: Now) -> Self {
+        let settings = demux::Config { program: config.program, all_audio, ..demux::Config::default() };
         Self {
             name: config.id.source.clone(),
             transport: match config.input {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::child::Backoff;
 use crate::clock::Now;
 use crate::config;
-use crate::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, SegmentEnd, Showing, Thumbnail};
+use crate::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, LoudnessReading, SegmentEnd, Showing, Thumbnail};
 use crate::failover::{Failover, Health, Switch};
 use crate::media::{Item, PipelineId, TrackKind, TrackSet};
 
@@ -66,6 +66,8 @@ pub enum Word {
     Coded(CodedUnit),
     /// A rendition's segment is whole.
     SegmentEnd(SegmentEnd),
+    /// How loud a segment of the source was.
+    Loudness(LoudnessReading),
     /// Nothing to act on.
     Nothing,
 }
@@ -228,7 +230,7 @@ impl Pipeline {
                 self.thumbnail = Some(it);
                 Word::Nothing
             }
-            FromWorker::Loudness(_) => Word::Nothing,
+            FromWorker::Loudness(reading) => Word::Loudness(reading),
         }
     }
 

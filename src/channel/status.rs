@@ -1,9 +1,11 @@
 //! What a channel shows of itself.
 
 use crate::clock::Now;
+use crate::encode::ipc::RenditionIndex;
 use crate::media::{Codec, TrackSet};
 use crate::monitor::{
-    ChannelStatus, EventKind, LadderStatus, PipelineStatus, PublishStatus, Severity, SourceStatus, Thumbnail,
+    ChannelStatus, EventKind, LadderStatus, LoudnessStatus, PipelineStatus, PublishStatus, Severity, SourceStatus,
+    Thumbnail,
 };
 
 use super::Channel;
@@ -56,6 +58,7 @@ impl Channel {
                         repeated: heartbeat.repeated,
                         black: heartbeat.black,
                         slate: heartbeat.slate,
+                        late_plans: heartbeat.late_plans,
                         thumbnail: p.thumbnail.as_ref().map(|it| Thumbnail {
                             slot: it.slot.0,
                             at_ms: u64::try_from(self.config.grid.slot_time(it.slot).to_utc().as_millis())
@@ -70,7 +73,17 @@ impl Channel {
                 note: plan.note.clone(),
             }),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
+            loudness: self.loudness_status(),
         }
+    }
+
+    fn loudness_status(&self) -> Vec<LoudnessStatus> {
+        let (Some(planner), Some(plan)) = (&self.loudness, self.fitting.plan()) else { return Vec::new() };
+        let status = |(index, measured, gain): (RenditionIndex, Option<f64>, f64)| {
+            let rung = plan.audio.get(usize::from(index.0).checked_sub(plan.video.len())?)?;
+            Some(LoudnessStatus { rendition: rung.id.clone(), measured, gain })
+        };
+        planner.figures().filter_map(status).collect()
     }
 
     fn source_status(&self, now: Now, at: usize) -> SourceStatus {

@@ -20,8 +20,10 @@ const THUMBNAIL_BYTES_MAX: usize = 256 << 10;
 const TEXT_BYTES_MAX: usize = 200;
 /// No clock is stepped so far while a process lives.
 const FAR: Duration = Duration::from_secs(86_400);
-/// No programme is louder or softer, LUFS.
-const LOUDNESS: std::ops::RangeInclusive<f32> = -200.0..=50.0;
+/// No gating block is louder, or softer than the absolute gate (ITU-R BS.1770-4), hundredths of LUFS.
+const LOUDNESS: std::ops::RangeInclusive<i16> = -7000..=5000;
+/// Gating blocks of the longest segment, ten a second, and some to spare.
+const BLOCKS_MAX: usize = 128;
 
 /// Why a word makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -40,8 +42,10 @@ pub(super) enum Nonsense {
     Place(u64, SegmentNumber),
     #[error("spoke nonsense: a coded unit of {0} bytes")]
     Unit(usize),
-    #[error("spoke nonsense: a loudness of {0} LUFS")]
-    Loudness(f32),
+    #[error("spoke nonsense: a loudness of {0} hundredths of LUFS")]
+    Loudness(i16),
+    #[error("spoke nonsense: loudness of {0} blocks in a segment")]
+    Blocks(usize),
     #[error("spoke nonsense: a thumbnail that is none")]
     Thumbnail,
 }
@@ -53,8 +57,9 @@ impl Channel {
         match word {
             FromWorker::Hello(_) if greeted => return Err(Nonsense::SecondHello),
             FromWorker::Hello(hello) => {
-                let texts = [&hello.version, &hello.gstreamer, &hello.x264, &hello.simd];
-                let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+                let texts = [&hello.version, &hello.gstreamer, &hello.x264, &hello.simd, &hello.template];
+                let encoders = hello.encoders.iter().flat_map(|e| [&e.rung, &e.element, &e.build]);
+                let longest = texts.into_iter().chain(encoders).map(|text| text.len()).max().unwrap_or(0);
                 return if longest > TEXT_BYTES_MAX { Err(Nonsense::Hello(longest)) } else { Ok(()) };
             }
             _ if !greeted => return Err(Nonsense::NoHello),
@@ -75,8 +80,11 @@ impl Channel {
             FromWorker::SegmentEnd(end) => drop(self.check_place(now, end.rendition, end.segment)?),
             FromWorker::Loudness(reading) => {
                 self.check_place(now, reading.rendition, reading.segment)?;
-                if let Some(loudness) = reading.loudness.filter(|l| !LOUDNESS.contains(l)) {
-                    return Err(Nonsense::Loudness(loudness));
+                if reading.blocks.len() > BLOCKS_MAX {
+                    return Err(Nonsense::Blocks(reading.blocks.len()));
+                }
+                if let Some(&block) = reading.blocks.iter().find(|block| !LOUDNESS.contains(block)) {
+                    return Err(Nonsense::Loudness(block));
                 }
             }
             FromWorker::Thumbnail(it) => {
@@ -152,9 +160,9 @@ mod tests {
         FromWorker::Thumbnail(Thumbnail { slot: Slot(slot), jpeg: Bytes::from_static(jpeg) })
     }
 
-    fn loudness(loudness: f32) -> FromWorker {
+    fn loudness(blocks: &[i16]) -> FromWorker {
         let (rendition, segment) = (RenditionIndex(2), SegmentNumber(NUMBER));
-        FromWorker::Loudness(LoudnessReading { rendition, segment, loudness: Some(loudness) })
+        FromWorker::Loudness(LoudnessReading { rendition, segment, blocks: blocks.to_vec() })
     }
 
     fn end(segment: u64, units: u32) -> FromWorker {
@@ -196,7 +204,7 @@ mod tests {
             ("a thumbnail", true, thumbnail(first, b"\xff\xd8..."), None),
             ("a beat", true, FromWorker::Heartbeat(Heartbeat::default()), None),
             ("a beat of a child gone mad", true, mad_beat(), None),
-            ("loudness", true, loudness(-23.0), None),
+            ("loudness", true, loudness(&[-2300; 20]), None),
             ("before hello", false, end(NUMBER, 50), Some("something before its hello")),
             ("twice", true, hello("x"), Some("a second hello")),
             ("long-winded", false, hello(&"x".repeat(10_000)), Some("a hello of 10000 bytes")),
@@ -215,8 +223,8 @@ mod tests {
             ("too much", true, coded(0, NUMBER, first, 17 << 20), Some("a coded unit of 17825792 bytes")),
             ("no picture", true, thumbnail(first, b"GIF89a"), Some("a thumbnail that is none")),
             ("a picture of the past", true, thumbnail(7, b"\xff\xd8"), Some("a thumbnail that is none")),
-            ("no number", true, loudness(f32::NAN), Some("a loudness of NaN")),
-            ("no end of loudness", true, loudness(f32::INFINITY), Some("a loudness of inf")),
+            ("below the gate", true, loudness(&[-2300, -7001]), Some("a loudness of -7001")),
+            ("no end of loudness", true, loudness(&[0; 1000]), Some("loudness of 1000 blocks")),
         ] {
             let died = said(greeting, word);
             match want {

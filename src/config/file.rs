@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::document::Mark;
-use super::units::{BitRate, Bytes, Rate, RevertText, SecretRef, Size, Time};
+use super::units::{BitRate, Bytes, Lufs, Rate, RevertText, SecretRef, Size, Time, TruePeak};
 
 /// A Tandem configuration: channels, and where they are served.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -104,6 +104,9 @@ pub(super) struct ChannelFile {
     /// A pipeline template in place of the built-in pipelines/encode.toml, relative to this file.
     #[schemars(with = "Option<String>")]
     pub template: Option<Mark<String>>,
+    /// Brings the programme to a loudness. Without this table its sound stays as loud as it comes.
+    #[schemars(with = "Option<LoudnessFile>")]
+    pub loudness: Option<Mark<LoudnessFile>>,
     /// When and how pipelines change source.
     pub failover: FailoverFile,
     /// Which sources feed which pipeline.
@@ -122,6 +125,32 @@ pub(super) enum LatencyFile {
     Normal,
     /// Each picture leaves the encoder before the next one enters.
     Low,
+}
+
+/// Where the programme's loudness is to be. Each audio rendition is measured over its last minute of programme and brought there by a slow
+/// gain, with a limiter of true peaks behind it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LoudnessFile {
+    /// Where the other two keys begin: "ebu-r128" (-23LUFS, -1dBTP) or "atsc-a85" (-24LKFS, -2dBTP). Default "ebu-r128".
+    pub preset: Option<Mark<LoudnessPreset>>,
+    /// Programme loudness, -40LUFS to -10LUFS.
+    pub target: Option<Mark<Lufs>>,
+    /// Highest true peak, -12dBTP to -0.1dBTP.
+    pub true_peak: Option<Mark<TruePeak>>,
+}
+
+/// A recommendation for loudness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LoudnessPreset {
+    /// EBU R 128.
+    #[default]
+    #[serde(rename = "ebu-r128")]
+    EbuR128,
+    /// ATSC A/85.
+    #[serde(rename = "atsc-a85")]
+    AtscA85,
 }
 
 /// When and how pipelines change source.
@@ -301,11 +330,15 @@ pub(super) struct AudioRungFile {
     /// Its name in URLs.
     #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
-    /// Bit rate, 32kbps to 320kbps. Default "128kbps".
+    /// Bit rate, 32kbps to 320kbps, for 5.1 to 640kbps. Default "128kbps", for 5.1 "384kbps".
     pub bitrate: Option<Mark<BitRate>>,
-    /// 1 or 2. Default 2.
-    #[schemars(range(min = 1, max = 2))]
+    /// 1, 2, or 6 for 5.1. Default 2. A source with more channels is mixed down by ITU-R BS.775.
+    #[schemars(extend("enum" = [1, 2, 6]))]
     pub channels: Option<Mark<u8>>,
+    /// Which of the source's tracks: the first one of this language, a code of ISO 639-2 like "deu" ("ger" is the same).
+    /// While the source has none, it is silent. Default: the source's first track, whatever its language.
+    #[schemars(with = "Option<String>", regex(pattern = "^[a-z]{3}$"))]
+    pub language: Option<Mark<String>>,
 }
 
 macro_rules! words {

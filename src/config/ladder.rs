@@ -9,7 +9,7 @@ use super::file::{AudioRungFile, EncoderFile, LadderFile, Preset, Profile, RateC
 use super::report::Report;
 use super::units::{self, BitRate};
 use crate::encode::ladder::{AudioRung, RateControl, VideoEncoder, VideoFormat, VideoRung};
-use crate::media::RenditionId;
+use crate::media::{RenditionId, terminological};
 
 /// Renditions of one ladder. Each costs an encoder; nobody needs more.
 const RUNGS_MAX: usize = 16;
@@ -254,17 +254,30 @@ fn audio_rung(
 ) -> Option<AudioRung> {
     let (span, rung) = (&rung.span, &rung.value);
     let id = rendition_id(document, span, rung.id.as_ref(), ids);
-    let bitrate = rung.bitrate.as_ref().map_or(128_000, |rate| {
-        bitrate_within(document, rate, 32_000, 320_000);
-        rate.value.0
-    });
     let channels = rung.channels.as_ref().map_or(2, |channels| {
-        if !(1..=2).contains(&channels.value) {
-            document.mistake(&channels.span, format!("{} channels", channels.value), "1 and 2 are possible");
+        if ![1, 2, 6].contains(&channels.value) {
+            document.mistake(&channels.span, format!("{} channels", channels.value), "1, 2 and 6 (5.1) are possible");
         }
         channels.value
     });
-    Some(AudioRung { id: id?, bitrate, channels, language: None })
+    let (usual, most) = if channels == 6 { (384_000, 640_000) } else { (128_000, 320_000) };
+    let bitrate = rung.bitrate.as_ref().map_or(usual, |rate| {
+        bitrate_within(document, rate, 32_000, most);
+        rate.value.0
+    });
+    let language = rung.language.as_ref().and_then(|language| {
+        let code = <[u8; 3]>::try_from(language.value.as_bytes()).ok();
+        let code = code.filter(|code| code.iter().all(u8::is_ascii_lowercase));
+        if code.is_none() {
+            document.mistake(
+                &language.span,
+                format!("`{}` is no language", language.value),
+                "write its code of ISO 639-2, as in \"deu\"",
+            );
+        }
+        code.map(terminological)
+    });
+    Some(AudioRung { id: id?, bitrate, channels, language })
 }
 
 /// Largest first among those of one format: the multivariant playlist lists renditions so, and the first one listed is the one judged

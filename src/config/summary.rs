@@ -105,8 +105,17 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         }
     }
     for rung in &channel.ladder.audio {
-        let channels = if rung.channels == 1 { "mono" } else { "stereo" };
-        writeln!(f, "  audio    {}: AAC {}, {channels}", rung.id, spell_bitrate(rung.bitrate.into()))?;
+        let channels = match rung.channels {
+            1 => "mono",
+            2 => "stereo",
+            _ => "5.1",
+        };
+        let rate = spell_bitrate(rung.bitrate.into());
+        let track = rung.language.map(|code| format!(", the track in {}", String::from_utf8_lossy(&code)));
+        writeln!(f, "  audio    {}: AAC {rate}, {channels}{}", rung.id, track.unwrap_or_default())?;
+    }
+    if let Some(loudness) = &channel.loudness {
+        writeln!(f, "  loudness {} LUFS, peaks below {} dBTP", loudness.target, loudness.true_peak)?;
     }
     Ok(())
 }

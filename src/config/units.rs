@@ -36,6 +36,14 @@ pub(super) struct Size {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate(pub FrameRate);
 
+/// A programme's loudness: `"-23LUFS"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Lufs(pub f32);
+
+/// A true peak: `"-1dBTP"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TruePeak(pub f32);
+
 /// Where a secret is to be found. The secret itself never stands in a config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SecretRef {
@@ -179,6 +187,34 @@ impl Text for RevertText {
     }
 }
 
+impl Text for Lufs {
+    const EXPECTED: &'static str = "a loudness such as \"-23LUFS\"";
+    const NAME: &'static str = "Loudness";
+    const PATTERN: &'static str = r"^-[0-9]+(\.[0-9]+)? ?(LUFS|LKFS)$";
+
+    fn parse(text: &str) -> Option<Self> {
+        negative(text.strip_suffix("LUFS").or_else(|| text.strip_suffix("LKFS"))?).map(Self)
+    }
+}
+
+impl Text for TruePeak {
+    const EXPECTED: &'static str = "a true peak such as \"-1dBTP\"";
+    const NAME: &'static str = "TruePeak";
+    const PATTERN: &'static str = r"^-[0-9]+(\.[0-9]+)? ?dBTP$";
+
+    fn parse(text: &str) -> Option<Self> {
+        negative(text.strip_suffix("dBTP")?).map(Self)
+    }
+}
+
+/// A number below nought, as all levels are that leave headroom.
+fn negative(number: &str) -> Option<f32> {
+    let number = number.strip_suffix(' ').unwrap_or(number).strip_prefix('-')?;
+    let plain =
+        number.starts_with(|c: char| c.is_ascii_digit()) && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    plain.then(|| number.parse::<f32>().ok().map(|number| -number)).flatten()
+}
+
 macro_rules! text {
     ($($type:ty),*) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -200,7 +236,7 @@ macro_rules! text {
     )*};
 }
 
-text!(Time, BitRate, Bytes, Size, SecretRef, RevertText);
+text!(Time, BitRate, Bytes, Size, SecretRef, RevertText, Lufs, TruePeak);
 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::checks::{Checks, Transport, read_text};
 use super::determinism;
 use super::document::{Document, Mark, Span};
-use super::file::{ChannelFile, File, LatencyFile, PipelinesFile, SrtFile};
+use super::file::{ChannelFile, File, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile, SrtFile};
 use super::memory::encoder_memory;
 use super::report::Report;
 use super::source::{self, Declared};
 use super::units::{Bytes, RevertText, Time, spell};
 use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
-use crate::encode::ipc::{Deinterlace, InputLoss, Slate};
+use crate::encode::ipc::{Deinterlace, InputLoss, Loudness, Slate};
 use crate::encode::template::Template;
 use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 
@@ -129,7 +129,7 @@ impl Checks<'_, '_> {
             loss,
             memory_max,
             deinterlace: Deinterlace::default(),
-            loudness: None,
+            loudness: file.loudness.as_ref().map(|loudness| self.loudness(&loudness.value)),
             redundancy: Redundancy::default(),
             deterministic,
             sources: sources?,
@@ -210,6 +210,25 @@ impl Checks<'_, '_> {
                 None | Some(RevertText::Never) => Revert::Never,
                 Some(RevertText::After(well)) => Revert::After(well),
             },
+        }
+    }
+
+    fn loudness(&mut self, file: &LoudnessFile) -> Loudness {
+        let (target, true_peak) = match file.preset.as_ref().map(|p| p.value).unwrap_or_default() {
+            LoudnessPreset::EbuR128 => (-23.0, -1.0),
+            LoudnessPreset::AtscA85 => (-24.0, -2.0),
+        };
+        if let Some(target) = file.target.as_ref().filter(|target| !(-40.0..=-10.0).contains(&target.value.0)) {
+            let wrong = format!("a loudness of {} LUFS", target.value.0);
+            self.document.mistake(&target.span, wrong, "-40LUFS to -10LUFS are possible");
+        }
+        if let Some(peak) = file.true_peak.as_ref().filter(|peak| !(-12.0..=-0.1).contains(&peak.value.0)) {
+            let wrong = format!("a true peak of {} dBTP", peak.value.0);
+            self.document.mistake(&peak.span, wrong, "-12dBTP to -0.1dBTP are possible");
+        }
+        Loudness {
+            target: file.target.as_ref().map_or(target, |t| t.value.0),
+            true_peak: file.true_peak.as_ref().map_or(true_peak, |p| p.value.0),
         }
     }
 

@@ -105,6 +105,7 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let repeated = counts(registry, "pipeline_repeated_slots", "Slots filled with repeats.");
     let black = counts(registry, "pipeline_black_slots", "Slots filled with black.");
     let slate = counts(registry, "pipeline_slate_slots", "Slots filled with slate.");
+    let late = counts(registry, "pipeline_late_plans", "Plans that came too late for their segment.");
     for (channel, pipeline) in channels.iter().flat_map(|c| c.pipelines.iter().map(move |p| (c, p))) {
         let labels = || vec![("channel", channel.id.to_string()), ("pipeline", pipeline.id.to_string())];
         set(&running, labels(), flag(pipeline.running));
@@ -128,6 +129,7 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         add(&repeated, labels(), pipeline.repeated);
         add(&black, labels(), pipeline.black);
         add(&slate, labels(), pipeline.slate);
+        add(&late, labels(), pipeline.late_plans);
     }
 }
 
@@ -139,7 +141,16 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         counts(registry, "channel_compared_segments", "Segments of both pipelines, by what came of comparing them.");
     let average = gauges(registry, "rendition_average_bitrate", "Measured average.", bits_per_second());
     let peak = gauges(registry, "rendition_peak_bitrate", "Measured peak.", bits_per_second());
+    let loudness = gauges(registry, "rendition_loudness", "Of the last minute, before the gain.", other("lufs"));
+    let gain = gauges(registry, "rendition_gain", "Planned gain of the sound.", other("decibels"));
     for channel in channels {
+        for sound in &channel.loudness {
+            let labels = || vec![("channel", channel.id.to_string()), ("rendition", sound.rendition.to_string())];
+            if let Some(measured) = sound.measured {
+                set(&loudness, labels(), measured);
+            }
+            set(&gain, labels(), sound.gain);
+        }
         let labels = || vec![("channel", channel.id.to_string())];
         let publish = &channel.publish;
         if let Some(number) = publish.newest {
@@ -182,7 +193,11 @@ fn requests(registry: &mut Registry, origin: &Counters) {
 }
 
 fn bits_per_second() -> Option<Unit> {
-    Some(Unit::Other("bits_per_second".into()))
+    other("bits_per_second")
+}
+
+fn other(unit: &str) -> Option<Unit> {
+    Some(Unit::Other(unit.to_owned()))
 }
 
 fn gauges(registry: &mut Registry, name: &str, help: &str, unit: Option<Unit>) -> Gauges {

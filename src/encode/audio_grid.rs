@@ -6,16 +6,19 @@
 
 use std::time::Duration;
 
+use super::audio::level;
 use super::ipc::AUDIO_LEAD;
 use crate::media::{AUDIO_FRAME_SAMPLES, AUDIO_RATE, AudioFrame, ChannelTime, Grid, Round, SegmentNumber};
 
 /// Frames the encoder is fed before the segment. At 2 to 4 its seams measure as well as a continuous encode.
 const PRE_ROLL_FRAMES: i64 = 4;
 const FRAME: i64 = AUDIO_FRAME_SAMPLES as i64;
+/// Samples behind the segment that the encoder is fed at least.
+const TAIL: i64 = FRAME * 3 / 2;
 /// Units so much behind the last sample still belong to the segment: what a parser and a decoder may hold back.
 const TRAIL: Duration = Duration::from_millis(300);
 /// Time stamps that deviate by less are jitter, by more a gap or an overlap. Less than a frame of any codec.
-const JITTER_SAMPLES: i64 = 720;
+pub(super) const JITTER_SAMPLES: i64 = 720;
 
 /// What goes into one segment of one audio rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,10 @@ pub struct Plan {
     pub units_from: ChannelTime,
     /// Units after this time take no part.
     pub units_to: ChannelTime,
+    /// The first sample that takes part: the limiter looks back.
+    pub place_from: i64,
+    /// One past the last sample that takes part: it looks ahead, too.
+    pub place_to: i64,
     /// The first sample the encoder is fed.
     pub feed_from: i64,
     /// One past the last sample the encoder is fed. A whole number of frames from `feed_from`.
@@ -47,11 +54,18 @@ impl Plan {
         let skip = PRE_ROLL_FRAMES + (delay + FRAME - 1) / FRAME;
         // Packet `skip` must decode to `begin`: feed_from + skip * 1024 - delay = begin.
         let feed_from = begin + delay - skip * FRAME;
-        let feed_to = feed_from + (skip + count) * FRAME;
+        // What an encoder holds back, it has to be pushed out with: two frames settle the last packet's bytes.
+        let tail = if delay < TAIL { FRAME } else { 0 };
+        let feed_to = feed_from + (skip + count) * FRAME + tail;
+        let block = level::BLOCK as i64;
+        let place_from = feed_from.div_euclid(block) * block - level::MEMORY;
+        let place_to = -(-feed_to).div_euclid(block) * block + level::AHEAD;
         Self {
             segment,
             units_from: grid.segment_start(segment) - AUDIO_LEAD,
-            units_to: time_of(feed_to) + TRAIL,
+            units_to: time_of(place_to) + TRAIL,
+            place_from,
+            place_to,
             feed_from,
             feed_to,
             skip: skip.unsigned_abs(),
@@ -175,6 +189,17 @@ mod tests {
         assert_eq!((plan.feed_to - plan.feed_from) % 1024, 0);
         let settle = time_of(plan.feed_from) - plan.units_from;
         assert!(settle > 20 * 2 * 1024 * 90 / 48, "20 frames of HE-AAC for a decoder to settle: {settle}");
+        assert!(plan.feed_from - plan.place_from >= level::MEMORY, "what the limiter looks back at");
+        assert!(plan.place_to - plan.feed_to >= level::AHEAD, "and ahead");
+    }
+
+    #[test]
+    fn an_encoder_of_less_delay_is_pushed_out_by_two_frames() {
+        let plan = Plan::new(&grid(), SegmentNumber(900_000_000), 1024);
+        let first = plan.first.0 as i64;
+        assert_eq!(plan.feed_from, (first - 4) * 1024);
+        assert_eq!(plan.skip, 5);
+        assert_eq!(plan.feed_to, (first + plan.frames as i64 + 2) * 1024);
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub struct Job {
     pub deinterlace: Deinterlace,
     /// Where the programme's loudness is to be; as it is where not said.
     pub loudness: Option<Loudness>,
-    /// What holds from the first segment on.
-    pub plan: SegmentPlan,
+    /// What is planned for each audio rendition: what holds in the first segment, and what is to come. Rising.
+    pub plan: Vec<SegmentPlan>,
     /// Video is encoded only on [`ToWorker::Encode`]; until then raw pictures wait. Sound is always encoded.
     pub standby: bool,
     /// Video renditions, highest first, already cut down to the source's size; none where it is sound alone.
@@ -111,12 +111,16 @@ pub struct Loudness {
     pub true_peak: f32,
 }
 
-/// What the channel's owner has planned for the media from one segment on. Both pipelines get the same, so bytes stay equal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the channel's owner has planned for an audio rendition from one segment on. Both pipelines get the same, so bytes stay equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentPlan {
+    /// Whose sound.
+    pub rendition: RenditionIndex,
     /// From this segment on, until the next plan.
     pub from: SegmentNumber,
-    /// Gain of the sound, hundredths of a decibel.
+    /// Gain before this segment, hundredths of a decibel: its beginning leads over, whoever makes it.
+    pub before: i16,
+    /// Gain from then on.
     pub gain: i16,
 }
 
@@ -153,14 +157,15 @@ pub enum FromWorker {
 }
 
 /// How loud the source is, before any gain: made from its samples alone, so both pipelines read the same.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoudnessReading {
-    /// Whose sound; the first audio rendition that carries the track says it for all.
+    /// Whose sound.
     pub rendition: RenditionIndex,
     /// Measured over this segment.
     pub segment: SegmentNumber,
-    /// Mean energy by ITU-R BS.1770-4 gating blocks inside the segment, LUFS; absent for silence.
-    pub loudness: Option<f32>,
+    /// Loudness of each gating block (ITU-R BS.1770-4: 400 ms, one each 100 ms) that lies inside the segment and above the absolute gate
+    /// of −70 LUFS, hundredths of LUFS.
+    pub blocks: Vec<i16>,
 }
 
 /// A small picture of what goes out.
@@ -283,6 +288,8 @@ pub struct Heartbeat {
     pub slate: u64,
     /// Decoder errors since the start.
     pub decode_errors: u64,
+    /// Plans that came when their segment was in the making already: none, unless something is wrong.
+    pub late_plans: u64,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
     /// CPU time used since the start, user and system.

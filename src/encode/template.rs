@@ -69,7 +69,10 @@ pub struct Template {
     #[serde(default)]
     video_encode: HashMap<Element, VideoEncode>,
     audio_decode: HashMap<Codec, String>,
-    audio_encode: AudioEncode,
+    audio_encode: AudioEncoder,
+    /// The built-in one where a template of one's own does not say.
+    #[serde(default = "AudioEncoder::surround")]
+    surround_encode: AudioEncoder,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -83,11 +86,21 @@ struct VideoEncode {
     cbr: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// An encoder of sound.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AudioEncode {
-    chain: String,
-    delay: u32,
+pub struct AudioEncoder {
+    /// Its elements.
+    pub chain: String,
+    /// Samples by which its packets lag behind its input.
+    pub delay: u32,
+}
+
+impl AudioEncoder {
+    fn surround() -> Self {
+        let built_in: Template = toml::from_str(BUILT_IN).expect("tested: it names both encoders");
+        built_in.surround_encode
+    }
 }
 
 impl Template {
@@ -110,7 +123,9 @@ impl Template {
                 substitute(part, &words)?;
             }
         }
-        substitute(&template.audio_encode.chain, &[("bitrate", String::new())])?;
+        for encoder in [&template.audio_encode, &template.surround_encode] {
+            substitute(&encoder.chain, &[("bitrate", String::new())])?;
+        }
         for chain in template.video_decode.values().chain(template.audio_decode.values()) {
             substitute(chain, &[])?;
         }
@@ -181,13 +196,10 @@ impl Template {
     }
 
     /// The encoder of an audio rung.
-    pub fn audio_encoder(&self, rung: &AudioRung) -> String {
-        substitute(&self.audio_encode.chain, &[("bitrate", rung.bitrate.to_string())]).expect("checked in parse")
-    }
-
-    /// Samples by which the audio encoder's packets lag behind its input.
-    pub fn audio_delay(&self) -> u32 {
-        self.audio_encode.delay
+    pub fn audio_encoder(&self, rung: &AudioRung) -> AudioEncoder {
+        let encoder = if rung.channels > 2 { &self.surround_encode } else { &self.audio_encode };
+        let chain = substitute(&encoder.chain, &[("bitrate", rung.bitrate.to_string())]).expect("checked in parse");
+        AudioEncoder { chain, delay: encoder.delay }
     }
 }
 
@@ -348,8 +360,13 @@ mod tests {
         for part in ["speed-preset=veryfast", "bitrate=2400 ", "quantizer=23 ", "scenecut=0:asm=AVX2"] {
             assert!(chain.contains(part), "{part} in {chain}");
         }
-        assert_eq!(template.audio_encoder(&ladder.audio[0]), "voaacenc bitrate=128000");
-        assert_eq!(template.audio_delay(), 1600);
+        let stereo = AudioEncoder { chain: "voaacenc bitrate=128000".to_owned(), delay: 1600 };
+        assert_eq!(template.audio_encoder(&ladder.audio[0]), stereo);
+        let surround = AudioRung { channels: 6, bitrate: 384_000, ..ladder.audio[0].clone() };
+        let encoder = template.audio_encoder(&surround);
+        assert!(encoder.chain.ends_with("avenc_aac bitrate=384000"), "{encoder:?}");
+        let own = BUILT_IN.split("[surround_encode]").next().expect("the first part");
+        assert_eq!(Template::parse(own).expect("good").audio_encoder(&surround), encoder, "of a template without one");
         for codec in [Codec::H264, Codec::Hevc, Codec::Mpeg2Video, Codec::AacAdts, Codec::AacLatm] {
             assert!(template.decoder(codec).is_some(), "{codec:?}");
         }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::audio::{Audio, AudioError, Shared};
+use super::audio::{Audio, AudioError, Heard, Shared};
 use super::decode::VideoDecoder;
 use super::gops::Site;
 use super::host;
@@ -148,7 +148,7 @@ impl Crew {
 struct Media {
     /// None where it is sound alone.
     video: Option<SyncSender<Item<ChannelTime>>>,
-    audio: Vec<SyncSender<Item<ChannelTime>>>,
+    audio: Vec<SyncSender<Heard>>,
     threads: Vec<JoinHandle<()>>,
     heart_stops: Arc<AtomicBool>,
     held_up: Arc<AtomicBool>,
@@ -169,7 +169,7 @@ impl Media {
         let now = clock::now();
         let held_up = Arc::new(AtomicBool::new(false));
         let figures = Arc::new(VideoFigures::default());
-        let audio_errors = Arc::new(AtomicU64::new(0));
+        let (audio_errors, late_plans) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let mut threads = Vec::new();
         let mut pulses = Vec::new();
         let mut pulse = || {
@@ -202,10 +202,11 @@ impl Media {
                 outbox: outbox.clone(),
                 pulse: pulse(),
                 errors: Arc::clone(&audio_errors),
+                late_plans: Arc::clone(&late_plans),
                 held_up: Arc::clone(&held_up),
             };
             let rendition = RenditionIndex((job.video.len() + index) as u8);
-            let work = Audio::new(rung, template, job.grid, job.start, job.hold, rendition, shared);
+            let work = Audio::new(job, rung, template, rendition, shared);
             threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
             audio.push(to);
         }
@@ -242,7 +243,7 @@ impl Media {
             pictures = Some(to);
         }
         let heart_stops = Arc::new(AtomicBool::new(false));
-        let heart = Heart { grid: job.grid, pulses, figures, audio_errors, newest };
+        let heart = Heart { grid: job.grid, pulses, figures, audio_errors, late_plans, newest };
         let (stops, outbox) = (Arc::clone(&heart_stops), outbox.clone());
         threads.push(crew.start("heartbeat", move || {
             heart.run(&outbox, &stops);
@@ -257,7 +258,11 @@ impl Media {
         loop {
             let item = match read_message(input).map_err(WorkerError::Read)? {
                 Some(ToWorker::Item(item)) => item,
-                Some(ToWorker::Plan(_) | ToWorker::Encode(_)) => continue,
+                Some(ToWorker::Plan(plan)) => {
+                    self.audio.iter().for_each(|queue| self.put(queue, Heard::Plan(plan)));
+                    continue;
+                }
+                Some(ToWorker::Encode(_)) => continue,
                 Some(ToWorker::Finish) => return Ok(true),
                 Some(ToWorker::Job(_)) => return Err(WorkerError::Job("a second one")),
                 None => return Ok(false),
@@ -274,7 +279,7 @@ impl Media {
             let is_unit = matches!(item, Item::Unit(_));
             if !is_unit || kind == TrackKind::Audio {
                 for queue in &self.audio {
-                    self.put(queue, item.clone());
+                    self.put(queue, Heard::Item(item.clone()));
                 }
             }
             if let Some(video) = self.video.as_ref().filter(|_| !is_unit || kind == TrackKind::Video) {
@@ -284,7 +289,7 @@ impl Media {
     }
 
     /// Puts an item into a queue. A thread that is gone has left word with the crew.
-    fn put(&self, queue: &SyncSender<Item<ChannelTime>>, item: Item<ChannelTime>) {
+    fn put<T>(&self, queue: &SyncSender<T>, item: T) {
         if let Err(TrySendError::Full(item)) = queue.try_send(item) {
             self.held_up.store(true, Ordering::Relaxed);
             let _ = queue.send(item);
@@ -309,6 +314,7 @@ struct Heart {
     pulses: Vec<Pulse>,
     figures: Arc<VideoFigures>,
     audio_errors: Arc<AtomicU64>,
+    late_plans: Arc<AtomicU64>,
     newest: Vec<Arc<AtomicU64>>,
 }
 
@@ -342,6 +348,7 @@ impl Heart {
             black: count(&self.figures.black),
             slate: count(&self.figures.slate),
             decode_errors: count(&self.figures.errors) + count(&self.audio_errors),
+            late_plans: count(&self.late_plans),
             rss_bytes,
             cpu,
             lag,

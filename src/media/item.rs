@@ -142,7 +142,8 @@ pub enum Break {
 /// 20.8 ppm, so that it is an exact ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
-    /// From this segment on, until the next one. It is announced two segments ahead, and again to whoever joins.
+    /// From this segment on, until the next one. It is announced two segments ahead, and again to whoever joins:
+    /// first the one that holds where its first unit lies, then those behind it.
     pub from: SegmentNumber,
     /// 48,000 samples of the source last as long as 48,000 + `stretch` of the channel: above 0 the source's clock is slow.
     pub stretch: i16,

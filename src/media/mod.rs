@@ -3,6 +3,7 @@
 mod grid;
 mod id;
 mod item;
+mod language;
 mod time;
 
 pub use grid::{
@@ -11,4 +12,5 @@ pub use grid::{
 };
 pub use id::{ChannelId, IdError, PipelineId, RenditionId, SourceId, SourceName};
 pub use item::{Break, Codec, Item, Pace, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};
+pub use language::terminological;
 pub use time::{ChannelTime, HZ_90K, MediaTime, Round, SourceTime, Timescale};

@@ -21,6 +21,9 @@ pub struct ChannelStatus {
     pub ladder: LadderStatus,
     /// What the packager published.
     pub publish: PublishStatus,
+    /// How loud each audio rendition's sound comes, and what is done about it; empty where the channel has no target.
+    #[serde(default)]
+    pub loudness: Vec<LoudnessStatus>,
 }
 
 /// How the ladder fits the source.
@@ -122,6 +125,8 @@ pub struct PipelineStatus {
     pub black: u64,
     /// Slots filled with slate since its start.
     pub slate: u64,
+    /// Plans that came too late for their segment, since its start: none, unless something is wrong.
+    pub late_plans: u64,
     /// The newest small picture of what it puts out.
     pub thumbnail: Option<Thumbnail>,
 }
@@ -170,4 +175,15 @@ pub struct RenditionStatus {
     pub average_bitrate: u64,
     /// Measured peak, bits a second.
     pub peak_bitrate: u64,
+}
+
+/// How loud an audio rendition's sound comes, and what is done about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoudnessStatus {
+    /// Which.
+    pub rendition: RenditionId,
+    /// Gated loudness of its last minute of programme, before the gain, LUFS.
+    pub measured: Option<f64>,
+    /// The newest planned gain, decibels.
+    pub gain: f64,
 }

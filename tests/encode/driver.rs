@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
 use tandem::encode::ipc::{
-    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, ToWorker,
+    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, LoudnessReading, Slate, ToWorker,
 };
 use tandem::encode::ladder::VideoFormat;
 use tandem::media::{
@@ -27,7 +27,7 @@ use tandem::media::{
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 const VIDEO: TrackId = TrackId(256);
-const AUDIO: TrackId = TrackId(257);
+pub const AUDIO: TrackId = TrackId(257);
 
 /// Coded media on its own timeline: what a demultiplexer hands on.
 #[derive(Clone, Debug)]
@@ -68,6 +68,18 @@ pub fn read_clip(file: &Path, video: Codec, audio: Codec) -> Clip {
     // Decode order inside a track stays (the sort is stable per key of arrival).
     units.sort_by_key(|(order, _)| *order);
     Clip { tracks, units: units.into_iter().map(|(_, unit)| unit).collect() }
+}
+
+/// Sound alone, made with ffmpeg: `arguments` are an input and a codec. Its units belong to `track`.
+pub fn sound(arguments: &str, codec: Codec, track: TrackId, language: Option<[u8; 3]>) -> Clip {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ts = folder.path().join("sound.ts");
+    let arguments = arguments.split_whitespace();
+    output(Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).args(["-f", "mpegts"]).arg(&ts));
+    let tracks = Arc::new(TrackSet { tracks: vec![TrackInfo { id: track, codec, language, shape: None }] });
+    let units: Vec<_> = packets(&ts, "a:0", track).into_iter().map(|(_, unit)| unit).collect();
+    assert!(!units.is_empty(), "no sound");
+    Clip { tracks, units }
 }
 
 /// One track's packets with their place in time of arrival. A packet without PTS belongs to the one before it, as in a PES.
@@ -172,7 +184,7 @@ pub fn job(grid: Grid, start: SegmentNumber) -> Job {
         },
         deinterlace: Deinterlace::Auto,
         loudness: None,
-        plan: SegmentPlan { from: start, ..SegmentPlan::default() },
+        plan: Vec::new(),
         standby: false,
         video: ladder.video,
         audio: ladder.audio,
@@ -209,6 +221,7 @@ pub struct Worker {
     pub job: Job,
     pub hello: Option<Hello>,
     pub heartbeats: Vec<Heartbeat>,
+    pub readings: Vec<LoudnessReading>,
     /// By rendition and segment, in order of arrival inside.
     pub segments: BTreeMap<(u8, u64), Segment>,
 }
@@ -245,7 +258,16 @@ impl Worker {
             }
         });
         let socket = Some(ours);
-        Self { child, socket, messages, job, hello: None, heartbeats: Vec::new(), segments: BTreeMap::new() }
+        Self {
+            child,
+            socket,
+            messages,
+            job,
+            hello: None,
+            heartbeats: Vec::new(),
+            readings: Vec::new(),
+            segments: BTreeMap::new(),
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -316,7 +338,8 @@ impl Worker {
         match message {
             FromWorker::Hello(hello) => self.hello = Some(hello),
             FromWorker::Heartbeat(beat) => self.heartbeats.push(beat),
-            FromWorker::Loudness(_) | FromWorker::Thumbnail(_) => {}
+            FromWorker::Loudness(reading) => self.readings.push(reading),
+            FromWorker::Thumbnail(_) => {}
             FromWorker::Coded(unit) => {
                 let segment = self.segments.entry((unit.rendition.0, unit.segment.0)).or_default();
                 assert_eq!(segment.filled, None, "a unit behind its segment's end: {unit:?}");

@@ -1,6 +1,8 @@
 //! Encode processes, driven as the main process drives them.
 
+mod audio;
 mod driver;
+mod loudness;
 mod rungs;
 
 use std::io::Write;
@@ -486,9 +488,15 @@ fn a_worker_that_is_stopped_or_hung_does_not_beat() {
 
 /// An ADTS header (ISO/IEC 13818-7 §6.2) for AAC-LC, 48 kHz, stereo, in front of a raw frame.
 fn adts(raw: &[u8]) -> Vec<u8> {
+    adts_of(raw, 2)
+}
+
+/// The same for another number of channels, which up to 5.1 is the channel_configuration.
+fn adts_of(raw: &[u8], channels: u8) -> Vec<u8> {
     let length = raw.len() + 7;
+    let third = channels << 6 | (length >> 11) as u8;
     let mut frame =
-        vec![0xff, 0xf1, 0x4c, 0x80 | (length >> 11) as u8, (length >> 3) as u8, (length << 5) as u8 | 0x1f, 0xfc];
+        vec![0xff, 0xf1, 0x4c | channels >> 2, third, (length >> 3) as u8, (length << 5) as u8 | 0x1f, 0xfc];
     frame.extend_from_slice(raw);
     frame
 }

@@ -89,7 +89,7 @@ function show() {
   showCounters(channel.publish);
   fill(byId("sources").tBodies[0], channel.sources.map(sourceRow));
   showPipelines(channel);
-  fill(byId("renditions").tBodies[0], channel.publish.renditions.map(renditionRow));
+  fill(byId("renditions").tBodies[0], channel.publish.renditions.map((r) => renditionRow(r, channel.loudness.find((l) => l.rendition === r.id))));
   if (addresses) {
     player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
     showAddresses(channel);
@@ -187,11 +187,16 @@ function fillCard(card, channel, p) {
     el("dl", facts.map(([name, value]) => [el("dt", name), el("dd", value)])));
 }
 
-function renditionRow(r) {
+function sound(level) {
+  if (level?.measured == null) return "sound";
+  return `sound, ${level.measured.toFixed(1)} LUFS ${level.gain < 0 ? "−" : "+"} ${Math.abs(level.gain).toFixed(1)} dB`;
+}
+
+function renditionRow(r, level) {
   const number = (label, value) => el("td.n", { "data-label": label }, value);
   return el("tr",
     el("td", el("b", r.id)),
-    el("td", r.size ? `${r.size[0]}×${r.size[1]}` : "sound"),
+    el("td", r.size ? `${r.size[0]}×${r.size[1]}` : sound(level)),
     el("td", el("code", r.codec)),
     number("Average", format.bitrate(r.average_bitrate)),
     number("Peak", format.bitrate(r.peak_bitrate)));
