@@ -21,7 +21,7 @@ pub use pipeline::Generation;
 use crate::clock::Now;
 use crate::config;
 use crate::demux;
-use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, SegmentPlan, ToWorker};
+use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, SegmentPlan, Standby, ToWorker};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
@@ -462,7 +462,7 @@ impl Channel {
             deinterlace: self.config.deinterlace,
             loudness: self.config.loudness,
             plan: SegmentPlan { from: start, ..SegmentPlan::default() },
-            standby: false,
+            standby: Standby::Hot,
             video: plan.video.clone(),
             audio: plan.audio.clone(),
             template: self.config.template.clone(),

@@ -17,7 +17,7 @@
 //!
 //! * [`worker`]: the process. [`ipc`]: what it says and hears. [`ladder`], [`template`]: what it is told to make.
 //! * [`slots`], [`audio_grid`]: the pure cores: what goes where on the grid, and when the clock has to step in.
-//! * [`video`], [`decode`], [`rung`], [`scale`], [`segment`], [`slate`]: pictures. [`audio`]: sound. [`host`]: what this machine is.
+//! * [`video`], [`decode`], [`standby`], [`rung`], [`scale`], [`segment`], [`slate`]: pictures. [`audio`]: sound. [`host`]: what this machine is.
 
 pub mod audio;
 pub mod audio_grid;
@@ -33,6 +33,7 @@ pub mod scale;
 pub mod segment;
 pub mod slate;
 pub mod slots;
+pub mod standby;
 pub mod template;
 pub mod video;
 pub mod worker;

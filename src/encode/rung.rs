@@ -24,7 +24,7 @@ pub const QUEUE: usize = 8;
 const PREPARE_AHEAD: u64 = 8;
 
 /// To a rung's thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ToRung {
     /// The picture of the next slot.
     Picture(Slot, Picture),

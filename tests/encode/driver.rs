@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
 use tandem::encode::ipc::{
-    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, ToWorker,
+    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, Standby, ToWorker,
 };
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
@@ -172,7 +172,7 @@ pub fn job(grid: Grid, start: SegmentNumber) -> Job {
         deinterlace: Deinterlace::Auto,
         loudness: None,
         plan: SegmentPlan { from: start, ..SegmentPlan::default() },
-        standby: false,
+        standby: Standby::Hot,
         video: ladder.video,
         audio: ladder.audio,
         template: None,
@@ -337,7 +337,7 @@ impl Worker {
             positions.sort_unstable();
         }
         assert_eq!(positions, range.collect::<Vec<u64>>(), "rendition {rendition}, segment {number}");
-        if number > self.job.start {
+        if number > self.job.start && (!is_video || self.job.standby != Standby::StandsBy) {
             let before = self.segments.get(&(rendition, number.0 - 1)).and_then(|s| s.filled);
             assert!(before.is_some(), "rendition {rendition}: segment before {number} is not whole");
         }
