@@ -11,6 +11,7 @@ mod feed;
 mod pipeline;
 mod report;
 pub mod run;
+mod standby;
 mod status;
 
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, SegmentPlan, Standby, ToWo
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
-use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind, VideoShape};
+use crate::media::{Break, ChannelTime, Grid, Item, PipelineId, SegmentNumber, SourceName, TrackKind, VideoShape};
 use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
 use crate::package::{self, Packager, Saved, Snapshot};
 use crate::timeline::Timeline;
 
 use feed::{Feed, Sent};
 use pipeline::{Hung, Pipeline, REJOIN, Word};
+use standby::{Call, Pair};
 
 /// A channel that has not seen a picture yet waits so long for one before it starts with the slate: the picture's size
 /// decides which rungs there are.
@@ -125,6 +127,8 @@ pub struct Channel {
     pipelines: Vec<Pipeline>,
     plan: Option<Plan>,
     packager: Option<Packager>,
+    /// Who encodes, where redundancy is warm; made with the plan.
+    pair: Option<Pair>,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -155,12 +159,25 @@ impl Channel {
             pipelines,
             plan: None,
             packager: None,
+            pair: None,
             save,
             status_at: now,
             applied: now,
             caught_up_at: now,
             actions: Vec::new(),
         }
+    }
+
+    /// A channel in place of this one, whose state is not to be trusted any more. Words of this one's encode processes may still
+    /// wait in queues; they are not taken for those of the new one's.
+    pub fn anew(&self, now: Now) -> Self {
+        let mut fresh = Self::new(self.config.clone(), self.save, now);
+        for pipeline in &mut fresh.pipelines {
+            if let Some(old) = self.pipelines.iter().find(|p| p.id == pipeline.id) {
+                pipeline.goes_on_from(old.generation());
+            }
+        }
+        fresh
     }
 
     /// Applies what happened and restores every invariant.
@@ -192,8 +209,9 @@ impl Channel {
         let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health, self.packager.is_some()));
         let not_before = |at: Now| if at.mono < self.caught_up_at.mono { self.caught_up_at } else { at };
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
+        let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
         let plan = self.plan.is_none().then(|| self.began.after(FIRST_PICTURE_WITHIN));
-        let first = pipelines.chain(packager).chain(plan).chain([self.status_at]).min_by_key(|at| at.mono);
+        let first = pipelines.chain(packager).chain(pair).chain(plan).chain([self.status_at]).min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
     }
 
@@ -275,17 +293,29 @@ impl Channel {
 
     fn encoder(&mut self, now: Now, id: PipelineId, generation: Generation, word: FromWorker) {
         let Some(at) = self.current(id, generation) else { return };
+        if let (Some(pair), FromWorker::Heartbeat(beat)) = (&mut self.pair, &word) {
+            pair.heartbeat(now, id, beat);
+        }
         match self.pipelines[at].hear(now, word) {
             Word::Started(hello) => {
+                if let Some(pair) = &mut self.pair {
+                    pair.hello(id, &hello);
+                }
                 let text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);
                 self.pipeline_event(now, id, Severity::Info, EventKind::EncoderStarted, text);
             }
             Word::Coded(unit) => {
+                if let Some(pair) = &mut self.pair {
+                    pair.coded(now, id, &unit);
+                }
                 if let Some(packager) = &mut self.packager {
                     packager.coded(now, id, unit);
                 }
             }
             Word::SegmentEnd(end) => {
+                if let Some(pair) = &mut self.pair {
+                    pair.segment_end(now, id, &end);
+                }
                 if let Some(packager) = &mut self.packager {
                     packager.segment_end(now, id, end);
                 }
@@ -297,6 +327,9 @@ impl Channel {
     fn encoder_gone(&mut self, now: Now, id: PipelineId, generation: Generation, reason: &str) {
         let Some(at) = self.current(id, generation) else { return };
         let wait = self.pipelines[at].gone(now);
+        if let Some(pair) = &mut self.pair {
+            pair.gone(id);
+        }
         if let Some(packager) = &mut self.packager {
             packager.pipeline(now, id, false);
         }
@@ -320,7 +353,10 @@ impl Channel {
             self.end_hung(now, at);
             self.start_due(now, at);
         }
+        self.give_orders(now);
         self.publish(now);
+        // What was published may be forgotten; what was refused has to be made by the other one.
+        self.give_orders(now);
         if now.mono >= self.status_at.mono {
             self.status_at = now.after(STATUS_EVERY);
             self.count_bitrates(now);
@@ -358,6 +394,7 @@ impl Channel {
                 self.kill(now, at, "the first picture is smaller than the ladder's top");
             }
         }
+        self.pair = self.new_pair(&plan);
         let config = package::Config {
             channel: self.config.id.clone(),
             grid: self.config.grid,
@@ -384,6 +421,15 @@ impl Channel {
                 self.event(now, Severity::Error, EventKind::ChannelStarted, format!("cannot package: {error}"));
             }
         }
+    }
+
+    fn new_pair(&self, plan: &Plan) -> Option<Pair> {
+        if self.config.redundancy != config::Redundancy::Warm || self.pipelines.len() < 2 {
+            return None;
+        }
+        let grid = self.config.grid;
+        let delay = plan.video.iter().map(|rung| encoder_delay(rung, grid)).max().unwrap_or_default();
+        Some(Pair::new(grid, plan.video.len(), delay))
     }
 
     fn planned_video(&self) -> usize {
@@ -452,6 +498,8 @@ impl Channel {
             return;
         }
         let start = self.first_segment(now, at);
+        let id = self.pipelines[at].id;
+        let standby = self.pair.as_mut().map_or(Standby::Hot, |pair| pair.started(now, id, start));
         let job = Job {
             channel: self.config.id.clone(),
             pipeline: self.pipelines[at].id,
@@ -462,16 +510,18 @@ impl Channel {
             deinterlace: self.config.deinterlace,
             loudness: self.config.loudness,
             plan: SegmentPlan { from: start, ..SegmentPlan::default() },
-            standby: Standby::Hot,
+            standby,
             video: plan.video.clone(),
             audio: plan.audio.clone(),
             template: self.config.template.clone(),
         };
-        let id = self.pipelines[at].id;
         let generation = self.pipelines[at].started(now);
         self.actions.push(Action::StartEncoder(id, generation, Box::new(job)));
         if let Some(packager) = &mut self.packager {
             packager.pipeline(now, id, true);
+            if standby == Standby::StandsBy {
+                packager.expect_pictures(id, None, None);
+            }
         }
         if let Some(source) = self.pipelines[at].on_air() {
             let begins = self.config.grid.segment_start(start);
@@ -499,6 +549,24 @@ impl Channel {
         missed.unwrap_or_else(|| running.next())
     }
 
+    /// Warm standby: tells the encode processes who makes which segments.
+    fn give_orders(&mut self, now: Now) {
+        let (Some(pair), Some(packager)) = (&mut self.pair, &self.packager) else { return };
+        let [a, b] = PipelineId::BOTH.map(|id| self.pipelines.iter().find(|p| p.id == id).and_then(Pipeline::on_air));
+        pair.note(packager.status().newest.map(SegmentNumber), a == b);
+        let heard = now.mono >= self.caught_up_at.mono;
+        for Call { to, orders, news } in pair.decide(now, heard) {
+            let Some(pipeline) = self.pipelines.iter().find(|p| p.id == to && p.is_up()) else { continue };
+            if let Some(packager) = &mut self.packager {
+                packager.expect_pictures(to, orders.from, orders.until);
+            }
+            self.actions.push(Action::Send(to, pipeline.generation(), ToWorker::Encode(orders)));
+            if let Some(news) = news {
+                self.standby_event(now, to, news);
+            }
+        }
+    }
+
     fn publish(&mut self, now: Now) {
         if now.mono < self.caught_up_at.mono {
             return;
@@ -515,6 +583,13 @@ impl Channel {
             self.package_event(now, &event);
         }
     }
+}
+
+/// How far a rung's coded pictures lie behind its raw ones by its settings alone.
+fn encoder_delay(rung: &VideoRung, grid: Grid) -> Duration {
+    let frames = if rung.zero_latency { 0 } else { rung.lookahead + rung.bframes };
+    let waits = grid.segment() / u32::from(rung.gops.max(1)) * u32::from(rung.chains.max(1) - 1);
+    Duration::from_secs(u64::from(frames + 1)) * grid.rate().den() / grid.rate().num() + waits
 }
 
 /// The rungs that do not scale the source up; the lowest one always.

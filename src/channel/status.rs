@@ -1,10 +1,14 @@
 //! What a channel shows of itself.
 
 use crate::clock::Now;
-use crate::media::{Codec, TrackSet};
-use crate::monitor::{ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus};
+use crate::encode::ipc::{Heartbeat, Showing};
+use crate::media::{Codec, PipelineId, TrackSet};
+use crate::monitor::{
+    ChannelStatus, EventKind, PipelineStatus, PublishStatus, Severity, SourceStatus, StandbyState, StandbyStatus,
+};
 
 use super::Channel;
+use super::standby::{Figures, Role};
 use crate::package::Packager;
 
 impl Channel {
@@ -53,11 +57,32 @@ impl Channel {
                         decoded: heartbeat.decoded,
                         repeated: heartbeat.repeated,
                         slate: heartbeat.slate,
+                        standby: self.standby_status(p.id, &heartbeat),
                     }
                 })
                 .collect(),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
         }
+    }
+
+    fn standby_status(&self, id: PipelineId, heartbeat: &Heartbeat) -> Option<StandbyStatus> {
+        let pair = self.pair.as_ref()?;
+        let state = match pair.role(id) {
+            Role::Down => StandbyState::Down,
+            Role::Encodes => StandbyState::Encodes,
+            Role::Called => StandbyState::Called,
+            Role::StandsBy if heartbeat.showing == Showing::Source => StandbyState::StandsBy,
+            Role::StandsBy => StandbyState::NoStandby,
+        };
+        let Figures { calls, made } = pair.figures(id);
+        Some(StandbyStatus {
+            state,
+            calls,
+            made,
+            held: heartbeat.held,
+            held_bytes: heartbeat.held_bytes,
+            forgotten: heartbeat.forgotten,
+        })
     }
 
     fn source_status(&self, now: Now, at: usize) -> SourceStatus {

@@ -85,6 +85,10 @@ pub(super) struct ChannelFile {
     pub repeat_for: Option<Mark<Time>>,
     /// Text on the slate, up to 200 characters. Default "No signal".
     pub slate_text: Option<Mark<String>>,
+    /// What pipeline B does while A is well. "hot": it encodes too, and each segment is compared. "warm": it keeps raw
+    /// pictures and encodes only when it has to, at little more than the cost of one encode. Default "hot".
+    #[schemars(with = "Option<RedundancyFile>")]
+    pub redundancy: Option<Mark<RedundancyFile>>,
     /// The ladder file, relative to this file.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
@@ -99,6 +103,16 @@ pub(super) struct ChannelFile {
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
+}
+
+/// What the pipeline that is not needed does.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RedundancyFile {
+    /// It encodes.
+    Hot,
+    /// It stands by.
+    Warm,
 }
 
 /// When and how pipelines change source.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::units::{spell, spell_bitrate};
-use super::{Channel, Config, Input, Ladder, SrtMode, is_public};
+use super::{Channel, Config, Input, Ladder, Redundancy, SrtMode, is_public};
 
 /// Prints a [`Config`] in a few lines; no secrets.
 #[derive(Debug)]
@@ -81,6 +81,9 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
     for pipeline in &channel.pipelines {
         let names: Vec<_> = pipeline.sources.iter().map(|name| name.as_str()).collect();
         writeln!(f, "  pipeline {}: {}", pipeline.id, names.join(", then "))?;
+    }
+    if channel.redundancy == Redundancy::Warm {
+        writeln!(f, "  standby  warm: one pipeline encodes, the other keeps pictures and takes over")?;
     }
     for rung in &channel.ladder.video {
         let rate = spell_bitrate(rung.rate.max_bitrate().into());

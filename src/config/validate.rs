@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{Document, Mark, Span};
-use super::file::{ChannelFile, File, PipelinesFile, SrtFile};
+use super::file::{ChannelFile, File, PipelinesFile, RedundancyFile, SrtFile};
 use super::report::Report;
 use super::source::{self, Declared};
 use super::units::{RevertText, Time, spell};
 use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
 use crate::encode::ipc::{Deinterlace, InputLoss, Slate};
+use crate::encode::ladder::{VideoEncoder, VideoRung};
 use crate::encode::template::Template;
 use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 
@@ -117,6 +118,7 @@ impl Checks<'_, '_> {
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
         let sources = source::sources(self, span, &file.source, &name_for_now, declared);
         let pipelines = self.pipelines(span, file.pipelines.as_ref(), &file.source);
+        let redundancy = self.redundancy(file.redundancy.as_ref(), pipelines.as_deref(), ladder.as_ref());
         let id = id?;
         Some(Channel {
             title: file.title.clone().unwrap_or_else(|| id.to_string()),
@@ -128,13 +130,39 @@ impl Checks<'_, '_> {
             loss,
             deinterlace: Deinterlace::default(),
             loudness: None,
-            redundancy: Redundancy::default(),
+            redundancy,
             sources: sources?,
             pipelines: pipelines?,
             failover,
             ladder: ladder?,
             template,
         })
+    }
+
+    /// Warm standby rests on equal bytes: a segment of B must continue one of A.
+    fn redundancy(
+        &mut self,
+        redundancy: Option<&Mark<RedundancyFile>>,
+        pipelines: Option<&[Pipeline]>,
+        ladder: Option<&Ladder>,
+    ) -> Redundancy {
+        let Some(Mark { span, value: RedundancyFile::Warm }) = redundancy else { return Redundancy::Hot };
+        if pipelines.is_some_and(|list| list.len() < 2) {
+            self.document.mistake(span, "there is no pipeline b to stand by", "list its sources: b = [\"…\"]");
+        }
+        let unlike = |rung: &&VideoRung| {
+            use VideoEncoder::{Auto, Nvenc, Qsv, V4l2, Vaapi};
+            matches!(rung.encoder, Auto | Nvenc | Qsv | V4l2 | Vaapi)
+        };
+        if let Some(rung) = ladder.and_then(|ladder| ladder.video.iter().find(unlike)) {
+            let wrong = format!("the encoder of rung {} does not promise equal bytes", rung.id);
+            self.document.mistake(span, wrong, "write redundancy = \"hot\", or take a software encoder");
+        }
+        if ladder.is_some_and(|ladder| ladder.audio.is_empty()) {
+            let wrong = "the ladder has no sound, by which a pipeline that stands by shows that it is well";
+            self.document.mistake(span, wrong, "write redundancy = \"hot\", or add an audio rung");
+        }
+        Redundancy::Warm
     }
 
     fn channel_id(&mut self, span: &Span, id: Option<&Mark<String>>, ids: &mut BTreeSet<String>) -> Option<ChannelId> {

@@ -7,4 +7,7 @@ mod status;
 
 pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
-pub use status::{ChannelStatus, LinkStatus, PipelineStatus, PublishStatus, RenditionStatus, SourceStatus};
+pub use status::{
+    ChannelStatus, LinkStatus, PipelineStatus, PublishStatus, RenditionStatus, SourceStatus, StandbyState,
+    StandbyStatus,
+};

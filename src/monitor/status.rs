@@ -99,6 +99,57 @@ pub struct PipelineStatus {
     pub repeated: u64,
     /// Slots filled with slate since its start.
     pub slate: u64,
+    /// Its part in a warm pair; none in a hot one.
+    pub standby: Option<StandbyStatus>,
+}
+
+/// A pipeline's part in a warm pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StandbyStatus {
+    /// What it does.
+    pub state: StandbyState,
+    /// Times it was called to encode since the channel came up.
+    pub calls: u64,
+    /// Segments it made when called, since the channel came up.
+    pub made: u64,
+    /// Raw pictures it keeps.
+    pub held: u32,
+    /// Memory they take, bytes.
+    pub held_bytes: u64,
+    /// Segments it could not keep for want of room, since its start.
+    pub forgotten: u64,
+}
+
+/// What a pipeline of a warm pair does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StandbyState {
+    /// Its process does not run.
+    Down,
+    /// It encodes.
+    Encodes,
+    /// It keeps pictures, ready to encode them.
+    StandsBy,
+    /// It was called to encode, beside the other one.
+    Called,
+    /// It stands by and has no pictures of a source: it could not help.
+    NoStandby,
+}
+
+impl StandbyState {
+    /// Its name in metrics and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Encodes => "encodes",
+            Self::StandsBy => "stands-by",
+            Self::Called => "called",
+            Self::NoStandby => "no-standby",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Down, Self::Encodes, Self::StandsBy, Self::Called, Self::NoStandby];
 }
 
 /// What the packager published.

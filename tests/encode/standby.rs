@@ -15,7 +15,8 @@ fn orders(forget_below: SegmentNumber, from: Option<SegmentNumber>, until: Optio
 /// Feeds what comes before the first picture of `to`, and waits until the worker has filled all slots that must be full then.
 /// Returns what is left.
 fn feed_until<'a>(worker: &mut Worker, items: &'a [Item<ChannelTime>], to: ChannelTime) -> &'a [Item<ChannelTime>] {
-    let (now, later) = items.split_at(items.iter().position(|item| unit(item).is_some_and(|u| u.pts >= to)).unwrap());
+    let (now, later) =
+        items.split_at(items.iter().position(|item| unit(item).is_some_and(|u| u.pts >= to)).expect("lies in it"));
     worker.feed(now);
     // B-pictures are still to come, and what a decoder keeps.
     let slot = worker.job.grid.slot_at(to).0 - 8;

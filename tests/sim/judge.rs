@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tandem::channel::{Action, Input};
 use tandem::clock::Now;
-use tandem::encode::ipc::FromWorker;
+use tandem::encode::ipc::{CodedUnit, FromWorker, RenditionIndex};
 use tandem::ingest::IngestEvent;
 use tandem::media::{Grid, PipelineId, SegmentNumber, SourceName};
 use tandem::monitor::{ChannelStatus, Event, EventKind, Severity};
@@ -102,6 +102,8 @@ pub struct Judge {
     /// Frame less slot, and source samples less channel samples.
     picture_offset: Option<i64>,
     sound_offset: Option<i64>,
+    /// Segments that may still be refused.
+    garbage: u32,
     outcome: Outcome,
 }
 
@@ -120,6 +122,7 @@ impl Judge {
             stalled_until: 0,
             picture_offset: None,
             sound_offset: None,
+            garbage: 0,
             outcome: Outcome::default(),
         }
     }
@@ -178,6 +181,7 @@ impl Judge {
                 }
             }
             Fault::Hang { pipeline } => self.pipelines[pipeline].hung = self.pipelines[pipeline].started.is_some(),
+            Fault::Garbage { segments, .. } => self.garbage += segments,
             Fault::Kill { .. } | Fault::FailsToStart { .. } | Fault::Slow { .. } => {}
         }
     }
@@ -224,6 +228,8 @@ impl Judge {
                 self.feeds[place(name)].connected = false;
             }
             Input::Encoder(id, _, word) => {
+                let first = |u: &CodedUnit| u.rendition == RenditionIndex(0);
+                self.outcome.pictures += u64::from(matches!(word, FromWorker::Coded(unit) if first(unit)));
                 let pipeline = &mut self.pipelines[id.index()];
                 pipeline.last_sign = ms;
                 pipeline.greeted |= matches!(word, FromWorker::Hello(_));
@@ -289,7 +295,14 @@ impl Judge {
                 }
                 Ok(())
             }
-            EventKind::SegmentRefused => Err(event.text.clone()),
+            EventKind::SegmentRefused => {
+                self.garbage = self.garbage.checked_sub(1).ok_or_else(|| event.text.clone())?;
+                Ok(())
+            }
+            EventKind::StandbyCalled => {
+                self.outcome.calls += 1;
+                Ok(())
+            }
             EventKind::SegmentGap if self.single() => Err(event.text.clone()),
             EventKind::SegmentDiffers if self.single() => {
                 let number = event.text.split(' ').nth(1).and_then(|n| n.parse().ok()).ok_or("no number")?;

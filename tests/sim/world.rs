@@ -37,6 +37,10 @@ pub struct Outcome {
     pub switches: u64,
     pub deaths: u64,
     pub inputs: u64,
+    /// Coded pictures of the first rung of either pipeline.
+    pub pictures: u64,
+    /// Times a pipeline was called to encode.
+    pub calls: u64,
 }
 
 /// One contribution feed.
@@ -183,6 +187,11 @@ impl World {
                     process.encoder.hung = true;
                 }
             }
+            Fault::Garbage { pipeline, segments } => {
+                if let Some(process) = &mut self.processes[pipeline] {
+                    process.encoder.garbage = segments;
+                }
+            }
             Fault::Slow { pipeline, lag_ms, .. } => {
                 self.slow_until[pipeline] = until;
                 if let Some(process) = &mut self.processes[pipeline] {
@@ -298,11 +307,13 @@ impl World {
             }
             Action::Send(id, generation, message) => {
                 let process = self.processes[id.index()].as_mut().filter(|p| p.generation == generation);
-                if let (Some(process), ToWorker::Item(item)) = (process, message) {
-                    if matches!(item, Item::End) {
+                match (process, message) {
+                    (Some(_), ToWorker::Item(Item::End)) => {
                         return Err("an end was sent to a process that must not stop".to_owned());
                     }
-                    process.encoder.item(item);
+                    (Some(process), ToWorker::Item(item)) => process.encoder.item(item),
+                    (Some(process), ToWorker::Encode(orders)) => process.encoder.orders(orders),
+                    _ => {}
                 }
             }
             Action::KillEncoder(id, generation) => {
@@ -378,7 +389,7 @@ fn config(script: &Script) -> config::Channel {
         },
         deinterlace: Deinterlace::Auto,
         loudness: None,
-        redundancy: config::Redundancy::Hot,
+        redundancy: script.redundancy,
         sources: (0..4)
             .map(|i| config::Source {
                 id: SourceId { channel: id.clone(), source: name(i) },
