@@ -13,3 +13,4 @@ mod nginx;
 mod origin;
 mod players;
 mod srt;
+mod warm;

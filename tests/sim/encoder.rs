@@ -59,8 +59,8 @@ pub struct Encoder {
     pub lag: Duration,
     /// What it is told to encode waits for its video thread, which is there once it has greeted.
     orders: VecDeque<Orders>,
-    /// Segments it spoils: their last picture never comes, and it says so.
-    pub garbage: u32,
+    /// It counts its pictures wrongly.
+    pub garbage: bool,
 }
 
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Encoder {
             hung: false,
             lag: Duration::ZERO,
             orders: VecDeque::new(),
-            garbage: 0,
+            garbage: false,
         }
     }
 
@@ -133,10 +133,9 @@ impl Encoder {
         for word in &mut coded {
             if let FromWorker::SegmentEnd(end) = word
                 && end.rendition.0 == 0
-                && self.garbage > 0
+                && self.garbage
             {
                 end.units -= 1;
-                self.garbage -= 1;
             }
         }
         // What is late pushes what comes after it: one socket, one order.

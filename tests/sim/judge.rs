@@ -102,8 +102,8 @@ pub struct Judge {
     /// Frame less slot, and source samples less channel samples.
     picture_offset: Option<i64>,
     sound_offset: Option<i64>,
-    /// Segments that may still be refused.
-    garbage: u32,
+    /// Segments may be refused until then.
+    garbage_until: u64,
     outcome: Outcome,
 }
 
@@ -122,7 +122,7 @@ impl Judge {
             stalled_until: 0,
             picture_offset: None,
             sound_offset: None,
-            garbage: 0,
+            garbage_until: 0,
             outcome: Outcome::default(),
         }
     }
@@ -181,7 +181,8 @@ impl Judge {
                 }
             }
             Fault::Hang { pipeline } => self.pipelines[pipeline].hung = self.pipelines[pipeline].started.is_some(),
-            Fault::Garbage { segments, .. } => self.garbage += segments,
+            // Its last words are on their way for a while.
+            Fault::Garbage { .. } => self.garbage_until = self.garbage_until.max(until + 1000),
             Fault::Kill { .. } | Fault::FailsToStart { .. } | Fault::Slow { .. } => {}
         }
     }
@@ -296,8 +297,11 @@ impl Judge {
                 Ok(())
             }
             EventKind::SegmentRefused => {
-                self.garbage = self.garbage.checked_sub(1).ok_or_else(|| event.text.clone())?;
-                Ok(())
+                if ms <= self.garbage_until {
+                    Ok(())
+                } else {
+                    Err(event.text.clone())
+                }
             }
             EventKind::StandbyCalled => {
                 self.outcome.calls += 1;

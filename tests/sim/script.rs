@@ -48,8 +48,8 @@ pub enum Fault {
     FailsToStart { pipeline: usize, times: u32 },
     /// It stops doing anything.
     Hang { pipeline: usize },
-    /// It delivers so many segments that cannot be used. Warm pairs only: a hot one is covered by the packager's tests.
-    Garbage { pipeline: usize, segments: u32 },
+    /// For so long it delivers segments that cannot be used. Warm pairs only: a hot one is covered by the packager's tests.
+    Garbage { pipeline: usize, ms: u64 },
     /// It is late by so much for so long.
     Slow { pipeline: usize, lag_ms: u64, ms: u64 },
 }
@@ -68,6 +68,7 @@ impl Fault {
             | Self::AllSilent { ms }
             | Self::MainStall { ms }
             | Self::HostStall { ms }
+            | Self::Garbage { ms, .. }
             | Self::Slow { ms, .. } => ms,
             Self::Jump { .. }
             | Self::Kill { .. }
@@ -185,7 +186,7 @@ impl Script {
             match rng.range(0, 6) {
                 0 => return Fault::Kill { pipeline },
                 1 => return Fault::Hang { pipeline },
-                2 => return Fault::Garbage { pipeline, segments: rng.range(1, 4) as u32 },
+                2 => return Fault::Garbage { pipeline, ms: long },
                 _ => {}
             }
         }

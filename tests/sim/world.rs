@@ -74,6 +74,7 @@ pub struct World {
     processes: [Option<Process>; 2],
     fails: [u32; 2],
     slow_until: [u64; 2],
+    garbage_until: [u64; 2],
     main_stalled_until: u64,
     host_stalled_until: u64,
     /// What waits for the channel's owner: words of processes, which it takes first, and media.
@@ -126,6 +127,7 @@ impl World {
             processes: [None, None],
             fails: [0; 2],
             slow_until: [0; 2],
+            garbage_until: [0; 2],
             main_stalled_until: 0,
             host_stalled_until: 0,
             words: VecDeque::new(),
@@ -187,11 +189,7 @@ impl World {
                     process.encoder.hung = true;
                 }
             }
-            Fault::Garbage { pipeline, segments } => {
-                if let Some(process) = &mut self.processes[pipeline] {
-                    process.encoder.garbage = segments;
-                }
-            }
+            Fault::Garbage { pipeline, .. } => self.garbage_until[pipeline] = until,
             Fault::Slow { pipeline, lag_ms, .. } => {
                 self.slow_until[pipeline] = until;
                 if let Some(process) = &mut self.processes[pipeline] {
@@ -254,6 +252,7 @@ impl World {
             if self.slow_until[pipeline] <= ms {
                 process.encoder.lag = Duration::ZERO;
             }
+            process.encoder.garbage = self.garbage_until[pipeline] > ms;
             let (id, generation) = (PipelineId::BOTH[pipeline], process.generation);
             self.words.extend(process.encoder.step(now).into_iter().map(|word| Input::Encoder(id, generation, word)));
         }
