@@ -70,11 +70,7 @@ impl Fault {
             | Self::HostStall { ms }
             | Self::Garbage { ms, .. }
             | Self::Slow { ms, .. } => ms,
-            Self::Jump { .. }
-            | Self::Kill { .. }
-            | Self::FailsToStart { .. }
-            | Self::Hang { .. }
-            | Self::Garbage { .. } => 0,
+            Self::Jump { .. } | Self::Kill { .. } | Self::FailsToStart { .. } | Self::Hang { .. } => 0,
         }
     }
 }
