@@ -48,8 +48,8 @@ fn offsets() -> impl Iterator<Item = u64> {
 #[test]
 fn twenty_deaths_of_the_one_that_encodes_are_not_seen_and_leave_no_trace_in_the_bytes() {
     let (server, _publishers) = warm(true);
-    // Each round: a start, a lock, an offset into the segment.
-    let looks = inspect_all(&server, 20 + KILLS as u64 * 8);
+    // Each round: up to 5 s of back-off, a start, a lock, an offset into the segment.
+    let looks = inspect_all(&server, KILLS as u64 * 13);
     let began = Instant::now();
     for (kill, offset) in offsets().take(KILLS).enumerate() {
         let id = encoder(&server);

@@ -20,9 +20,15 @@ mod viewer;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use script::{Mode, Script};
+use tandem::channel::{Action, Channel, Generation, Input};
+use tandem::clock;
 use tandem::config::Redundancy;
+use tandem::encode::ipc::{FromWorker, Hello};
+use tandem::media::PipelineId;
+use tandem::monitor::EventKind;
 use world::Outcome;
 
 /// Seeds of each mode that run every time: half a minute of CPU without optimisation.
@@ -143,4 +149,39 @@ fn a_seed_means_the_same_every_time() {
             assert_eq!(try_seed(mode, redundancy, 3), try_seed(mode, redundancy, 3));
         }
     }
+}
+
+/// After a panic of its core a channel begins anew while words of its old encode processes still wait in queues.
+#[test]
+fn a_word_of_a_killed_process_is_not_taken_for_its_successors() {
+    let script = Script::new(Mode::Single, Redundancy::Hot, 1);
+    let t0 = clock::now();
+    let starts = |actions: Vec<Action>| -> Vec<Generation> {
+        let start = |action| match action {
+            Action::StartEncoder(_, generation, _) => Some(generation),
+            _ => None,
+        };
+        actions.into_iter().filter_map(start).collect()
+    };
+    let mut old = Channel::new(world::config(&script), false, t0);
+    // Without a picture it starts with the slate.
+    let first = starts(old.apply(t0.after(Duration::from_secs(2)), Input::Tick));
+    assert_eq!(first.len(), 2);
+    let mut new = old.anew(t0.after(Duration::from_secs(3)));
+    let second = starts(new.apply(t0.after(Duration::from_secs(5)), Input::Tick));
+    assert_eq!(second.len(), 2);
+    assert!(second.iter().all(|new| first.iter().all(|old| new > old)), "{first:?} {second:?}");
+    let word = FromWorker::Hello(Hello {
+        version: String::new(),
+        gstreamer: String::new(),
+        x264: String::new(),
+        simd: String::new(),
+    });
+    let greets = |channel: &mut Channel, generation, word: &FromWorker| {
+        let input = Input::Encoder(PipelineId::A, generation, word.clone());
+        let actions = channel.apply(t0.after(Duration::from_secs(5)), input);
+        actions.iter().any(|a| matches!(a, Action::Event(e) if e.kind == EventKind::EncoderStarted))
+    };
+    assert!(!greets(&mut new, first[0], &word), "it is not there any more");
+    assert!(greets(&mut new, second[0], &word));
 }

@@ -365,7 +365,8 @@ fn name(source: usize) -> SourceName {
     SourceName::new(&format!("s{source}")).expect("good name")
 }
 
-fn config(script: &Script) -> config::Channel {
+/// The script's channel.
+pub fn config(script: &Script) -> config::Channel {
     let id = ChannelId::new("sim").expect("good name");
     let rate = FrameRate::new(25, 1).expect("good rate");
     let rendition = |name: &str| RenditionId::new(name).expect("good name");
