@@ -84,13 +84,15 @@ fn a_stopped_encoder_is_stood_in_for_before_players_run_dry() {
         let id = encoder(&server);
         std::thread::sleep(Duration::from_millis(2000 + offset));
         let victim = server.encoder_pid(id);
+        // The status comes once a second; the log at once.
         let calls =
-            |s: &Server| ["a", "b"].map(|p| s.pipeline(p)["standby"]["calls"].as_u64()).into_iter().flatten().sum();
-        let before: u64 = calls(&server);
+            |s: &Server, why: &str| s.log().lines().filter(|l| l.contains("standby-called") && l.contains(why)).count();
+        let (before, late) = (calls(&server, ""), calls(&server, "is late"));
         signal(victim, "STOP");
         let began = Instant::now();
-        server.wait("the other one is called", |s| calls(s) > before);
+        server.wait("the other one is called", |s| calls(s, "") > before);
         eprintln!("pipeline {id} stopped: the other one called after {:.2?}", began.elapsed());
+        assert!(calls(&server, "is late") > late, "not waited for until its heartbeat is missed");
         server.wait("it is seen", |s| s.pipeline(id)["pid"].as_u64() != Some(u64::from(victim)));
     }
     for (what, look) in looks {
