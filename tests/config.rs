@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tandem::config::{Config, Input, Ladder, Report, Revert, SrtMode, schema};
+use tandem::config::{Config, Input, Ladder, Redundancy, Report, Revert, SrtMode, schema};
 use tandem::media::PipelineId;
 
 fn root() -> &'static Path {
@@ -121,6 +121,23 @@ fn what_is_not_said_has_a_sane_default() {
     assert_eq!(channel.failover.join_buffer, Duration::from_secs(4));
     assert_eq!(channel.failover.revert, Revert::Never);
     assert_eq!(channel.pipelines.len(), 1);
+    assert_eq!(channel.redundancy, Redundancy::Hot);
+}
+
+#[test]
+fn warm_standby_needs_what_it_rests_on() {
+    let warm = GOOD.replace("id = \"c\"", "id = \"c\"\nredundancy = \"warm\"");
+    let pair = warm.replace("a = [\"s1\"]", "a = [\"s1\"]\nb = [\"s1\"]");
+    let config = parse(&pair).unwrap_or_else(|r| panic!("{r}"));
+    assert_eq!(config.channels[0].redundancy, Redundancy::Warm);
+    assert!(config.summary().to_string().contains("warm"), "{}", config.summary());
+    let found = mistakes(&warm);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (line, key, text) = &found[0];
+    assert_eq!((*line, key.as_str()), (3, "channel[c].redundancy"));
+    assert!(text.contains("no pipeline b to stand by / list its sources"), "{text}");
+    let found = mistakes(&pair.replace("\"warm\"", "\"lukewarm\""));
+    assert!(found[0].2.contains("lukewarm") && found[0].2.contains("warm"), "{found:?}");
 }
 
 #[test]

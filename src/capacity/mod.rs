@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::clock::{self, Now};
 use crate::config::{self, Ladder};
-use crate::encode::ipc::{Deinterlace, InputLoss, Job, Slate};
+use crate::encode::ipc::{Deinterlace, InputLoss, Job, Slate, Standby};
 use crate::encode::ladder::VideoRung;
 use crate::media::{ChannelId, ChannelTime, FrameRate, Grid, PipelineId};
 use clip::Clip;
@@ -173,7 +173,7 @@ fn job(ladder: &Ladder, rate: FrameRate) -> Job {
         deinterlace: Deinterlace::default(),
         loudness: None,
         plan: Vec::new(),
-        standby: false,
+        standby: Standby::Hot,
         video: ladder.video.clone(),
         audio: ladder.audio.clone(),
         template: None,

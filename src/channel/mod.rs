@@ -13,6 +13,7 @@ pub mod loudness;
 mod pipeline;
 mod report;
 pub mod run;
+mod standby;
 mod status;
 mod unlike;
 mod words;
@@ -25,10 +26,11 @@ pub use pipeline::Generation;
 use crate::clock::Now;
 use crate::config;
 use crate::demux;
-use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, LoudnessReading, RenditionIndex, ToWorker};
+use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, LoudnessReading, RenditionIndex, Standby, ToWorker};
+use crate::encode::ladder::VideoRung;
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
-use crate::media::{Break, ChannelTime, Item, PipelineId, SegmentNumber, SourceName, TrackKind};
+use crate::media::{Break, ChannelTime, Grid, Item, PipelineId, SegmentNumber, SourceName, TrackKind};
 use crate::monitor::{ChannelStatus, Event, EventKind, LinkStatus, Severity};
 use crate::package::{self, Packager, Saved, Snapshot};
 use crate::timeline::Timeline;
@@ -36,6 +38,7 @@ use crate::timeline::Timeline;
 use feed::{Feed, Sent};
 use ladder::{Fitting, Seen};
 use pipeline::{Hung, Pipeline, REJOIN, Word};
+use standby::{Call, Pair};
 use unlike::Unlike;
 
 /// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer.
@@ -118,6 +121,8 @@ pub struct Channel {
     unlike: Unlike,
     /// Where the programme is to have a loudness.
     loudness: Option<loudness::Planner>,
+    /// Who encodes, where redundancy is warm; made with the plan.
+    pair: Option<Pair>,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -151,12 +156,25 @@ impl Channel {
             packager: None,
             unlike: Unlike::default(),
             loudness: None,
+            pair: None,
             save,
             status_at: now,
             applied: now,
             caught_up_at: now,
             actions: Vec::new(),
         }
+    }
+
+    /// A channel in place of this one, whose state is not to be trusted any more. Words of this one's encode processes may still
+    /// wait in queues; they are not taken for those of the new one's.
+    pub fn anew(&self, now: Now) -> Self {
+        let mut fresh = Self::new(self.config.clone(), self.save, now);
+        for pipeline in &mut fresh.pipelines {
+            if let Some(old) = self.pipelines.iter().find(|p| p.id == pipeline.id) {
+                pipeline.goes_on_from(old.generation());
+            }
+        }
+        fresh
     }
 
     /// Applies what happened and restores every invariant.
@@ -188,8 +206,9 @@ impl Channel {
         let pipelines = self.pipelines.iter().filter_map(|p| p.wake_at(now, &health, self.packager.is_some()));
         let not_before = |at: Now| if at.mono < self.caught_up_at.mono { self.caught_up_at } else { at };
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
-        let first =
-            pipelines.chain(packager).chain(self.fitting.wake_at()).chain([self.status_at]).min_by_key(|at| at.mono);
+        let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
+        let all = pipelines.chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
+        let first = all.min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
     }
 
@@ -274,8 +293,14 @@ impl Channel {
         if let Err(nonsense) = self.check_word(now, at, &word) {
             return self.kill(now, at, &nonsense.to_string());
         }
+        if let (Some(pair), FromWorker::Heartbeat(beat)) = (&mut self.pair, &word) {
+            pair.heartbeat(now, id, beat);
+        }
         match self.pipelines[at].hear(now, word) {
             Word::Started(hello) => {
+                if let Some(pair) = &mut self.pair {
+                    pair.hello(id, &hello);
+                }
                 let mut text = format!("up: {}, x264 {}, {}", hello.gstreamer, hello.x264, hello.simd);
                 for encoder in hello.encoders.iter().filter(|encoder| encoder.element != "x264enc") {
                     text += &format!(", {} by {}", encoder.rung, encoder.element);
@@ -284,11 +309,17 @@ impl Channel {
                 self.compare_encoders(now);
             }
             Word::Coded(unit) => {
+                if let Some(pair) = &mut self.pair {
+                    pair.coded(now, id, &unit);
+                }
                 if let Some(packager) = &mut self.packager {
                     packager.coded(now, id, unit);
                 }
             }
             Word::SegmentEnd(end) => {
+                if let Some(pair) = &mut self.pair {
+                    pair.segment_end(now, id, &end);
+                }
                 if let Some(packager) = &mut self.packager {
                     packager.segment_end(now, id, end);
                 }
@@ -320,6 +351,9 @@ impl Channel {
     fn encoder_gone(&mut self, now: Now, id: PipelineId, generation: Generation, reason: &str) {
         let Some(at) = self.current(id, generation) else { return };
         let wait = self.pipelines[at].gone(now);
+        if let Some(pair) = &mut self.pair {
+            pair.gone(id);
+        }
         if let Some(packager) = &mut self.packager {
             packager.pipeline(now, id, false);
         }
@@ -343,7 +377,10 @@ impl Channel {
             self.end_hung(now, at);
             self.start_due(now, at);
         }
+        self.give_orders(now);
         self.publish(now);
+        // What was published may be forgotten; what was refused has to be made by the other one.
+        self.give_orders(now);
         if now.mono >= self.status_at.mono {
             self.status_at = now.after(STATUS_EVERY);
             self.count_bitrates(now);
@@ -371,6 +408,7 @@ impl Channel {
         let sound = plan.video.len()..plan.video.len() + plan.audio.len();
         let renditions = sound.filter_map(|at| u8::try_from(at).ok()).map(RenditionIndex);
         self.loudness = self.config.loudness.map(|it| loudness::Planner::new(it, self.config.grid, renditions));
+        self.pair = self.new_pair(&plan.video);
         let config = package::Config {
             channel: self.config.id.clone(),
             grid: self.config.grid,
@@ -401,6 +439,16 @@ impl Channel {
                 self.event(now, Severity::Error, EventKind::ChannelStarted, format!("cannot package: {error}"));
             }
         }
+    }
+
+    fn new_pair(&self, video: &[VideoRung]) -> Option<Pair> {
+        let warm = self.config.redundancy == config::Redundancy::Warm && self.pipelines.len() == 2;
+        if !warm || video.is_empty() {
+            return None;
+        }
+        let grid = self.config.grid;
+        let delay = video.iter().map(|rung| encoder_delay(rung, grid)).max().unwrap_or_default();
+        Some(Pair::new(grid, video.len(), delay))
     }
 
     /// What the ladder is made for: the source on air, or else the first one that shows a picture.
@@ -465,6 +513,8 @@ impl Channel {
             return;
         }
         let start = self.first_segment(now, at);
+        let id = self.pipelines[at].id;
+        let standby = self.pair.as_mut().map_or(Standby::Hot, |pair| pair.started(now, id, start));
         let job = Job {
             channel: self.config.id.clone(),
             pipeline: self.pipelines[at].id,
@@ -475,16 +525,18 @@ impl Channel {
             deinterlace: self.config.deinterlace,
             loudness: self.config.loudness,
             plan: self.loudness.as_ref().map_or_else(Vec::new, loudness::Planner::plans),
-            standby: false,
+            standby,
             video: plan.video.clone(),
             audio: plan.audio.clone(),
             template: self.config.template.clone(),
         };
-        let id = self.pipelines[at].id;
         let generation = self.pipelines[at].started(now);
         self.actions.push(Action::StartEncoder(id, generation, Box::new(job)));
         if let Some(packager) = &mut self.packager {
             packager.pipeline(now, id, true);
+            if standby == Standby::StandsBy {
+                packager.expect_pictures(id, None, None);
+            }
         }
         if let Some(source) = self.pipelines[at].on_air() {
             let begins = self.config.grid.segment_start(start);
@@ -512,6 +564,24 @@ impl Channel {
         missed.unwrap_or_else(|| running.next())
     }
 
+    /// Warm standby: tells the encode processes who makes which segments.
+    fn give_orders(&mut self, now: Now) {
+        let (Some(pair), Some(packager)) = (&mut self.pair, &self.packager) else { return };
+        let [a, b] = PipelineId::BOTH.map(|id| self.pipelines.iter().find(|p| p.id == id).and_then(Pipeline::on_air));
+        pair.note(packager.status().newest.map(SegmentNumber), a == b);
+        let heard = now.mono >= self.caught_up_at.mono;
+        for Call { to, orders, news } in pair.decide(now, heard) {
+            let Some(pipeline) = self.pipelines.iter().find(|p| p.id == to && p.is_up()) else { continue };
+            if let Some(packager) = &mut self.packager {
+                packager.expect_pictures(to, orders.from, orders.until);
+            }
+            self.actions.push(Action::Send(to, pipeline.generation(), ToWorker::Encode(orders)));
+            if let Some(news) = news {
+                self.standby_event(now, to, news);
+            }
+        }
+    }
+
     fn publish(&mut self, now: Now) {
         if now.mono < self.caught_up_at.mono {
             return;
@@ -528,6 +598,13 @@ impl Channel {
             self.package_event(now, &event);
         }
     }
+}
+
+/// How far a rung's coded pictures lie behind its raw ones by its settings alone.
+fn encoder_delay(rung: &VideoRung, grid: Grid) -> Duration {
+    let frames = if rung.zero_latency { 0 } else { rung.lookahead + rung.bframes };
+    let waits = grid.segment() / u32::from(rung.gops.max(1)) * u32::from(rung.chains.max(1) - 1);
+    Duration::from_secs(u64::from(frames + 1)) * grid.rate().den() / grid.rate().num() + waits
 }
 
 impl Source {

@@ -109,6 +109,11 @@ impl Pipeline {
         }
     }
 
+    /// Its first process is told from those up to this one.
+    pub fn goes_on_from(&mut self, last: Generation) {
+        self.generation = last;
+    }
+
     /// The source on air: its place in the channel's list.
     pub fn on_air(&self) -> Option<usize> {
         self.failover.on_air().map(|i| self.sources[i])

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::Action;
 use super::Channel;
 use super::feed::FeedNews;
+use super::standby::News;
 use super::status::describe_tracks;
 use crate::clock::Now;
 use crate::media::PipelineId;
 use crate::monitor::{Event, EventKind, Severity};
-use crate::package::PackageEvent;
+use crate::package::{PackageEvent, Refusal};
 
 /// A source that sends bytes must show a programme within this time; DVB asks for a PMT every 0.5 s.
 const PROGRAMME_WITHIN: Duration = Duration::from_secs(3);
@@ -53,7 +54,27 @@ impl Channel {
         {
             locked.note_lock();
         }
+        if let (Some(pair), PackageEvent::Refused { pipeline, rendition, number, why }) = (&mut self.pair, event)
+            && !matches!(why, Refusal::OutOfRange | Refusal::Storage(_))
+            && self.fitting.plan().is_some_and(|plan| plan.video.iter().any(|rung| rung.id == *rendition))
+        {
+            pair.refused(*pipeline, *number);
+        }
         self.actions.extend(event.event(&self.config.id, now.channel_time()).map(Action::Event));
+    }
+
+    pub(super) fn standby_event(&mut self, now: Now, id: PipelineId, news: News) {
+        let (severity, kind, text) = match news {
+            News::Called(from, why) => {
+                let text = format!("encodes from segment {from} on: {}", why.text());
+                (Severity::Warning, EventKind::StandbyCalled, text)
+            }
+            News::Released(from) => {
+                let text = format!("stands by from segment {from} on: the other encodes");
+                (Severity::Info, EventKind::StandbyReleased, text)
+            }
+        };
+        self.pipeline_event(now, id, severity, kind, text);
     }
 
     pub(super) fn new_event(&self, now: Now, severity: Severity, kind: EventKind, text: String) -> Event {

@@ -129,7 +129,7 @@ impl Shell {
                 Err(_) => {
                     error!("the channel's core panicked; it starts anew");
                     self.encoders = [None, None];
-                    channel = Channel::new(self.config.clone(), self.save.is_some(), clock::now());
+                    channel = channel.anew(clock::now());
                 }
             }
         }

@@ -1,14 +1,15 @@
 //! What a channel shows of itself.
 
 use crate::clock::Now;
-use crate::encode::ipc::RenditionIndex;
-use crate::media::{Codec, TrackSet};
+use crate::encode::ipc::{Heartbeat, RenditionIndex, Showing};
+use crate::media::{Codec, PipelineId, TrackSet};
 use crate::monitor::{
     ChannelStatus, EventKind, LadderStatus, LoudnessStatus, PipelineStatus, PublishStatus, Severity, SourceStatus,
-    Thumbnail,
+    StandbyState, StandbyStatus, Thumbnail,
 };
 
 use super::Channel;
+use super::standby::{Figures, Role};
 use crate::package::Packager;
 
 impl Channel {
@@ -59,6 +60,7 @@ impl Channel {
                         black: heartbeat.black,
                         slate: heartbeat.slate,
                         late_plans: heartbeat.late_plans,
+                        standby: self.standby_status(p.id, &heartbeat),
                         thumbnail: p.thumbnail.as_ref().map(|it| Thumbnail {
                             slot: it.slot.0,
                             at_ms: u64::try_from(self.config.grid.slot_time(it.slot).to_utc().as_millis())
@@ -84,6 +86,26 @@ impl Channel {
             Some(LoudnessStatus { rendition: rung.id.clone(), measured, gain })
         };
         planner.figures().filter_map(status).collect()
+    }
+
+    fn standby_status(&self, id: PipelineId, heartbeat: &Heartbeat) -> Option<StandbyStatus> {
+        let pair = self.pair.as_ref()?;
+        let state = match pair.role(id) {
+            Role::Down => StandbyState::Down,
+            Role::Encodes => StandbyState::Encodes,
+            Role::Called => StandbyState::Called,
+            Role::StandsBy if heartbeat.showing == Showing::Source => StandbyState::StandsBy,
+            Role::StandsBy => StandbyState::NoStandby,
+        };
+        let Figures { calls, made } = pair.figures(id);
+        Some(StandbyStatus {
+            state,
+            calls,
+            made,
+            held: heartbeat.held,
+            held_bytes: heartbeat.held_bytes,
+            forgotten: heartbeat.forgotten,
+        })
     }
 
     fn source_status(&self, now: Now, at: usize) -> SourceStatus {

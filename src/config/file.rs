@@ -93,6 +93,10 @@ pub(super) struct ChannelFile {
     /// Memory of each of its encode processes, 128MB to 64GB; one that takes more is started anew. Default: a few times
     /// what its ladder needs, as `tandem check` tells.
     pub memory_max: Option<Mark<Bytes>>,
+    /// What pipeline B does while A is well. "hot": it encodes too, and each segment is compared. "warm": it keeps raw
+    /// pictures and encodes only when it has to, at little more than the cost of one encode. Default "hot".
+    #[schemars(with = "Option<RedundancyFile>")]
+    pub redundancy: Option<Mark<RedundancyFile>>,
     /// The ladder file, relative to this file; or "auto": renditions made for the source's first picture, from its own size (1080
     /// lines at most) down to 216.
     #[schemars(with = "String")]
@@ -151,6 +155,16 @@ pub(super) enum LoudnessPreset {
     /// ATSC A/85.
     #[serde(rename = "atsc-a85")]
     AtscA85,
+}
+
+/// What the pipeline that is not needed does.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RedundancyFile {
+    /// It encodes.
+    Hot,
+    /// It stands by.
+    Warm,
 }
 
 /// When and how pipelines change source.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::units::{spell, spell_bitrate};
-use super::{Channel, Config, Input, Ladder, SrtMode, is_public};
+use super::{Channel, Config, Input, Ladder, Redundancy, SrtMode, is_public};
 use crate::encode::ladder::{RateControl, VideoRung};
 
 /// Prints a [`Config`] in a few lines; no secrets.
@@ -98,6 +98,9 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         "may differ between pipelines (deterministic = false); they are not compared"
     };
     writeln!(f, "  bytes    {bytes}")?;
+    if channel.redundancy == Redundancy::Warm {
+        writeln!(f, "  standby  warm: one pipeline encodes, the other keeps pictures and takes over")?;
+    }
     for rung in &channel.ladder.video {
         write_video(f, rung)?;
         for doubt in channel.doubts(rung) {

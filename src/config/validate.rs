@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::checks::{Checks, Transport, read_text};
 use super::determinism;
 use super::document::{Document, Mark, Span};
-use super::file::{ChannelFile, File, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile, SrtFile};
+use super::file::{
+    ChannelFile, File, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile, RedundancyFile, SrtFile,
+};
 use super::memory::encoder_memory;
 use super::report::Report;
 use super::source::{self, Declared};
@@ -118,6 +120,8 @@ impl Checks<'_, '_> {
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
         let sources = source::sources(self, span, &file.source, &name_for_now, declared);
         let pipelines = self.pipelines(span, file.pipelines.as_ref(), &file.source);
+        let redundancy =
+            self.redundancy(file.redundancy.as_ref(), pipelines.as_deref(), ladder.as_ref(), deterministic);
         let id = id?;
         Some(Channel {
             title: file.title.clone().unwrap_or_else(|| id.to_string()),
@@ -130,7 +134,7 @@ impl Checks<'_, '_> {
             memory_max,
             deinterlace: Deinterlace::default(),
             loudness: file.loudness.as_ref().map(|loudness| self.loudness(&loudness.value)),
-            redundancy: Redundancy::default(),
+            redundancy,
             deterministic,
             sources: sources?,
             pipelines: pipelines?,
@@ -138,6 +142,29 @@ impl Checks<'_, '_> {
             ladder: ladder?,
             template,
         })
+    }
+
+    /// Warm standby rests on equal bytes: a segment of B must continue one of A.
+    fn redundancy(
+        &mut self,
+        redundancy: Option<&Mark<RedundancyFile>>,
+        pipelines: Option<&[Pipeline]>,
+        ladder: Option<&Ladder>,
+        deterministic: bool,
+    ) -> Redundancy {
+        let Some(Mark { span, value: RedundancyFile::Warm }) = redundancy else { return Redundancy::Hot };
+        if pipelines.is_some_and(|list| list.len() < 2) {
+            self.document.mistake(span, "there is no pipeline b to stand by", "list its sources: b = [\"…\"]");
+        }
+        if !deterministic {
+            let wrong = "warm standby rests on equal bytes, and deterministic = false gives them up";
+            self.document.mistake(span, wrong, "write redundancy = \"hot\", or take deterministic = false out");
+        }
+        if ladder.is_some_and(|ladder| ladder.audio.is_empty()) {
+            let wrong = "the ladder has no sound, by which a pipeline that stands by shows that it is well";
+            self.document.mistake(span, wrong, "write redundancy = \"hot\", or add an audio rung");
+        }
+        Redundancy::Warm
     }
 
     fn channel_id(&mut self, span: &Span, id: Option<&Mark<String>>, ids: &mut BTreeSet<String>) -> Option<ChannelId> {

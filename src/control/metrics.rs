@@ -13,7 +13,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::encode::ipc::Showing;
 use crate::media::PipelineId;
-use crate::monitor::{ChannelStatus, EventCount};
+use crate::monitor::{ChannelStatus, EventCount, StandbyState};
 use crate::origin::{Closed, Counters};
 
 /// The media type that belongs to it.
@@ -106,8 +106,26 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let black = counts(registry, "pipeline_black_slots", "Slots filled with black.");
     let slate = counts(registry, "pipeline_slate_slots", "Slots filled with slate.");
     let late = counts(registry, "pipeline_late_plans", "Plans that came too late for their segment.");
+    let standby = gauges(registry, "pipeline_standby", "1 for its part in a warm pair.", None);
+    let calls = counts(registry, "pipeline_standby_calls", "Times it was called to encode.");
+    let made = counts(registry, "pipeline_standby_segments", "Segments it made when called.");
+    let held = gauges(registry, "pipeline_held_pictures", "Raw pictures it keeps.", None);
+    let held_bytes = gauges(registry, "pipeline_held_memory", "Memory of raw pictures it keeps.", Some(Unit::Bytes));
+    let forgotten = counts(registry, "pipeline_forgotten_segments", "Segments it could not keep for want of room.");
     for (channel, pipeline) in channels.iter().flat_map(|c| c.pipelines.iter().map(move |p| (c, p))) {
         let labels = || vec![("channel", channel.id.to_string()), ("pipeline", pipeline.id.to_string())];
+        if let Some(part) = &pipeline.standby {
+            for state in StandbyState::ALL {
+                let mut labels = labels();
+                labels.push(("state", state.as_str().into()));
+                set(&standby, labels, flag(part.state == state));
+            }
+            add(&calls, labels(), part.calls);
+            add(&made, labels(), part.made);
+            set(&held, labels(), f64::from(part.held));
+            set(&held_bytes, labels(), part.held_bytes as f64);
+            add(&forgotten, labels(), part.forgotten);
+        }
         set(&running, labels(), flag(pipeline.running));
         set(&locked, labels(), flag(pipeline.locked));
         set(&on_air, labels(), flag(pipeline.on_air));

@@ -42,14 +42,27 @@ pub struct Job {
     pub loudness: Option<Loudness>,
     /// What is planned for each audio rendition: what holds in the first segment, and what is to come. Rising.
     pub plan: Vec<SegmentPlan>,
-    /// Video is encoded only on [`ToWorker::Encode`]; until then raw pictures wait. Sound is always encoded.
-    pub standby: bool,
+    /// Whether it keeps raw pictures, and what of them it encodes without being told. Sound is always encoded.
+    pub standby: Standby,
     /// Video renditions, highest first, already cut down to the source's size; none where it is sound alone.
     pub video: Vec<VideoRung>,
     /// Audio renditions.
     pub audio: Vec<AudioRung>,
     /// Text of a pipeline template to use in place of the built-in `pipelines/encode.toml`.
     pub template: Option<String>,
+}
+
+/// What a worker encodes without being told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standby {
+    /// Everything, and it keeps no pictures: hot.
+    #[default]
+    Hot,
+    /// Everything from the first segment on, until a [`ToWorker::Encode`] says otherwise.
+    Encodes,
+    /// Nothing until a [`ToWorker::Encode`] comes; raw pictures wait for it.
+    StandsBy,
 }
 
 /// Main → worker.
@@ -61,7 +74,7 @@ pub enum ToWorker {
     Item(Item<ChannelTime>),
     /// What the channel's owner has planned, at least two segments ahead of the media it is for.
     Plan(SegmentPlan),
-    /// To a worker on standby: which segments' pictures to encode, and which to forget.
+    /// Warm standby: which segments' pictures to encode, and which to forget.
     Encode(Orders),
     /// Close open segments and exit with status 0.
     Finish,
@@ -124,12 +137,13 @@ pub struct SegmentPlan {
     pub gain: i16,
 }
 
-/// To a worker on standby. Segments are made whole, from their first slot on, however late the order comes.
+/// Which segments' pictures a worker encodes. Each order replaces the one before it, but a segment that was begun is made whole.
+/// Segments are made from their first slot on, however late the order comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
     /// Pictures of segments below this are not wanted any more.
     pub forget_below: SegmentNumber,
-    /// Encode from this segment on,
+    /// Encode from this segment on; nothing where not said. What lies below is not wanted any more,
     pub from: Option<SegmentNumber>,
     /// up to but without this one; open-ended where not said.
     pub until: Option<SegmentNumber>,
@@ -298,6 +312,14 @@ pub struct Heartbeat {
     pub lag: Duration,
     /// What is on the output now.
     pub showing: Showing,
+    /// Newest slot that has its picture, encoded or not.
+    pub filled: Option<Slot>,
+    /// Raw pictures that wait for an order, and those ordered that the encoders have not taken yet.
+    pub held: u32,
+    /// Memory they take, bytes.
+    pub held_bytes: u64,
+    /// Segments that could not be kept for want of room, since the start.
+    pub forgotten: u64,
 }
 
 /// What an encoder shows.

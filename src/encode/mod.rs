@@ -17,8 +17,8 @@
 //!
 //! * [`worker`]: the process. [`ipc`]: what it says and hears. [`ladder`], [`template`], [`registry`]: what it is told to make, and by what.
 //! * [`slots`], [`audio_grid`]: the pure cores: what goes where on the grid, and when the clock has to step in.
-//! * [`video`], [`decode`], [`rung`], [`scale`], [`gops`], [`segment`], [`slate`], [`thumbnail`]: pictures. [`audio`]: sound.
-//!   [`host`]: what this machine is.
+//! * [`video`], [`decode`], [`standby`], [`rung`], [`scale`], [`gops`], [`segment`], [`slate`], [`thumbnail`]: pictures.
+//!   [`audio`]: sound. [`host`]: what this machine is.
 
 pub mod audio;
 pub mod audio_grid;
@@ -36,6 +36,7 @@ pub mod scale;
 pub mod segment;
 pub mod slate;
 pub mod slots;
+pub mod standby;
 pub mod template;
 pub mod thumbnail;
 pub mod video;

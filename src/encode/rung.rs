@@ -19,7 +19,7 @@ use crate::media::{SegmentNumber, Slot};
 pub const QUEUE: usize = 8;
 
 /// To a rung's thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ToRung {
     /// The picture of the next slot.
     Picture(Slot, Picture),

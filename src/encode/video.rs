@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::decode::{Decoded, VideoDecoder};
-use super::ipc::{Filled, Showing};
+use super::ipc::{Filled, Orders, Showing};
 use super::pulse::Pulse;
 use super::rung::ToRung;
 use super::scale::Picture;
 use super::slots::{Fill, Filling, Slots, Verdict};
+use super::standby::Held;
 use super::thumbnail::Thumbnails;
 use crate::clock;
 use crate::media::{Break, ChannelTime, Grid, Item, TrackId, TrackKind};
@@ -21,6 +22,8 @@ pub const THREAD: &str = "video";
 
 /// Longest sleep, so that a stepped wall clock cannot put the thread to sleep for hours.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// The same while pictures wait for room in a rung's queue: eight of them are encoded in no less.
+const SLEEP_BEHIND: Duration = Duration::from_millis(5);
 
 /// What the heartbeat tells about the video thread.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ pub struct VideoFigures {
     /// Decoder errors.
     pub errors: AtomicU64,
     showing: AtomicU8,
+    /// Newest slot filled; 0 before the first.
+    pub newest: AtomicU64,
 }
 
 impl VideoFigures {
@@ -66,8 +71,10 @@ pub struct Video {
     pub slate: Picture,
     /// Where the operator's small pictures are made.
     pub thumbnails: Thumbnails,
-    /// The rungs, in the job's order.
-    pub rungs: Vec<SyncSender<ToRung>>,
+    /// The rungs, in the job's order, and what waits for them.
+    pub rungs: Held,
+    /// What is to be encoded from now on.
+    pub orders: Receiver<Orders>,
     /// For the heartbeat.
     pub figures: Arc<VideoFigures>,
     /// For the heartbeat.
@@ -81,7 +88,8 @@ impl Video {
     pub fn run(self, items: &Receiver<Item<ChannelTime>>) {
         let mut running = Running { video: self, track: None, last: None, filled: Filled::default(), rungs_left: true };
         while running.rungs_left {
-            let sleep = running.video.slots.wake_in(clock::now()).min(SLEEP_MAX);
+            let most = if running.video.rungs.is_behind() { SLEEP_BEHIND } else { SLEEP_MAX };
+            let sleep = running.video.slots.wake_in(clock::now()).min(most);
             let idle = match items.recv_timeout(sleep) {
                 Ok(item) => {
                     running.video.pulse.busy();
@@ -92,9 +100,12 @@ impl Video {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             running.fill_due(idle);
+            running.obey();
             running.video.pulse.idle();
         }
+        running.obey();
         running.drain();
+        running.video.rungs.finish();
     }
 }
 
@@ -131,6 +142,13 @@ impl Running {
             Item::Break(_) | Item::End => self.drain(),
         }
         self.video.figures.errors.store(self.video.decoder.errors(), Ordering::Relaxed);
+    }
+
+    fn obey(&mut self) {
+        while let Ok(orders) = self.video.orders.try_recv() {
+            self.video.rungs.obey(orders);
+        }
+        self.rungs_left &= self.video.rungs.pump();
     }
 
     fn drain(&mut self) {
@@ -215,19 +233,13 @@ impl Running {
         };
         figures.showing.store(showing, Ordering::Relaxed);
         self.video.thumbnails.offer(slot, picture);
-        // A full rung blocks us here, on purpose; it has a pulse of its own.
-        self.video.pulse.idle();
+        figures.newest.store(slot.0, Ordering::Relaxed);
         let segment = self.video.grid.segment_of(slot);
         let ends = self.video.grid.segment_of(slot.next()) != segment;
-        for rung in &self.video.rungs {
-            self.rungs_left &= rung.send(ToRung::Picture(slot, picture.clone())).is_ok();
-            if ends {
-                self.rungs_left &= rung.send(ToRung::End(segment, self.filled)).is_ok();
-            }
-        }
+        self.rungs_left &= self.video.rungs.put(ToRung::Picture(slot, picture.clone()));
         if ends {
-            self.filled = Filled::default();
+            let filled = std::mem::take(&mut self.filled);
+            self.rungs_left &= self.video.rungs.put(ToRung::End(segment, filled));
         }
-        self.video.pulse.busy();
     }
 }

@@ -17,7 +17,7 @@ use super::audio::{Audio, AudioError, Heard, Shared};
 use super::decode::VideoDecoder;
 use super::gops::Site;
 use super::host;
-use super::ipc::{FromWorker, HEARTBEAT_EVERY, Heartbeat, Job, RenditionIndex, ToWorker};
+use super::ipc::{FromWorker, HEARTBEAT_EVERY, Heartbeat, Job, Orders, RenditionIndex, ToWorker};
 use super::outbox::{self, Outbox};
 use super::pulse::Pulse;
 use super::registry::{self, Element, Missing};
@@ -26,6 +26,7 @@ use super::scale::ScaleError;
 use super::segment::Recipe;
 use super::slate;
 use super::slots::Slots;
+use super::standby::{Held, HeldFigures};
 use super::template::{BUILT_IN, Template, TemplateError};
 use super::thumbnail::Thumbnails;
 use super::video::{self, Video, VideoFigures};
@@ -35,6 +36,8 @@ use crate::media::{ChannelTime, Grid, Item, Slot, TrackKind};
 
 /// Items that wait for one media thread; the reader blocks when they are more, and with it the socket.
 const ITEMS_MAX: usize = 64;
+/// Orders that wait for the video thread, which looks after each item; the reader blocks when they are more.
+const ORDERS_MAX: usize = 16;
 /// GStreamer's zero of video lies so far before the job's start: join buffers reach back seconds.
 const HEADROOM: Duration = Duration::from_secs(3600);
 
@@ -149,6 +152,7 @@ struct Media {
     /// None where it is sound alone.
     video: Option<SyncSender<Item<ChannelTime>>>,
     audio: Vec<SyncSender<Heard>>,
+    orders: SyncSender<Orders>,
     threads: Vec<JoinHandle<()>>,
     heart_stops: Arc<AtomicBool>,
     held_up: Arc<AtomicBool>,
@@ -211,6 +215,8 @@ impl Media {
             audio.push(to);
         }
         let mut pictures = None;
+        let (orders, from_main) = sync_channel(ORDERS_MAX);
+        let held = Arc::new(HeldFigures::default());
         if let Some(top) = job.video.first() {
             let (to, items) = sync_channel(ITEMS_MAX);
             let video_pulse = pulse();
@@ -231,7 +237,8 @@ impl Media {
                 black: slate::black(top.width, top.height)?,
                 slate: slate::picture(&job.loss.slate.text, top.width, top.height)?,
                 thumbnails,
-                rungs,
+                rungs: Held::new(job, rungs, Arc::clone(&held), video_pulse.clone()),
+                orders: from_main,
                 figures: Arc::clone(&figures),
                 pulse: video_pulse,
                 held_up: Arc::clone(&held_up),
@@ -243,13 +250,13 @@ impl Media {
             pictures = Some(to);
         }
         let heart_stops = Arc::new(AtomicBool::new(false));
-        let heart = Heart { grid: job.grid, pulses, figures, audio_errors, late_plans, newest };
+        let heart = Heart { grid: job.grid, pulses, figures, held, audio_errors, late_plans, newest };
         let (stops, outbox) = (Arc::clone(&heart_stops), outbox.clone());
         threads.push(crew.start("heartbeat", move || {
             heart.run(&outbox, &stops);
             Ok(())
         })?);
-        Ok(Self { video: pictures, audio, threads, heart_stops, held_up })
+        Ok(Self { video: pictures, audio, orders, threads, heart_stops, held_up })
     }
 
     /// Hands items out until `Finish` (true) or the end of the stream (false).
@@ -262,7 +269,11 @@ impl Media {
                     self.audio.iter().for_each(|queue| self.put(queue, Heard::Plan(plan)));
                     continue;
                 }
-                Some(ToWorker::Encode(_)) => continue,
+                Some(ToWorker::Encode(orders)) => {
+                    // A thread that is gone has left word with the crew.
+                    let _ = self.orders.send(orders);
+                    continue;
+                }
                 Some(ToWorker::Finish) => return Ok(true),
                 Some(ToWorker::Job(_)) => return Err(WorkerError::Job("a second one")),
                 None => return Ok(false),
@@ -313,6 +324,7 @@ struct Heart {
     grid: Grid,
     pulses: Vec<Pulse>,
     figures: Arc<VideoFigures>,
+    held: Arc<HeldFigures>,
     audio_errors: Arc<AtomicU64>,
     late_plans: Arc<AtomicU64>,
     newest: Vec<Arc<AtomicU64>>,
@@ -335,7 +347,11 @@ impl Heart {
     fn beat(&self, now: clock::Now) -> Heartbeat {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (rss_bytes, cpu) = host::usage();
-        let newest = self.newest.iter().map(|slot| count(slot)).min().unwrap_or(0);
+        let filled = Some(count(&self.figures.newest)).filter(|slot| *slot > 0);
+        let encodes = self.held.encodes.load(Ordering::Relaxed);
+        let sent = self.newest.iter().map(|slot| count(slot)).min().unwrap_or(0);
+        // What stands by sends no pictures; it lies behind by what it has not filled.
+        let newest = if encodes { sent } else { filled.unwrap_or(0) };
         // Before the first slot there is nothing to lag behind.
         let lag = if newest == 0 {
             Duration::ZERO
@@ -353,6 +369,10 @@ impl Heart {
             cpu,
             lag,
             showing: self.figures.showing(),
+            filled: filled.map(Slot),
+            held: self.held.pictures.load(Ordering::Relaxed),
+            held_bytes: count(&self.held.bytes),
+            forgotten: count(&self.held.forgotten),
         }
     }
 }

@@ -57,6 +57,10 @@ pub enum EventKind {
     EncoderDied,
     /// A line an encode process or gateway wrote to its stderr.
     ChildLog,
+    /// Warm standby: a pipeline is called to encode.
+    StandbyCalled,
+    /// Warm standby: a pipeline that was called stands by again.
+    StandbyReleased,
     /// The packager takes segments from the other pipeline now.
     PipelineSwitched,
     /// A and B delivered different bytes for a segment.
@@ -90,6 +94,8 @@ impl EventKind {
             Self::EncoderLocked => "encoder-locked",
             Self::EncoderDied => "encoder-died",
             Self::ChildLog => "child-log",
+            Self::StandbyCalled => "standby-called",
+            Self::StandbyReleased => "standby-released",
             Self::PipelineSwitched => "pipeline-switched",
             Self::SegmentDiffers => "segment-differs",
             Self::SegmentRefused => "segment-refused",

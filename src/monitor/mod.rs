@@ -9,5 +9,5 @@ pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use status::{
     ChannelStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, PipelineStatus, PublishStatus, RenditionStatus,
-    SourceStatus, Thumbnail,
+    SourceStatus, StandbyState, StandbyStatus, Thumbnail,
 };

@@ -129,6 +129,8 @@ pub struct PipelineStatus {
     pub late_plans: u64,
     /// The newest small picture of what it puts out.
     pub thumbnail: Option<Thumbnail>,
+    /// Its part in a warm pair; none in a hot one.
+    pub standby: Option<StandbyStatus>,
 }
 
 /// A small picture of what a pipeline puts out, one each two seconds.
@@ -141,6 +143,55 @@ pub struct Thumbnail {
     /// JPEG; has a URL of its own.
     #[serde(skip)]
     pub jpeg: Bytes,
+}
+
+/// A pipeline's part in a warm pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StandbyStatus {
+    /// What it does.
+    pub state: StandbyState,
+    /// Times it was called to encode since the channel came up.
+    pub calls: u64,
+    /// Segments it made when called, since the channel came up.
+    pub made: u64,
+    /// Raw pictures it keeps.
+    pub held: u32,
+    /// Memory they take, bytes.
+    pub held_bytes: u64,
+    /// Segments it could not keep for want of room, since its start.
+    pub forgotten: u64,
+}
+
+/// What a pipeline of a warm pair does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StandbyState {
+    /// Its process does not run.
+    Down,
+    /// It encodes.
+    Encodes,
+    /// It keeps pictures, ready to encode them.
+    StandsBy,
+    /// It was called to encode, beside the other one.
+    Called,
+    /// It stands by and has no pictures of a source: it could not help.
+    NoStandby,
+}
+
+impl StandbyState {
+    /// Its name in metrics and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Encodes => "encodes",
+            Self::StandsBy => "stands-by",
+            Self::Called => "called",
+            Self::NoStandby => "no-standby",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Down, Self::Encodes, Self::StandsBy, Self::Called, Self::NoStandby];
 }
 
 /// What the packager published.

@@ -21,6 +21,8 @@ enum Shown {
     #[default]
     NotYet,
     Never,
+    /// Its pipeline stands by: nobody asked for it.
+    Unasked,
     Print(Print),
 }
 
@@ -51,8 +53,16 @@ impl Shown {
 
 impl Comparer {
     /// Segment `n` is published; this is what each pipeline had made of it by then.
-    pub fn open(&mut self, n: SegmentNumber, made: [Vec<Made>; 2]) {
-        let shown = made.map(|side| side.into_iter().map(Shown::of).collect());
+    /// `makes` tells whether a pipeline was to make a rendition of it at all.
+    pub fn open(&mut self, n: SegmentNumber, made: [Vec<Made>; 2], makes: impl Fn(PipelineId, usize) -> bool) {
+        let mut shown = made.map(|side| side.into_iter().map(Shown::of).collect::<Vec<_>>());
+        for side in PipelineId::BOTH {
+            for (r, shown) in shown[side.index()].iter_mut().enumerate() {
+                if matches!(shown, Shown::NotYet) && !makes(side, r) {
+                    *shown = Shown::Unasked;
+                }
+            }
+        }
         self.open.insert(n, Open { shown });
     }
 
@@ -91,7 +101,7 @@ impl Comparer {
                 open.shown[side].iter().enumerate().any(|(r, shown)| match shown {
                     Shown::NotYet => force || lines[side].has_passed(n, r),
                     Shown::Never => true,
-                    Shown::Print(_) => false,
+                    Shown::Unasked | Shown::Print(_) => false,
                 })
             };
             let missing = |missing| Some(Verdict::OneMissing { missing });
@@ -113,7 +123,7 @@ impl Comparer {
 
 impl Open {
     fn is_full(&self, side: usize) -> bool {
-        self.shown[side].iter().all(|s| matches!(s, Shown::Print(_)))
+        self.shown[side].iter().all(|s| matches!(s, Shown::Print(_) | Shown::Unasked))
     }
 
     fn compare(&self, renditions: &[RenditionId], time: impl Fn(usize, u64) -> ChannelTime) -> Verdict {

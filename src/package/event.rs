@@ -71,6 +71,8 @@ pub enum Change {
     Late,
     /// The other pipeline had less to make up.
     Better,
+    /// The pipeline that was on air stands by again.
+    StandsBy,
 }
 
 /// What both pipelines made of one segment.
@@ -161,6 +163,7 @@ impl PackageEvent {
                     Change::Missing => "the other cannot deliver it",
                     Change::Late => "the other is late",
                     Change::Better => "the other had more to make up",
+                    Change::StandsBy => "the other stands by",
                 };
                 let text = format!("segments come from pipeline {to} from {number} on: {why}");
                 (Severity::Warning, EventKind::PipelineSwitched, Some(*to), text)

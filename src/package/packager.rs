@@ -105,7 +105,7 @@ impl Packager {
             // A picture a segment: the smallest slabs hold many.
             shelves: bitrates.map(slab).chain(trick.map(|_| slab(0))).collect(),
             trick,
-            selector: Selector::new(layout, names.len(), &config.pipelines),
+            selector: Selector::new(layout, names.len(), config.video.len(), &config.pipelines),
             layout,
             names,
             comparer: Comparer::default(),
@@ -179,8 +179,9 @@ impl Packager {
         }
         self.made(from, r, n, Made::Whole(whole));
         let Some(line) = self.selector.line_mut(from) else { return };
+        let done = line.has_done_its_part(n);
         let waiting = line.waiting.get_mut(&n).filter(|c| c.is_whole());
-        let all = waiting.is_some() || self.comparer.is_full(n, from);
+        let all = done || self.comparer.is_full(n, from);
         if let Some(candidate) = waiting {
             candidate.done = Some(now);
         }
@@ -193,6 +194,15 @@ impl Packager {
     pub fn pipeline(&mut self, now: Now, which: PipelineId, alive: bool) {
         if let Some(line) = self.selector.line_mut(which) {
             line.set_alive(now, alive);
+        }
+    }
+
+    /// Warm standby: a pipeline makes pictures of these segments only; of none without `from`, open-ended without `until`.
+    /// Sound is expected of it always, and of a process that comes up pictures of all segments.
+    pub fn expect_pictures(&mut self, which: PipelineId, from: Option<SegmentNumber>, until: Option<SegmentNumber>) {
+        let end = SegmentNumber(u64::MAX);
+        if let Some(line) = self.selector.line_mut(which) {
+            line.expected = from.unwrap_or(end)..until.unwrap_or(end);
         }
     }
 
@@ -342,7 +352,8 @@ impl Packager {
             self.tell(PackageEvent::Gap { number: n });
         }
         if !taken[0].is_empty() && self.config.pipelines.len() == 2 {
-            self.comparer.open(n, taken);
+            let selector = &self.selector;
+            self.comparer.open(n, taken, |p, r| selector.line(p).is_some_and(|line| !line.alive || line.makes(n, r)));
         }
         self.decided = Some(now);
         self.status.newest = Some(n.0);

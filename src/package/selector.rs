@@ -4,6 +4,7 @@
 //! Never: takes a part of a segment from one pipeline and the rest from the other, waits beyond the live edge.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::event::Change;
@@ -93,11 +94,20 @@ pub(super) struct Line {
     pub newest: Vec<Option<SegmentNumber>>,
     /// What waits for a decision.
     pub waiting: BTreeMap<SegmentNumber, Candidate>,
+    /// How many of its renditions are pictures; they come first.
+    video: usize,
+    /// Segments whose pictures it makes. All, but for a pipeline on warm standby.
+    pub expected: Range<SegmentNumber>,
 }
 
+/// Every segment.
+const ALL: Range<SegmentNumber> = SegmentNumber(0)..SegmentNumber(u64::MAX);
+
 impl Line {
-    pub fn new(renditions: usize) -> Self {
+    pub fn new(renditions: usize, video: usize) -> Self {
         Self {
+            video,
+            expected: ALL,
             alive: false,
             locked: false,
             strayed: false,
@@ -116,11 +126,25 @@ impl Line {
         self.progress = alive.then_some(now);
         self.open.iter_mut().for_each(BTreeMap::clear);
         self.newest.fill(None);
+        self.expected = ALL;
     }
 
-    /// It is gone, or went past this rendition of segment `n` without bringing it.
+    /// Whether it makes this rendition of segment `n`, or has made it.
+    pub fn makes(&self, n: SegmentNumber, rendition: usize) -> bool {
+        rendition >= self.video || self.expected.contains(&n) || self.open[rendition].contains_key(&n)
+    }
+
+    /// It stands by for segment `n`, and brings all it brings.
+    pub fn has_done_its_part(&self, n: SegmentNumber) -> bool {
+        let Some(candidate) = self.waiting.get(&n) else { return false };
+        (0..self.open.len()).all(|r| candidate.whole(r).is_some() || !self.makes(n, r))
+    }
+
+    /// It is gone, stands by, or went past this rendition of segment `n` without bringing it.
     pub fn has_passed(&self, n: SegmentNumber, rendition: usize) -> bool {
-        !self.alive || !self.open[rendition].contains_key(&n) && self.newest[rendition].is_some_and(|m| m >= n)
+        !self.alive
+            || !self.makes(n, rendition)
+            || !self.open[rendition].contains_key(&n) && self.newest[rendition].is_some_and(|m| m >= n)
     }
 
     /// Segment `n` will never be whole.
@@ -172,8 +196,8 @@ pub(super) struct Selector {
 }
 
 impl Selector {
-    pub fn new(layout: Layout, renditions: usize, pipelines: &[PipelineId]) -> Self {
-        let line = |p: PipelineId| pipelines.contains(&p).then(|| Line::new(renditions));
+    pub fn new(layout: Layout, renditions: usize, video: usize, pipelines: &[PipelineId]) -> Self {
+        let line = |p: PipelineId| pipelines.contains(&p).then(|| Line::new(renditions, video));
         Self { layout, renditions, lines: PipelineId::BOTH.map(line), on_air: None }
     }
 
@@ -222,6 +246,9 @@ impl Selector {
         let Some(line) = self.line(other) else { return take(Change::Missing) };
         if !line.alive {
             return take(Change::Gone);
+        }
+        if !line.makes(n, 0) {
+            return take(Change::StandsBy);
         }
         if line.is_hopeless(n) {
             return take(Change::Missing);

@@ -126,6 +126,7 @@ fn config() -> Config {
         ],
         language: "und".into(),
         time_uri: "/time".into(),
+        deterministic: true,
         save: false,
     }
 }

@@ -17,3 +17,4 @@ mod players;
 mod relay;
 mod soak;
 mod srt;
+mod warm;

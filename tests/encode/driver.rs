@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
 use tandem::encode::ipc::{
-    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, LoudnessReading, Slate, ToWorker,
+    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, LoudnessReading, Slate, Standby,
+    ToWorker,
 };
 use tandem::encode::ladder::VideoFormat;
 use tandem::media::{
@@ -185,7 +186,7 @@ pub fn job(grid: Grid, start: SegmentNumber) -> Job {
         deinterlace: Deinterlace::Auto,
         loudness: None,
         plan: Vec::new(),
-        standby: false,
+        standby: Standby::Hot,
         video: ladder.video,
         audio: ladder.audio,
         template: None,
@@ -368,7 +369,7 @@ impl Worker {
             positions.sort_unstable();
         }
         assert_eq!(positions, range.collect::<Vec<u64>>(), "rendition {rendition}, segment {number}");
-        if number > self.job.start {
+        if number > self.job.start && (!is_video || self.job.standby != Standby::StandsBy) {
             let before = self.segments.get(&(rendition, number.0 - 1)).and_then(|s| s.filled);
             assert!(before.is_some(), "rendition {rendition}: segment before {number} is not whole");
         }

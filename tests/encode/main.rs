@@ -4,6 +4,7 @@ mod audio;
 mod driver;
 mod loudness;
 mod rungs;
+mod standby;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -11,16 +11,19 @@ use bytes::Bytes;
 use tandem::clock::Now;
 use tandem::encode::audio_grid::{Placer, Plan, sample_at, time_of};
 use tandem::encode::ipc::{
-    CodedUnit, Filled, FromWorker, HEARTBEAT_EVERY, Heartbeat, Hello, Job, RenditionIndex, SegmentEnd, Showing,
+    CodedUnit, Filled, FromWorker, HEARTBEAT_EVERY, Heartbeat, Hello, Job, Orders, RenditionIndex, SegmentEnd, Showing,
+    Standby,
 };
 use tandem::encode::slots::{AHEAD_MAX, Fill, Filling, Patience, Slots, Verdict};
-use tandem::media::{Break, ChannelTime, Item, SegmentNumber, TrackId, TrackKind, TrackSet, Unit};
+use tandem::media::{Break, ChannelTime, Item, SegmentNumber, Slot, TrackId, TrackKind, TrackSet, Unit};
 
 use super::programme::{checksum, read_picture, read_sound};
 use super::ts;
 
 /// Units decoded in 10 ms: about sixteen times real time, as measured of the real one with a full join buffer.
 const UNITS_A_STEP: usize = 12;
+/// Pictures encoded in 10 ms by a process of a warm pair: four times real time, when it is called and has to catch up.
+const PICTURES_A_STEP: usize = 1;
 /// What voaacenc delays by, samples.
 const AUDIO_DELAY: u32 = 1600;
 const FRAME: i64 = 1024;
@@ -54,6 +57,10 @@ pub struct Encoder {
     pub hung: bool,
     /// On top of the latency, while it is slow.
     pub lag: Duration,
+    /// What it is told to encode waits for its video thread, which is there once it has greeted.
+    orders: VecDeque<Orders>,
+    /// It counts its pictures wrongly.
+    pub garbage: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +83,13 @@ impl Encoder {
             beat_at: now,
             hung: false,
             lag: Duration::ZERO,
+            orders: VecDeque::new(),
+            garbage: false,
         }
+    }
+
+    pub fn orders(&mut self, orders: Orders) {
+        self.orders.push_back(orders);
     }
 
     pub fn item(&mut self, item: Item<ChannelTime>) {
@@ -107,6 +120,7 @@ impl Encoder {
         }
         let mut coded = Vec::new();
         if let Some(media) = &mut self.media {
+            media.video.held.budget = if self.job.standby == Standby::Hot { usize::MAX } else { PICTURES_A_STEP };
             for _ in 0..UNITS_A_STEP {
                 let Some(item) = self.queue.pop_front() else { break };
                 if let Item::Tracks(tracks) = &item {
@@ -114,9 +128,21 @@ impl Encoder {
                 }
                 media.item(&self.tracks, &item, now, &mut coded);
             }
+            for orders in self.orders.drain(..) {
+                media.video.held.obey(orders);
+            }
+            media.video.encode(&mut coded);
             let idle = self.queue.is_empty();
             media.video.fill_due(idle, now, &mut coded);
             media.audio.iter_mut().for_each(|audio| audio.fill_due(idle, now, &mut coded));
+        }
+        for word in &mut coded {
+            if let FromWorker::SegmentEnd(end) = word
+                && end.rendition.0 == 0
+                && self.garbage
+            {
+                end.units -= 1;
+            }
         }
         // What is late pushes what comes after it: one socket, one order.
         let due = now.after(self.nature.latency + self.lag);
@@ -127,7 +153,12 @@ impl Encoder {
         }
         if now.mono >= self.beat_at.mono {
             self.beat_at = now.after(HEARTBEAT_EVERY);
-            said.push(FromWorker::Heartbeat(Heartbeat { showing: Showing::Source, ..Heartbeat::default() }));
+            let mut beat = Heartbeat { showing: Showing::Source, ..Heartbeat::default() };
+            if let Some(media) = &self.media {
+                beat.filled = media.video.newest;
+                (beat.repeated, beat.slate) = media.video.made_up;
+            }
+            said.push(FromWorker::Heartbeat(beat));
         }
         said
     }
@@ -204,6 +235,51 @@ struct Video {
     last: Option<u64>,
     filled: Filled,
     rungs: Vec<Rung>,
+    held: Held,
+    newest: Option<Slot>,
+    /// Repeats and slate since the start.
+    made_up: (u64, u64),
+}
+
+/// What `encode::standby` does, without its bound: a script that forgets nothing must not need one.
+#[derive(Debug)]
+struct Held {
+    row: VecDeque<Shown>,
+    orders: Orders,
+    begun: Option<SegmentNumber>,
+    /// Pictures it may still encode in this step.
+    budget: usize,
+}
+
+/// A slot with its picture, and what was made up where it is the last of its segment.
+#[derive(Debug)]
+struct Shown {
+    segment: SegmentNumber,
+    slot: u64,
+    text: String,
+    ends: Option<Filled>,
+}
+
+impl Held {
+    fn obey(&mut self, orders: Orders) {
+        let floor = orders.forget_below.max(orders.from.unwrap_or_default()).max(self.orders.forget_below);
+        self.orders = Orders { forget_below: floor, ..orders };
+        let begun = self.begun;
+        self.row.retain(|shown| shown.segment >= floor || begun.is_some_and(|begun| shown.segment <= begun));
+    }
+
+    fn pop(&mut self) -> Option<Shown> {
+        let segment = self.row.front()?.segment;
+        let Orders { from, until, .. } = self.orders;
+        let called = from.is_some_and(|from| segment >= from) && until.is_none_or(|until| segment < until);
+        let begun = self.begun.is_some_and(|begun| segment <= begun);
+        if !called && !begun || self.budget == 0 {
+            return None;
+        }
+        self.budget -= 1;
+        self.begun = self.begun.max(Some(segment));
+        self.row.pop_front()
+    }
 }
 
 /// One encoder: a fresh state for each segment.
@@ -231,6 +307,18 @@ impl Video {
             last: None,
             filled: Filled::default(),
             rungs: (0..job.video.len() as u8).map(rung).collect(),
+            held: Held {
+                row: VecDeque::new(),
+                orders: Orders {
+                    forget_below: job.start,
+                    from: (job.standby != Standby::StandsBy).then_some(job.start),
+                    until: None,
+                },
+                begun: None,
+                budget: 0,
+            },
+            newest: None,
+            made_up: (0, 0),
             job: job.clone(),
         }
     }
@@ -302,25 +390,36 @@ impl Video {
             (Fill::Picture, Some(frame)) => frame.to_string(),
             (Fill::Repeat, Some(frame)) => {
                 self.filled.repeated += 1;
+                self.made_up.0 += 1;
                 frame.to_string()
             }
             _ => {
                 self.filled.slate += 1;
+                self.made_up.1 += 1;
                 "slate".to_owned()
             }
         };
         let grid = self.job.grid;
         let segment = grid.segment_of(slot);
-        let begins = grid.first_slot(segment) == slot;
         let ends = grid.segment_of(slot.next()) != segment;
-        for rung in &mut self.rungs {
-            rung.picture(segment, slot.0, begins, &shown, out);
-            if ends {
-                rung.end(segment, self.filled, out);
-            }
+        let ends = ends.then(|| std::mem::take(&mut self.filled));
+        self.newest = Some(slot);
+        if segment >= self.held.orders.forget_below || self.held.begun == Some(segment) {
+            self.held.row.push_back(Shown { segment, slot: slot.0, text: shown, ends });
         }
-        if ends {
-            self.filled = Filled::default();
+        self.encode(out);
+    }
+
+    /// What is ordered goes to the rungs.
+    fn encode(&mut self, out: &mut Vec<FromWorker>) {
+        while let Some(Shown { segment, slot, text, ends }) = self.held.pop() {
+            let begins = self.job.grid.first_slot(segment).0 == slot;
+            for rung in &mut self.rungs {
+                rung.picture(segment, slot, begins, &text, out);
+                if let Some(filled) = ends {
+                    rung.end(segment, filled, out);
+                }
+            }
         }
     }
 }

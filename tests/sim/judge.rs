@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tandem::channel::{Action, Input};
 use tandem::clock::Now;
-use tandem::encode::ipc::FromWorker;
+use tandem::encode::ipc::{CodedUnit, FromWorker, RenditionIndex};
 use tandem::ingest::IngestEvent;
 use tandem::media::{Grid, PipelineId, SegmentNumber, SourceName};
 use tandem::monitor::{ChannelStatus, Event, EventKind, Severity};
@@ -102,6 +102,8 @@ pub struct Judge {
     /// Frame less slot, and source samples less channel samples.
     picture_offset: Option<i64>,
     sound_offset: Option<i64>,
+    /// Segments may be refused until then.
+    garbage_until: u64,
     outcome: Outcome,
 }
 
@@ -120,6 +122,7 @@ impl Judge {
             stalled_until: 0,
             picture_offset: None,
             sound_offset: None,
+            garbage_until: 0,
             outcome: Outcome::default(),
         }
     }
@@ -178,6 +181,8 @@ impl Judge {
                 }
             }
             Fault::Hang { pipeline } => self.pipelines[pipeline].hung = self.pipelines[pipeline].started.is_some(),
+            // Its last words are on their way for a while.
+            Fault::Garbage { .. } => self.garbage_until = self.garbage_until.max(until + 1000),
             Fault::Kill { .. } | Fault::FailsToStart { .. } | Fault::Slow { .. } => {}
         }
     }
@@ -224,6 +229,8 @@ impl Judge {
                 self.feeds[place(name)].connected = false;
             }
             Input::Encoder(id, _, word) => {
+                let first = |u: &CodedUnit| u.rendition == RenditionIndex(0);
+                self.outcome.pictures += u64::from(matches!(word, FromWorker::Coded(unit) if first(unit)));
                 let pipeline = &mut self.pipelines[id.index()];
                 pipeline.last_sign = ms;
                 pipeline.greeted |= matches!(word, FromWorker::Hello(_));
@@ -289,7 +296,17 @@ impl Judge {
                 }
                 Ok(())
             }
-            EventKind::SegmentRefused => Err(event.text.clone()),
+            EventKind::SegmentRefused => {
+                if ms <= self.garbage_until {
+                    Ok(())
+                } else {
+                    Err(event.text.clone())
+                }
+            }
+            EventKind::StandbyCalled => {
+                self.outcome.calls += 1;
+                Ok(())
+            }
             EventKind::SegmentGap if self.single() => Err(event.text.clone()),
             EventKind::SegmentDiffers if self.single() => {
                 let number = event.text.split(' ').nth(1).and_then(|n| n.parse().ok()).ok_or("no number")?;

@@ -20,8 +20,15 @@ mod viewer;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use script::{Mode, Script};
+use tandem::channel::{Action, Channel, Generation, Input};
+use tandem::clock;
+use tandem::config::Redundancy;
+use tandem::encode::ipc::{FromWorker, Hello};
+use tandem::media::PipelineId;
+use tandem::monitor::EventKind;
 use world::Outcome;
 
 /// Seeds of each mode that run every time: half a minute of CPU without optimisation.
@@ -32,8 +39,8 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// Runs one seed; what went wrong, for people.
-fn try_seed(mode: Mode, seed: u64) -> Result<Outcome, String> {
-    let script = Script::new(mode, seed);
+fn try_seed(mode: Mode, redundancy: Redundancy, seed: u64) -> Result<Outcome, String> {
+    let script = Script::new(mode, redundancy, seed);
     let text = format!("{script:#?}");
     let ran = catch_unwind(AssertUnwindSafe(|| world::run(script)));
     let broken = match ran {
@@ -41,15 +48,15 @@ fn try_seed(mode: Mode, seed: u64) -> Result<Outcome, String> {
         Ok(Err(broken)) => broken,
         Err(_) => "panic, see above".to_owned(),
     };
-    Err(format!("{text}\n{}\n{mode:?} seed {seed}: {broken}", judge::trace()))
+    Err(format!("{text}\n{}\n{mode:?} {redundancy:?} seed {seed}: {broken}", judge::trace()))
 }
 
-fn run_seeds(mode: Mode, seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
+fn run_seeds(mode: Mode, redundancy: Redundancy, seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut failed = Vec::new();
     let mut first = None;
     for seed in setting("TANDEM_SIM_SEED").map_or_else(|| seeds.collect(), |only| vec![only]) {
-        match try_seed(mode, seed) {
+        match try_seed(mode, redundancy, seed) {
             Ok(outcome) => outcomes.push(outcome),
             Err(text) => {
                 failed.push((seed, text.lines().last().unwrap().to_owned()));
@@ -68,38 +75,52 @@ fn quarter(of: u64) -> impl Iterator<Item = u64> {
     (0..setting("TANDEM_SIM_SEEDS").unwrap_or(SEEDS)).filter(move |seed| seed % 4 == of)
 }
 
-fn single(of: u64) {
-    let outcomes = run_seeds(Mode::Single, quarter(of));
+fn single(of: u64, redundancy: Redundancy) {
+    let outcomes = run_seeds(Mode::Single, redundancy, quarter(of));
     // The faults did happen, and the comparison did compare.
     assert!(outcomes.iter().map(|o| o.switches + o.deaths).sum::<u64>() > outcomes.len() as u64);
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     assert_eq!(sum(|o| o.gaps), 0);
     assert!(sum(|o| o.equal) > sum(|o| o.segments) / 2, "{outcomes:#?}");
+    if redundancy == Redundancy::Warm {
+        // That is what it is for: between the faults, one encodes. Overlaps and what had to be made twice are in it.
+        let once = outcomes.len() as u64 * 90 * 25;
+        assert!(sum(|o| o.pictures) < once * 3 / 2, "{} pictures in place of {once}", sum(|o| o.pictures));
+        assert!(sum(|o| o.calls) > outcomes.len() as u64, "nobody was called");
+    }
 }
 
-fn chaos(of: u64) {
-    let outcomes = run_seeds(Mode::Chaos, quarter(of));
+fn chaos(of: u64, redundancy: Redundancy) {
+    let outcomes = run_seeds(Mode::Chaos, redundancy, quarter(of));
     assert!(outcomes.iter().map(|o| o.switches + o.deaths).sum::<u64>() > 3 * outcomes.len() as u64);
 }
 
 macro_rules! quarters {
-    ($($name:ident: $run:ident($of:expr);)*) => {
+    ($($name:ident: $run:ident($of:expr, $redundancy:ident);)*) => {
         $(#[test]
         fn $name() {
-            $run($of);
+            $run($of, Redundancy::$redundancy);
         })*
     };
 }
 
 quarters! {
-    no_viewer_notices_a_single_fault_0: single(0);
-    no_viewer_notices_a_single_fault_1: single(1);
-    no_viewer_notices_a_single_fault_2: single(2);
-    no_viewer_notices_a_single_fault_3: single(3);
-    whatever_happens_the_numbers_go_on_0: chaos(0);
-    whatever_happens_the_numbers_go_on_1: chaos(1);
-    whatever_happens_the_numbers_go_on_2: chaos(2);
-    whatever_happens_the_numbers_go_on_3: chaos(3);
+    no_viewer_notices_a_single_fault_0: single(0, Hot);
+    no_viewer_notices_a_single_fault_1: single(1, Hot);
+    no_viewer_notices_a_single_fault_2: single(2, Hot);
+    no_viewer_notices_a_single_fault_3: single(3, Hot);
+    whatever_happens_the_numbers_go_on_0: chaos(0, Hot);
+    whatever_happens_the_numbers_go_on_1: chaos(1, Hot);
+    whatever_happens_the_numbers_go_on_2: chaos(2, Hot);
+    whatever_happens_the_numbers_go_on_3: chaos(3, Hot);
+    warm_no_viewer_notices_a_single_fault_0: single(0, Warm);
+    warm_no_viewer_notices_a_single_fault_1: single(1, Warm);
+    warm_no_viewer_notices_a_single_fault_2: single(2, Warm);
+    warm_no_viewer_notices_a_single_fault_3: single(3, Warm);
+    warm_whatever_happens_the_numbers_go_on_0: chaos(0, Warm);
+    warm_whatever_happens_the_numbers_go_on_1: chaos(1, Warm);
+    warm_whatever_happens_the_numbers_go_on_2: chaos(2, Warm);
+    warm_whatever_happens_the_numbers_go_on_3: chaos(3, Warm);
 }
 
 /// `single 17  what it found`, one a line.
@@ -107,13 +128,15 @@ quarters! {
 fn seeds_that_failed_once_stay() {
     for line in include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let mut words = line.split_whitespace();
-        let mode = match words.next() {
-            Some("single") => Mode::Single,
-            Some("chaos") => Mode::Chaos,
-            other => panic!("{other:?}: write `single` or `chaos`"),
+        let (mode, redundancy) = match words.next() {
+            Some("single") => (Mode::Single, Redundancy::Hot),
+            Some("chaos") => (Mode::Chaos, Redundancy::Hot),
+            Some("warm-single") => (Mode::Single, Redundancy::Warm),
+            Some("warm-chaos") => (Mode::Chaos, Redundancy::Warm),
+            other => panic!("{other:?}: write `single` or `chaos`, with `warm-` in front where redundancy is"),
         };
         let seed = words.next().unwrap().parse().unwrap();
-        if let Err(text) = try_seed(mode, seed) {
+        if let Err(text) = try_seed(mode, redundancy, seed) {
             panic!("{text}\n\n{line}");
         }
     }
@@ -122,6 +145,38 @@ fn seeds_that_failed_once_stay() {
 #[test]
 fn a_seed_means_the_same_every_time() {
     for mode in [Mode::Single, Mode::Chaos] {
-        assert_eq!(try_seed(mode, 3), try_seed(mode, 3));
+        for redundancy in [Redundancy::Hot, Redundancy::Warm] {
+            assert_eq!(try_seed(mode, redundancy, 3), try_seed(mode, redundancy, 3));
+        }
     }
+}
+
+/// After a panic of its core a channel begins anew while words of its old encode processes still wait in queues.
+#[test]
+fn a_word_of_a_killed_process_is_not_taken_for_its_successors() {
+    let script = Script::new(Mode::Single, Redundancy::Hot, 1);
+    let t0 = clock::now();
+    let starts = |actions: Vec<Action>| -> Vec<Generation> {
+        let start = |action| match action {
+            Action::StartEncoder(_, generation, _) => Some(generation),
+            _ => None,
+        };
+        actions.into_iter().filter_map(start).collect()
+    };
+    let mut old = Channel::new(world::config(&script), false, t0);
+    // Without a picture it starts with the slate.
+    let first = starts(old.apply(t0.after(Duration::from_secs(2)), Input::Tick));
+    assert_eq!(first.len(), 2);
+    let mut new = old.anew(t0.after(Duration::from_secs(3)));
+    let second = starts(new.apply(t0.after(Duration::from_secs(5)), Input::Tick));
+    assert_eq!(second.len(), 2);
+    assert!(second.iter().all(|new| first.iter().all(|old| new > old)), "{first:?} {second:?}");
+    let word = FromWorker::Hello(Hello::default());
+    let greets = |channel: &mut Channel, generation, word: &FromWorker| {
+        let input = Input::Encoder(PipelineId::A, generation, word.clone());
+        let actions = channel.apply(t0.after(Duration::from_secs(5)), input);
+        actions.iter().any(|a| matches!(a, Action::Event(e) if e.kind == EventKind::EncoderStarted))
+    };
+    assert!(!greets(&mut new, first[0], &word), "it is not there any more");
+    assert!(greets(&mut new, second[0], &word));
 }

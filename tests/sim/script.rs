@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tandem::config::Redundancy;
+
 use super::encoder::Nature;
 use super::programme::Manner;
 use super::rng::Rng;
@@ -46,6 +48,8 @@ pub enum Fault {
     FailsToStart { pipeline: usize, times: u32 },
     /// It stops doing anything.
     Hang { pipeline: usize },
+    /// For so long it delivers segments that cannot be used. Warm pairs only: a hot one is covered by the packager's tests.
+    Garbage { pipeline: usize, ms: u64 },
     /// It is late by so much for so long.
     Slow { pipeline: usize, lag_ms: u64, ms: u64 },
 }
@@ -64,6 +68,7 @@ impl Fault {
             | Self::AllSilent { ms }
             | Self::MainStall { ms }
             | Self::HostStall { ms }
+            | Self::Garbage { ms, .. }
             | Self::Slow { ms, .. } => ms,
             Self::Jump { .. } | Self::Kill { .. } | Self::FailsToStart { .. } | Self::Hang { .. } => 0,
         }
@@ -86,6 +91,7 @@ pub struct Script {
     pub revert: Option<Duration>,
     pub natures: [Nature; 2],
     pub video_rungs: usize,
+    pub redundancy: Redundancy,
     /// When, in ms, and what; rising.
     pub faults: Vec<(u64, Fault)>,
     pub length_ms: u64,
@@ -99,7 +105,7 @@ pub const HEAD_FRAMES: u64 = 1000;
 const REST_MS: u64 = 16_000;
 
 impl Script {
-    pub fn new(mode: Mode, seed: u64) -> Self {
+    pub fn new(mode: Mode, redundancy: Redundancy, seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ if mode == Mode::Chaos { 0xc4a0_5000 } else { 0 });
         let b_pictures = rng.one_in(2);
         let manner = Manner { b_pictures, states_length: !rng.one_in(3), sound_in_pes: rng.range(1, 6) };
@@ -132,6 +138,7 @@ impl Script {
             revert: rng.one_in(3).then(|| Duration::from_secs(3)),
             natures: [nature(&mut rng), nature(&mut rng)],
             video_rungs: rng.range(1, 3) as usize,
+            redundancy,
             faults: Vec::new(),
             length_ms,
         };
@@ -170,6 +177,15 @@ impl Script {
         let by_s = rng.pick(&[15, -15, 3600, -3600, 40_000]);
         let small = rng.pick(&[-5, -2, 1, 2, 3, 5, 9]);
         let by_s = if chaos && rng.one_in(2) { small } else { by_s };
+        // What a seed means for a hot pair stays as it was.
+        if self.redundancy == Redundancy::Warm {
+            match rng.range(0, 6) {
+                0 => return Fault::Kill { pipeline },
+                1 => return Fault::Hang { pipeline },
+                2 => return Fault::Garbage { pipeline, ms: long },
+                _ => {}
+            }
+        }
         match rng.range(0, 18) {
             0..3 => Fault::Silent { source, ms: long },
             3 => Fault::Silent { source, ms: short },

@@ -37,6 +37,10 @@ pub struct Outcome {
     pub switches: u64,
     pub deaths: u64,
     pub inputs: u64,
+    /// Coded pictures of the first rung of either pipeline.
+    pub pictures: u64,
+    /// Times a pipeline was called to encode.
+    pub calls: u64,
 }
 
 /// One contribution feed.
@@ -70,6 +74,7 @@ pub struct World {
     processes: [Option<Process>; 2],
     fails: [u32; 2],
     slow_until: [u64; 2],
+    garbage_until: [u64; 2],
     main_stalled_until: u64,
     host_stalled_until: u64,
     /// What waits for the channel's owner: words of processes, which it takes first, and media.
@@ -122,6 +127,7 @@ impl World {
             processes: [None, None],
             fails: [0; 2],
             slow_until: [0; 2],
+            garbage_until: [0; 2],
             main_stalled_until: 0,
             host_stalled_until: 0,
             words: VecDeque::new(),
@@ -183,6 +189,7 @@ impl World {
                     process.encoder.hung = true;
                 }
             }
+            Fault::Garbage { pipeline, .. } => self.garbage_until[pipeline] = until,
             Fault::Slow { pipeline, lag_ms, .. } => {
                 self.slow_until[pipeline] = until;
                 if let Some(process) = &mut self.processes[pipeline] {
@@ -245,6 +252,7 @@ impl World {
             if self.slow_until[pipeline] <= ms {
                 process.encoder.lag = Duration::ZERO;
             }
+            process.encoder.garbage = self.garbage_until[pipeline] > ms;
             let (id, generation) = (PipelineId::BOTH[pipeline], process.generation);
             self.words.extend(process.encoder.step(now).into_iter().map(|word| Input::Encoder(id, generation, word)));
         }
@@ -298,11 +306,13 @@ impl World {
             }
             Action::Send(id, generation, message) => {
                 let process = self.processes[id.index()].as_mut().filter(|p| p.generation == generation);
-                if let (Some(process), ToWorker::Item(item)) = (process, message) {
-                    if matches!(item, Item::End) {
+                match (process, message) {
+                    (Some(_), ToWorker::Item(Item::End)) => {
                         return Err("an end was sent to a process that must not stop".to_owned());
                     }
-                    process.encoder.item(item);
+                    (Some(process), ToWorker::Item(item)) => process.encoder.item(item),
+                    (Some(process), ToWorker::Encode(orders)) => process.encoder.orders(orders),
+                    _ => {}
                 }
             }
             Action::KillEncoder(id, generation) => {
@@ -355,7 +365,8 @@ fn name(source: usize) -> SourceName {
     SourceName::new(&format!("s{source}")).expect("good name")
 }
 
-fn config(script: &Script) -> config::Channel {
+/// The script's channel.
+pub fn config(script: &Script) -> config::Channel {
     let id = ChannelId::new("sim").expect("good name");
     let rate = FrameRate::new(25, 1).expect("good rate");
     let rendition = |name: &str| RenditionId::new(name).expect("good name");
@@ -379,7 +390,7 @@ fn config(script: &Script) -> config::Channel {
         memory_max: 0,
         deinterlace: Deinterlace::Auto,
         loudness: None,
-        redundancy: config::Redundancy::Hot,
+        redundancy: script.redundancy,
         deterministic: true,
         sources: (0..4)
             .map(|i| config::Source {

@@ -11,6 +11,9 @@ export function ofSource(source) {
 export function ofPipeline(pipeline) {
   if (!pipeline.running) return { level: "off", word: "stopped" };
   if (!pipeline.locked) return { level: "wait", word: "locking" };
+  const standby = pipeline.standby?.state;
+  if (standby === "no-standby") return { level: "warn", word: "no standby" };
+  if (standby === "stands-by") return { level: "ready", word: "standby" };
   if (pipeline.showing === "slate") return { level: "warn", word: "slate" };
   if (pipeline.showing === "black") return { level: "warn", word: "black" };
   if (pipeline.showing === "repeat") return { level: "warn", word: "repeating" };
