@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::ladder::{AudioRung, RateControl, VideoRung};
-use super::registry::Element;
+use super::ladder::{AudioRung, RateControl, VideoEncoder, VideoRung};
+use super::registry::{Element, candidates};
 use crate::media::Codec;
 
 /// The template this binary was built with.
@@ -146,7 +146,16 @@ impl Template {
     }
 
     /// Why equal pictures may give unequal bytes on a rung, on one host or on two; nothing where they cannot.
-    pub fn doubts(&self, element: Element, rung: &VideoRung) -> Vec<String> {
+    pub fn doubts(&self, rung: &VideoRung) -> Vec<String> {
+        if rung.encoder == VideoEncoder::Auto {
+            return vec![
+                "`auto` takes hardware where there is some, whose bytes depend on device and driver".to_owned(),
+            ];
+        }
+        candidates(rung.encoder).first().map_or_else(Vec::new, |element| self.doubts_by(*element, rung))
+    }
+
+    fn doubts_by(&self, element: Element, rung: &VideoRung) -> Vec<String> {
         // Neither the GOP nor the host changes which options there are.
         let Ok(chain) = self.video_encoder(element, rung, Duration::from_secs(1), Simd::Avx2) else {
             return Vec::new();
@@ -430,7 +439,7 @@ mod tests {
             ("SVT-AV1", BUILT_IN, Element::SvtAv1enc, &rung(CRF), "not been measured"),
             ("hardware", BUILT_IN, Element::Vah264enc, &rung(CRF), "hardware"),
         ] {
-            let doubts = Template::parse(text).expect(name).doubts(element, rung);
+            let doubts = Template::parse(text).expect(name).doubts_by(element, rung);
             assert_eq!(doubts.is_empty(), want.is_empty(), "{name}: {doubts:?}");
             assert!(doubts.iter().all(|doubt| doubt.contains(want)), "{name}: {doubts:?}");
         }
