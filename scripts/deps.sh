@@ -19,7 +19,7 @@ build=(
 run=(
     "gstreamer1.0-plugins-base||scaling and conversion of picture and sound"
     "gstreamer1.0-plugins-good||deinterlacing, MPEG audio"
-    "gstreamer1.0-plugins-bad||parsers, AAC encoder"
+    "gstreamer1.0-plugins-bad||parsers, AAC encoder, x265, AV1"
     "gstreamer1.0-plugins-ugly||x264"
     "gstreamer1.0-libav||decoders of H.264, HEVC, MPEG-2, AAC, AC-3"
 )

@@ -4,7 +4,6 @@ use super::Channel;
 use super::Ladder;
 use super::document::{Document, Mark};
 use crate::encode::ladder::{VideoEncoder, VideoRung};
-use crate::encode::registry;
 use crate::encode::template::{BUILT_IN, Template};
 
 impl Channel {
@@ -22,11 +21,8 @@ impl Channel {
 
 /// `template` has been checked.
 fn doubts(template: Option<&str>, rung: &VideoRung) -> Vec<String> {
-    if rung.encoder == VideoEncoder::Auto {
-        return vec!["`auto` takes hardware where there is some, and its bytes depend on device and driver".to_owned()];
-    }
-    let Ok(template) = Template::parse(template.unwrap_or(BUILT_IN)) else { return Vec::new() };
-    registry::candidates(rung.encoder).first().map_or_else(Vec::new, |element| template.doubts(*element, rung))
+    let template = Template::parse(template.unwrap_or(BUILT_IN));
+    template.map_or_else(|_| Vec::new(), |template| template.doubts(rung))
 }
 
 /// Notes every rung that cannot promise equal bytes as a mistake of the channel that wants them.

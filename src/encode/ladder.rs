@@ -56,7 +56,8 @@ impl VideoRung {
     /// before one that is shown earlier. Exact, and the same in each GOP, as the packager writes it into the edit list: the unit of decode
     /// place *i* is decoded at slot *i* − `reorder`.
     ///
-    /// x264 and x265 keep one B-frame as a reference where there are two or more (a pyramid of two storeys). AV1 has none: a temporal unit
+    /// x264 and x265 keep one B-frame as a reference where there are two or more (a pyramid of two storeys); the figure is what they
+    /// declare in their SPS (`max_num_reorder_frames`), of which x264 with two B-frames uses one. AV1 has none: a temporal unit
     /// shows exactly one picture, those of later ones are hidden in it. Hardware is told to make no B-frames, and so is `auto`, as
     /// the two pipelines of a channel may find unlike hardware.
     pub const fn reorder(&self) -> u32 {
@@ -136,7 +137,8 @@ impl VideoEncoder {
     }
 }
 
-/// How many bits a rung may spend. The decoder's buffer (VBV) begins each GOP in the same state, and the caps hold over each GOP.
+/// How many bits a rung may spend. The decoder's buffer (VBV) begins each GOP in the same state, and the caps hold over each GOP; libaom
+/// alone only aims at them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateControl {

@@ -314,6 +314,12 @@ impl Worker {
         self.hear_out()
     }
 
+    /// Kills it, and hears what it had said by then.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("our child");
+        self.hear_out();
+    }
+
     /// Closes the socket, as a main process does that dies.
     pub fn abandon(&mut self) -> ExitStatus {
         if let Some(socket) = self.socket.take() {
