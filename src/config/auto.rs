@@ -145,6 +145,8 @@ mod tests {
         let chains = |fps| -> Vec<u8> { ladder(1920, 1080, fps).video.iter().map(|r| r.chains).collect() };
         assert_eq!(chains(25), [1, 1, 1, 1, 1]);
         assert_eq!(chains(50), [2, 1, 1, 1, 1]);
+        let low = ladder(1920, 1080, 50).low_latency();
+        assert!(low.video.iter().all(|r| (r.gops, r.chains) == (1, 1)), "a second chain is a GOP of latency");
     }
 
     #[test]

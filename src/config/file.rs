@@ -74,7 +74,7 @@ pub(super) struct ChannelFile {
     /// Segment duration, 1 s to 10 s. Default "2s".
     pub segment: Option<Mark<Time>>,
     /// "low" encodes without look-ahead and reordering (some 50 ms instead of 400, for more bits at the same quality), and
-    /// shortens `part` and `hold` where they are not said. A ladder's `chains` still cost a GOP each. Default "normal".
+    /// shortens `part` and `hold` where they are not said. It does not go with a ladder that has `chains`. Default "normal".
     pub latency: Option<Mark<LatencyFile>>,
     /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms (200 ms with
     /// latency = "low") that divides the segment evenly.

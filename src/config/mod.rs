@@ -304,11 +304,12 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// The same renditions with nothing in the encoders that waits for later pictures.
+    /// The same renditions with nothing in the encoders that waits for later pictures or GOPs.
     #[must_use]
     pub(crate) fn low_latency(mut self) -> Self {
         for rung in &mut self.video {
             (rung.zero_latency, rung.bframes, rung.lookahead) = (true, 0, 0);
+            (rung.gops, rung.chains) = (1, 1);
         }
         self
     }

@@ -97,8 +97,9 @@ impl Checks<'_, '_> {
         let (span, file) = (&channel.span, &channel.value);
         let id = self.channel_id(span, file.id.as_ref(), ids);
         let grid = self.grid(file);
-        let low = file.latency.as_ref().is_some_and(|latency| latency.value == LatencyFile::Low);
-        let habit = if low { LOW } else { NORMAL };
+        let low =
+            file.latency.as_ref().filter(|latency| latency.value == LatencyFile::Low).map(|latency| &latency.span);
+        let habit = if low.is_some() { LOW } else { NORMAL };
         let part = self.part(file.part.as_ref(), grid, &habit);
         let window = self.window(file.window.as_ref(), grid);
         let failover = self.failover(file);
@@ -296,7 +297,7 @@ impl Checks<'_, '_> {
         channel: &Span,
         ladder: Option<&Mark<String>>,
         rate: FrameRate,
-        low_latency: bool,
+        low_latency: Option<&Span>,
     ) -> Option<Ladder> {
         let Some(ladder) = ladder else {
             let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", another ladder's path, or \"auto\"";
@@ -310,7 +311,13 @@ impl Checks<'_, '_> {
             let (path, text) = self.other_file(ladder, mend)?;
             Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()?
         };
-        Some(if low_latency { ladder.low_latency() } else { ladder })
+        let Some(key) = low_latency else { return Some(ladder) };
+        if let Some(rung) = ladder.video.iter().find(|rung| rung.chains > 1) {
+            let wrong =
+                format!("rung {} has {} chains, and each more than one is a GOP of latency", rung.id, rung.chains);
+            self.document.mistake(key, wrong, "leave it out, or take a ladder whose rungs have one chain each");
+        }
+        Some(ladder.low_latency())
     }
 
     fn template(&mut self, template: Option<&Mark<String>>) -> Option<String> {
