@@ -293,6 +293,13 @@ pub struct Ladder {
     pub audio: Vec<AudioRung>,
 }
 
+impl Ladder {
+    /// Whether a rung asks for a language: then every audio track of a source counts, not only the first.
+    pub fn has_languages(&self) -> bool {
+        self.audio.iter().any(|rung| rung.language.is_some())
+    }
+}
+
 /// The picture and sound of a test signal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignalShape {
