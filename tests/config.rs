@@ -459,6 +459,37 @@ fn two_channels_cannot_share_an_id() {
 }
 
 #[test]
+fn loudness_is_a_preset_or_two_figures() {
+    let loudness = |keys: &str| parse(&format!("{GOOD}[channel.loudness]\n{keys}"));
+    for (name, keys, target, true_peak) in [
+        ("the table alone", "", -23.0, -1.0),
+        ("EBU", "preset = \"ebu-r128\"\n", -23.0, -1.0),
+        ("ATSC", "preset = \"atsc-a85\"\n", -24.0, -2.0),
+        ("own figures", "target = \"-16 LUFS\"\ntrue_peak = \"-1.5dBTP\"\n", -16.0, -1.5),
+        ("a preset and a figure", "preset = \"atsc-a85\"\ntarget = \"-27LKFS\"\n", -27.0, -2.0),
+    ] {
+        let config = loudness(keys).unwrap_or_else(|r| panic!("{name}: {r}"));
+        let got = config.channels[0].loudness.map(|l| (l.target, l.true_peak));
+        assert_eq!(got, Some((target, true_peak)), "{name}");
+    }
+    assert_eq!(parse(GOOD).unwrap().channels[0].loudness, None);
+    for (key, mend) in [
+        ("target = \"23LUFS\"", "-23LUFS"),
+        ("target = \"-5LUFS\"", "-40LUFS to -10LUFS"),
+        ("target = \"-1e1LUFS\"", "-23LUFS"),
+        ("true_peak = \"-20dBTP\"", "-12dBTP to -0.1dBTP"),
+        ("true_peak = \"-1dB\"", "-1dBTP"),
+        ("preset = \"ebu\"", "ebu-r128"),
+    ] {
+        let report = loudness(key).expect_err("bad");
+        let mistakes = report.mistakes();
+        assert_eq!(mistakes.len(), 1, "{key}: {report}");
+        let said = format!("{} / {}", mistakes[0].wrong, mistakes[0].mend);
+        assert!(said.contains(mend), "{key}: {said}");
+    }
+}
+
+#[test]
 fn mistakes_of_a_ladder_carry_its_own_lines() {
     let folder = tempfile::tempdir().unwrap();
     let ladder = "[[video]]\nid = \"a\"\nsize = \"320x181\"\nmax_bitrate = \"1Mbps\"\nbitrate = \"1Mbps\"\n\

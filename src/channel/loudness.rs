@@ -163,7 +163,7 @@ mod tests {
         for (name, blocks, want) in [
             ("nothing", &[][..], None),
             ("constant", &[-2300, -2300], Some(-2300)),
-            ("a mean of energies", &[-2000, -2300], Some(-2124)),
+            ("a mean of energies", &[-2000, -2300], Some(-2125)),
             ("what is 10 LU below counts not", &[-2000, -2000, -4500], Some(-2000)),
         ] {
             assert_eq!(integrated(blocks.iter().copied()), want, "{name}");

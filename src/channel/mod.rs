@@ -136,7 +136,7 @@ pub struct Channel {
 impl Channel {
     /// A channel that begins now. With `save` every whole segment of both pipelines is handed out, too.
     pub fn new(config: config::Channel, save: bool, now: Now) -> Self {
-        let all_audio = config.ladder.audio.iter().any(|rung| rung.language.is_some());
+        let all_audio = config.ladder.has_languages();
         let source = |s| Source::new(s, &config.failover, all_audio, now);
         let sources: Vec<Source> = config.sources.iter().map(source).collect();
         let place = |name: &SourceName| {
@@ -482,7 +482,9 @@ impl Channel {
         event.source = Some(to);
         self.actions.push(Action::Event(event));
         let sent = self.pipelines[at].sent;
-        let from = Sent { video: sent.video.map(|v| v - REJOIN), audio: sent.audio };
+        // Of several tracks one may lag behind the newest sound that was sent; encode processes leave out what they have heard.
+        let overlap = if self.config.ladder.has_languages() { REJOIN } else { Duration::ZERO };
+        let from = Sent { video: sent.video.map(|v| v - REJOIN), audio: sent.audio.map(|a| a - overlap) };
         self.join(at, switch.to, from, Some(Break::SourceSwitch));
     }
 

@@ -313,6 +313,11 @@ impl Ladder {
         }
         self
     }
+
+    /// Whether a rung asks for a language: then every audio track of a source counts, not only the first.
+    pub fn has_languages(&self) -> bool {
+        self.audio.iter().any(|rung| rung.language.is_some())
+    }
 }
 
 /// The picture and sound of a test signal.
