@@ -294,6 +294,7 @@ impl Channel {
                     packager.segment_end(now, id, end);
                 }
             }
+            Word::SlateFailed(why) => self.pipeline_event(now, id, Severity::Warning, EventKind::SlateFailed, why),
             Word::Nothing => {}
         }
     }

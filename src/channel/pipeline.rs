@@ -66,6 +66,8 @@ pub enum Word {
     Coded(CodedUnit),
     /// A rendition's segment is whole.
     SegmentEnd(SegmentEnd),
+    /// Its slate's file cannot be shown.
+    SlateFailed(String),
     /// Nothing to act on.
     Nothing,
 }
@@ -220,6 +222,7 @@ impl Pipeline {
                 self.thumbnail = Some(it);
                 Word::Nothing
             }
+            FromWorker::SlateFailed(why) => Word::SlateFailed(why),
             FromWorker::Loudness(_) => Word::Nothing,
         }
     }

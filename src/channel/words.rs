@@ -18,6 +18,8 @@ const UNIT_BYTES_MAX: usize = 16 << 20;
 const THUMBNAIL_BYTES_MAX: usize = 256 << 10;
 /// Longest text in a hello, bytes: it goes into an event.
 const TEXT_BYTES_MAX: usize = 200;
+/// Longest sentence about the slate, bytes.
+const SENTENCE_BYTES_MAX: usize = 2000;
 /// No clock is stepped so far while a process lives.
 const FAR: Duration = Duration::from_secs(86_400);
 /// No programme is louder or softer, LUFS.
@@ -30,8 +32,8 @@ pub(super) enum Nonsense {
     NoHello,
     #[error("spoke nonsense: a second hello")]
     SecondHello,
-    #[error("spoke nonsense: a hello of {0} bytes")]
-    Hello(usize),
+    #[error("spoke nonsense: a text of {0} bytes")]
+    Text(usize),
     #[error("spoke nonsense: rendition {0} of {1}")]
     Rendition(u8, usize),
     #[error("spoke nonsense: segment {0}, a day or more away")]
@@ -55,7 +57,7 @@ impl Channel {
             FromWorker::Hello(hello) => {
                 let texts = [&hello.version, &hello.gstreamer, &hello.x264, &hello.simd];
                 let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
-                return if longest > TEXT_BYTES_MAX { Err(Nonsense::Hello(longest)) } else { Ok(()) };
+                return if longest > TEXT_BYTES_MAX { Err(Nonsense::Text(longest)) } else { Ok(()) };
             }
             _ if !greeted => return Err(Nonsense::NoHello),
             _ => {}
@@ -85,7 +87,8 @@ impl Channel {
                     return Err(Nonsense::Thumbnail);
                 }
             }
-            FromWorker::Heartbeat(_) | FromWorker::Hello(_) => {}
+            FromWorker::SlateFailed(why) if why.len() > SENTENCE_BYTES_MAX => return Err(Nonsense::Text(why.len())),
+            FromWorker::SlateFailed(_) | FromWorker::Heartbeat(_) | FromWorker::Hello(_) => {}
         }
         Ok(())
     }
@@ -191,7 +194,9 @@ mod tests {
             ("loudness", true, loudness(-23.0), None),
             ("before hello", false, end(NUMBER, 50), Some("something before its hello")),
             ("twice", true, hello("x"), Some("a second hello")),
-            ("long-winded", false, hello(&"x".repeat(10_000)), Some("a hello of 10000 bytes")),
+            ("long-winded", false, hello(&"x".repeat(10_000)), Some("a text of 10000 bytes")),
+            ("a sentence", true, FromWorker::SlateFailed("It is no PNG.".to_owned()), None),
+            ("no end of it", true, FromWorker::SlateFailed("x".repeat(5000)), Some("a text of 5000 bytes")),
             ("rendition", true, coded(3, NUMBER, first, 100), Some("rendition 3 of 3")),
             ("segment", true, end(u64::MAX, 50), Some("segment 18446744073709551615, a day")),
             ("epoch", true, coded(0, 0, 0, 1), Some("segment 0, a day")),

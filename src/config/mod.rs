@@ -9,6 +9,7 @@ mod file;
 mod ladder;
 mod memory;
 mod report;
+mod slate;
 mod source;
 mod summary;
 mod units;

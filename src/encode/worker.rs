@@ -22,7 +22,7 @@ use super::pulse::Pulse;
 use super::rung::{QUEUE, Rung, RungError};
 use super::scale::ScaleError;
 use super::segment::Recipe;
-use super::slate;
+use super::slate::{self, Slate};
 use super::slots::Slots;
 use super::template::{BUILT_IN, Template, TemplateError};
 use super::thumbnail::Thumbnails;
@@ -158,7 +158,7 @@ impl Media {
         let held_up = Arc::new(AtomicBool::new(false));
         let figures = Arc::new(VideoFigures::default());
         let audio_errors = Arc::new(AtomicU64::new(0));
-        let slate = slate::picture(&job.loss.slate.text, top.width, top.height)?;
+        let (slate, slate_work) = Slate::new(&job.loss.slate, top, job.grid.rate())?;
         let mut threads = Vec::new();
         let mut pulses = Vec::new();
         let mut pulse = || {
@@ -201,6 +201,13 @@ impl Media {
         }
         let (video, items) = sync_channel(ITEMS_MAX);
         let video_pulse = pulse();
+        if let Some(work) = slate_work {
+            let outbox = outbox.clone();
+            threads.push(crew.start("slate", move || {
+                work.run(&outbox);
+                Ok(())
+            })?);
+        }
         let (thumbnails, maker) = Thumbnails::new(job.grid, top);
         let small = outbox.clone();
         threads.push(crew.start("thumbnails", move || {

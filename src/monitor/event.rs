@@ -53,6 +53,8 @@ pub enum EventKind {
     EncoderLocked,
     /// An encode process ended or was killed because it hung.
     EncoderDied,
+    /// The slate's file cannot be shown; our own background stands in for it.
+    SlateFailed,
     /// A line an encode process or gateway wrote to its stderr.
     ChildLog,
     /// The packager takes segments from the other pipeline now.
@@ -84,6 +86,7 @@ impl EventKind {
             Self::EncoderStarted => "encoder-started",
             Self::EncoderLocked => "encoder-locked",
             Self::EncoderDied => "encoder-died",
+            Self::SlateFailed => "slate-failed",
             Self::ChildLog => "child-log",
             Self::PipelineSwitched => "pipeline-switched",
             Self::SegmentDiffers => "segment-differs",

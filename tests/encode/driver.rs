@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
 use tandem::encode::ipc::{
-    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, ToWorker,
+    CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, Thumbnail,
+    ToWorker,
 };
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
@@ -208,6 +209,8 @@ pub struct Worker {
     pub job: Job,
     pub hello: Option<Hello>,
     pub heartbeats: Vec<Heartbeat>,
+    pub thumbnails: Vec<Thumbnail>,
+    pub slate_failed: Vec<String>,
     /// By rendition and segment, in order of arrival inside.
     pub segments: BTreeMap<(u8, u64), Segment>,
 }
@@ -238,7 +241,17 @@ impl Worker {
             }
         });
         let socket = Some(ours);
-        Self { child, socket, messages, job, hello: None, heartbeats: Vec::new(), segments: BTreeMap::new() }
+        Self {
+            child,
+            socket,
+            messages,
+            job,
+            hello: None,
+            heartbeats: Vec::new(),
+            thumbnails: Vec::new(),
+            slate_failed: Vec::new(),
+            segments: BTreeMap::new(),
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -309,7 +322,9 @@ impl Worker {
         match message {
             FromWorker::Hello(hello) => self.hello = Some(hello),
             FromWorker::Heartbeat(beat) => self.heartbeats.push(beat),
-            FromWorker::Loudness(_) | FromWorker::Thumbnail(_) => {}
+            FromWorker::Loudness(_) => {}
+            FromWorker::Thumbnail(thumbnail) => self.thumbnails.push(thumbnail),
+            FromWorker::SlateFailed(why) => self.slate_failed.push(why),
             FromWorker::Coded(unit) => {
                 let segment = self.segments.entry((unit.rendition.0, unit.segment.0)).or_default();
                 assert_eq!(segment.filled, None, "a unit behind its segment's end: {unit:?}");
