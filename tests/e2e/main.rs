@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)] // a test that finds nothing where something must be should stop there
 
 mod channel;
+mod contain;
 mod control;
 mod corpus;
 mod equal;
 mod harness;
 mod hostile;
 mod http;
+mod loss;
 mod nginx;
 mod origin;
 mod players;
