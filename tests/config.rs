@@ -116,7 +116,7 @@ fn what_is_not_said_has_a_sane_default() {
     assert_eq!(channel.hold, Duration::from_millis(600));
     assert_eq!(channel.loss.repeat_for, Duration::from_secs(1));
     assert_eq!(channel.loss.black_for, Duration::from_secs(1));
-    assert!((900_000_000..1_100_000_000).contains(&channel.memory_max), "{}", channel.memory_max);
+    assert!((800_000_000..1_000_000_000).contains(&channel.memory_max), "{}", channel.memory_max);
     assert_eq!(channel.failover.loss_after, Duration::from_millis(200));
     assert_eq!(channel.failover.join_buffer, Duration::from_secs(4));
     assert_eq!(channel.failover.revert, Revert::Never);
@@ -271,6 +271,8 @@ fn each_mistake_is_named_with_its_mend() {
             "channel[c].memory_max",
             "128MB to 64GB are possible",
         ),
+        ("no slate", "id = \"c\"", "id = \"c\"\nslate = \"nowhere.png\"", 3, "channel[c].slate", "nowhere.png"),
+        ("no picture", "id = \"c\"", "id = \"c\"\nslate = \"../Cargo.toml\"", 3, "channel[c].slate", "PNG, JPEG, MP4"),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",

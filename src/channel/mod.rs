@@ -41,8 +41,9 @@ use pipeline::{Hung, Pipeline, REJOIN, Word};
 use standby::{Call, Pair};
 use unlike::Unlike;
 
-/// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer.
-const STILL_THIS_SEGMENT: Duration = Duration::from_millis(400);
+/// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer: it encodes
+/// so much faster than real time, and is in lock within five seconds of the fault wherever that fell.
+const STILL_THIS_SEGMENT: Duration = Duration::from_millis(1500);
 
 /// Sound handed to a fresh encode process from before its first segment.
 const AUDIO_PREROLL: Duration = AUDIO_LEAD;
@@ -325,6 +326,7 @@ impl Channel {
                 }
             }
             Word::Loudness(reading) => self.plan_gain(now, &reading),
+            Word::SlateFailed(why) => self.pipeline_event(now, id, Severity::Warning, EventKind::SlateFailed, why),
             Word::Nothing => {}
         }
     }
@@ -546,8 +548,8 @@ impl Channel {
         }
     }
 
-    /// The first segment of a process that starts now. While its peer delivers, it is the next one, which can be made whole
-    /// without haste. When nobody delivers, it is the first that is not published yet, as far back as the join buffer
+    /// The first segment of a process that starts now. While its peer delivers, it is the running one where that takes little
+    /// haste, else the next. When nobody delivers, it is the first that is not published yet, as far back as the join buffer
     /// reaches: encoded faster than real time, so that not even the loss of both processes leaves a gap.
     fn first_segment(&self, now: Now, at: usize) -> SegmentNumber {
         let grid = self.config.grid;
@@ -556,12 +558,12 @@ impl Channel {
         let Some(newest) = newest else { return running };
         let peer_delivers = self.pipelines.iter().enumerate().any(|(i, p)| i != at && p.is_locked());
         let began = grid.segment_start(running).to_utc();
-        let just_begun = now.utc.saturating_sub(began) <= STILL_THIS_SEGMENT && self.pipelines[at].on_air().is_some();
-        if peer_delivers {
-            return if just_begun { running } else { running.next() };
-        }
         let reach = self.pipelines[at].on_air().and_then(|source| self.sources[source].feed.reaches_back_to());
         let whole = |n: &SegmentNumber| reach.is_some_and(|first| first <= grid.segment_start(*n) - AUDIO_PREROLL);
+        if peer_delivers {
+            let just_begun = now.utc.saturating_sub(began) <= STILL_THIS_SEGMENT;
+            return if just_begun && whole(&running) { running } else { running.next() };
+        }
         let missed = (newest.0 + 1..=running.0).map(SegmentNumber).find(whole);
         missed.unwrap_or_else(|| running.next())
     }

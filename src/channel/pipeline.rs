@@ -68,6 +68,8 @@ pub enum Word {
     SegmentEnd(SegmentEnd),
     /// How loud a segment of the source was.
     Loudness(LoudnessReading),
+    /// Its slate's file cannot be shown.
+    SlateFailed(String),
     /// Nothing to act on.
     Nothing,
 }
@@ -236,6 +238,7 @@ impl Pipeline {
                 Word::Nothing
             }
             FromWorker::Loudness(reading) => Word::Loudness(reading),
+            FromWorker::SlateFailed(why) => Word::SlateFailed(why),
         }
     }
 

@@ -18,6 +18,8 @@ const UNIT_BYTES_MAX: usize = 16 << 20;
 const THUMBNAIL_BYTES_MAX: usize = 256 << 10;
 /// Longest text in a hello, bytes: it goes into an event.
 const TEXT_BYTES_MAX: usize = 200;
+/// Longest sentence about the slate, bytes.
+const SENTENCE_BYTES_MAX: usize = 2000;
 /// No clock is stepped so far while a process lives.
 const FAR: Duration = Duration::from_secs(86_400);
 /// No gating block is louder, or softer than the absolute gate (ITU-R BS.1770-4), hundredths of LUFS.
@@ -32,8 +34,8 @@ pub(super) enum Nonsense {
     NoHello,
     #[error("spoke nonsense: a second hello")]
     SecondHello,
-    #[error("spoke nonsense: a hello of {0} bytes")]
-    Hello(usize),
+    #[error("spoke nonsense: a text of {0} bytes")]
+    Text(usize),
     #[error("spoke nonsense: rendition {0} of {1}")]
     Rendition(u8, usize),
     #[error("spoke nonsense: segment {0}, a day or more away")]
@@ -60,7 +62,7 @@ impl Channel {
                 let texts = [&hello.version, &hello.gstreamer, &hello.x264, &hello.simd, &hello.template];
                 let encoders = hello.encoders.iter().flat_map(|e| [&e.rung, &e.element, &e.build]);
                 let longest = texts.into_iter().chain(encoders).map(|text| text.len()).max().unwrap_or(0);
-                return if longest > TEXT_BYTES_MAX { Err(Nonsense::Hello(longest)) } else { Ok(()) };
+                return if longest > TEXT_BYTES_MAX { Err(Nonsense::Text(longest)) } else { Ok(()) };
             }
             _ if !greeted => return Err(Nonsense::NoHello),
             _ => {}
@@ -93,7 +95,8 @@ impl Channel {
                     return Err(Nonsense::Thumbnail);
                 }
             }
-            FromWorker::Heartbeat(_) | FromWorker::Hello(_) => {}
+            FromWorker::SlateFailed(why) if why.len() > SENTENCE_BYTES_MAX => return Err(Nonsense::Text(why.len())),
+            FromWorker::SlateFailed(_) | FromWorker::Heartbeat(_) | FromWorker::Hello(_) => {}
         }
         Ok(())
     }
@@ -207,7 +210,9 @@ mod tests {
             ("loudness", true, loudness(&[-2300; 20]), None),
             ("before hello", false, end(NUMBER, 50), Some("something before its hello")),
             ("twice", true, hello("x"), Some("a second hello")),
-            ("long-winded", false, hello(&"x".repeat(10_000)), Some("a hello of 10000 bytes")),
+            ("long-winded", false, hello(&"x".repeat(10_000)), Some("a text of 10000 bytes")),
+            ("a sentence", true, FromWorker::SlateFailed("It is no PNG.".to_owned()), None),
+            ("no end of it", true, FromWorker::SlateFailed("x".repeat(5000)), Some("a text of 5000 bytes")),
             ("rendition", true, coded(3, NUMBER, first, 100), Some("rendition 3 of 3")),
             ("segment", true, end(u64::MAX, 50), Some("segment 18446744073709551615, a day")),
             ("epoch", true, coded(0, 0, 0, 1), Some("segment 0, a day")),

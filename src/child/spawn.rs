@@ -130,7 +130,13 @@ where
         .process_group(0)
         .spawn()?;
     let pid = process.id().ok_or_else(|| io::Error::other("the child ended at once"))?;
-    let limits = [(Resource::As, spec.memory_max), (Resource::Data, spec.resident_max.map(data_wall))];
+    // core(5): a dump of hundreds of megabytes keeps the socket open for seconds, in which nobody would know that the
+    // child is gone. One byte means none, also where dumps go to a pipe.
+    let limits = [
+        (Resource::Core, Some(1)),
+        (Resource::As, spec.memory_max),
+        (Resource::Data, spec.resident_max.map(data_wall)),
+    ];
     for (resource, bytes) in limits {
         if let Some(bytes) = bytes {
             // From outside and after the start: what it takes until here is its own code and libraries.

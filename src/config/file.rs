@@ -88,7 +88,11 @@ pub(super) struct ChannelFile {
     pub repeat_for: Option<Mark<Time>>,
     /// How long it is black behind that, up to 1 h, before the slate appears. Default "1s".
     pub black_for: Option<Mark<Time>>,
-    /// Text on the slate, up to 200 characters. Default "No signal".
+    /// The slate behind that: an image (PNG, JPEG) or a clip that is looped (MP4, MOV, MKV, WebM; its sound is not used),
+    /// relative to this file. Default: a plain background.
+    #[schemars(with = "Option<String>")]
+    pub slate: Option<Mark<String>>,
+    /// Text on the slate, up to 200 characters. Default "No signal", or nothing on a slate of your own.
     pub slate_text: Option<Mark<String>>,
     /// Memory of each of its encode processes, 128MB to 64GB; one that takes more is started anew. Default: a few times
     /// what its ladder needs, as `tandem check` tells.

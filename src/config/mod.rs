@@ -12,6 +12,7 @@ mod file;
 mod ladder;
 mod memory;
 mod report;
+mod slate;
 mod source;
 mod summary;
 mod units;

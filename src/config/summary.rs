@@ -65,6 +65,14 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
     writeln!(f, "  latency  late frames are awaited for {}{low}", spell(channel.hold))?;
     let megabytes = window_bytes(&channel.ladder, channel) / 1_000_000;
     writeln!(f, "  window   {window}, at most about {megabytes} MB of memory")?;
+    let loss = &channel.loss;
+    let slate = loss.slate.picture.as_ref().map_or_else(|| "a plain slate".to_owned(), |p| p.display().to_string());
+    writeln!(
+        f,
+        "  no input repeats for {}, black for {}, then {slate}",
+        spell(loss.repeat_for),
+        spell(loss.black_for)
+    )?;
     writeln!(f, "  encoders at most {} MB of memory each", channel.memory_max / 1_000_000)?;
     for source in &channel.sources {
         let how = match &source.input {

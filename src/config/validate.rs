@@ -12,6 +12,7 @@ use super::file::{
 };
 use super::memory::encoder_memory;
 use super::report::Report;
+use super::slate;
 use super::source::{self, Declared};
 use super::units::{Bytes, RevertText, Time, spell};
 use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
@@ -108,7 +109,7 @@ impl Checks<'_, '_> {
             repeat_for: self.time(file.repeat_for.as_ref(), "1s", "0s", "1h"),
             // A second each is what MediaLive does where it is not told otherwise.
             black_for: self.time(file.black_for.as_ref(), "1s", "0s", "1h"),
-            slate: Slate { text: self.slate_text(file.slate_text.as_ref()), picture: None },
+            slate: self.slate(file),
         };
         let ladder = self.ladder(span, file.ladder.as_ref(), grid.rate(), low);
         let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
@@ -284,8 +285,20 @@ impl Checks<'_, '_> {
         }
     }
 
-    fn slate_text(&mut self, text: Option<&Mark<String>>) -> String {
-        let Some(text) = text else { return "No signal".to_owned() };
+    fn slate(&mut self, file: &ChannelFile) -> Slate {
+        let picture = file.slate.as_ref().map(|name| {
+            let path = self.path(&name.value);
+            if let Err((wrong, mend)) = slate::check(&path) {
+                self.document.mistake(&name.span, wrong, mend);
+            }
+            path
+        });
+        let usual = if picture.is_some() { "" } else { "No signal" };
+        Slate { text: self.slate_text(file.slate_text.as_ref(), usual), picture }
+    }
+
+    fn slate_text(&mut self, text: Option<&Mark<String>>, usual: &str) -> String {
+        let Some(text) = text else { return usual.to_owned() };
         if text.value.chars().count() > 200 || text.value.contains(|c: char| c.is_control() && c != '\n') {
             self.document.mistake(&text.span, "does not fit on a slate", "write at most 200 printable characters");
         }

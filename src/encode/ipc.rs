@@ -168,6 +168,8 @@ pub enum FromWorker {
     Loudness(LoudnessReading),
     /// A small picture of what goes out, one each two seconds.
     Thumbnail(Thumbnail),
+    /// The slate's file cannot be shown, and why.
+    SlateFailed(String),
 }
 
 /// How loud the source is, before any gain: made from its samples alone, so both pipelines read the same.

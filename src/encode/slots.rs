@@ -21,6 +21,8 @@ pub const PATIENCE: Duration = Duration::from_millis(250);
 pub const PATIENCE_AT_START: Duration = Duration::from_secs(1);
 /// Beyond its deadline by so much, a slot is filled whatever moves: twice the longest sensible join buffer.
 pub const LATE_MAX: Duration = Duration::from_secs(10);
+/// A hole of this length or less need not be the beginning of a loss.
+const HICCUP: Duration = Duration::from_millis(200);
 /// A picture so far ahead of the clock is a mistake of its source's timestamps.
 pub const AHEAD_MAX: Duration = Duration::from_secs(10);
 
@@ -155,6 +157,15 @@ impl Slots {
         self.patience.wake_in(self.grid.slot_time(self.next), now)
     }
 
+    /// In a hole that is more than a hiccup: the slot from which on the slate will be shown if no picture comes any more.
+    pub fn slate_begins(&self) -> Option<Slot> {
+        let last = self.grid.slot_time(self.last_picture?);
+        let near = self.grid.slot_at(last + self.repeat_for + self.black_for);
+        let begins = [near, near.next()].into_iter().find(|slot| self.made_up(*slot) == Fill::Slate)?;
+        let is_hiccup = self.grid.slot_time(self.next) - HICCUP <= last && begins.0 > self.next.0 + 1;
+        (!is_hiccup).then_some(begins)
+    }
+
     fn fill_next(&mut self) -> Filling {
         let slot = self.next;
         self.next = slot.next();
@@ -258,6 +269,8 @@ mod tests {
             let fills: Vec<Fill> = std::iter::from_fn(|| s.pop_until(end)).map(|f| f.fill).collect();
             let count = |fill| fills.iter().filter(|f| **f == fill).count();
             assert_eq!((count(Fill::Repeat), count(Fill::Black)), want, "{name}");
+            let slate = fills.iter().take_while(|f| **f != Fill::Slate).count() as u64;
+            assert_eq!(s.slate_begins(), Some(Slot(first.0 + 1 + slate)), "{name}");
             assert!(fills.is_sorted_by_key(|f| [Fill::Repeat, Fill::Black, Fill::Slate].iter().position(|k| k == f)));
         }
     }

@@ -11,6 +11,7 @@ use super::ipc::{Filled, Orders, Showing};
 use super::pulse::Pulse;
 use super::rung::ToRung;
 use super::scale::Picture;
+use super::slate::Slate;
 use super::slots::{Fill, Filling, Slots, Verdict};
 use super::standby::Held;
 use super::thumbnail::Thumbnails;
@@ -68,7 +69,7 @@ pub struct Video {
     /// Shown when the last picture is too old.
     pub black: Picture,
     /// Shown when nothing else is.
-    pub slate: Picture,
+    pub slate: Slate,
     /// Where the operator's small pictures are made.
     pub thumbnails: Thumbnails,
     /// The rungs, in the job's order, and what waits for them.
@@ -213,26 +214,33 @@ impl Running {
     /// Sends one slot's picture to all rungs, and the segment's end behind its last slot.
     fn emit(&mut self, Filling { slot, fill }: Filling) {
         let figures = &self.video.figures;
+        if matches!(fill, Fill::Repeat | Fill::Black)
+            && let Some(slate_begins) = self.video.slots.slate_begins()
+        {
+            self.video.slate.prepare(slate_begins);
+        }
         let (picture, showing) = match (fill, &self.last) {
-            (Fill::Picture, Some(last)) => (last, 1),
+            (Fill::Picture, Some(last)) => (last.clone(), 1),
             (Fill::Repeat, Some(last)) => {
                 self.filled.repeated += 1;
                 figures.repeated.fetch_add(1, Ordering::Relaxed);
-                (last, 2)
+                (last.clone(), 2)
             }
             (Fill::Black, Some(_)) => {
                 self.filled.slate += 1;
                 figures.black.fetch_add(1, Ordering::Relaxed);
-                (&self.video.black, 3)
+                (self.video.black.clone(), 3)
             }
             (Fill::Slate, _) | (_, None) => {
                 self.filled.slate += 1;
                 figures.slate.fetch_add(1, Ordering::Relaxed);
-                (&self.video.slate, 4)
+                // Waiting for its file, a moment at most, is no step of ours.
+                self.video.pulse.idle();
+                (self.video.slate.picture(slot), 4)
             }
         };
         figures.showing.store(showing, Ordering::Relaxed);
-        self.video.thumbnails.offer(slot, picture);
+        self.video.thumbnails.offer(slot, &picture);
         figures.newest.store(slot.0, Ordering::Relaxed);
         let segment = self.video.grid.segment_of(slot);
         let ends = self.video.grid.segment_of(slot.next()) != segment;

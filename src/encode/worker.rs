@@ -24,7 +24,7 @@ use super::registry::{self, Element, Missing};
 use super::rung::{QUEUE, Rung, RungError};
 use super::scale::ScaleError;
 use super::segment::Recipe;
-use super::slate;
+use super::slate::{self, Slate};
 use super::slots::Slots;
 use super::standby::{Held, HeldFigures};
 use super::template::{BUILT_IN, Template, TemplateError};
@@ -221,6 +221,14 @@ impl Media {
             let (to, items) = sync_channel(ITEMS_MAX);
             let video_pulse = pulse();
             let (thumbnails, maker) = Thumbnails::new(job.grid, top);
+            let (slate, slate_work) = Slate::new(&job.loss.slate, top, job.grid.rate())?;
+            if let Some(work) = slate_work {
+                let outbox = outbox.clone();
+                threads.push(crew.start("slate", move || {
+                    work.run(&outbox);
+                    Ok(())
+                })?);
+            }
             let small = outbox.clone();
             threads.push(crew.start("thumbnails", move || {
                 maker.run(&small);
@@ -235,7 +243,7 @@ impl Media {
                     video_pulse.clone(),
                 ),
                 black: slate::black(top.width, top.height)?,
-                slate: slate::picture(&job.loss.slate.text, top.width, top.height)?,
+                slate,
                 thumbnails,
                 rungs: Held::new(job, rungs, Arc::clone(&held), video_pulse.clone()),
                 orders: from_main,

@@ -55,6 +55,8 @@ pub enum EventKind {
     EncoderLocked,
     /// An encode process ended or was killed because it hung.
     EncoderDied,
+    /// The slate's file cannot be shown; our own background stands in for it.
+    SlateFailed,
     /// A line an encode process or gateway wrote to its stderr.
     ChildLog,
     /// Warm standby: a pipeline is called to encode.
@@ -93,6 +95,7 @@ impl EventKind {
             Self::EncodersUnlike => "encoders-unlike",
             Self::EncoderLocked => "encoder-locked",
             Self::EncoderDied => "encoder-died",
+            Self::SlateFailed => "slate-failed",
             Self::ChildLog => "child-log",
             Self::StandbyCalled => "standby-called",
             Self::StandbyReleased => "standby-released",

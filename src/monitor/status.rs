@@ -1,5 +1,7 @@
 //! Status: what is. A snapshot the channel's owner publishes; page, API and metrics read it.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +136,7 @@ pub struct PipelineStatus {
 }
 
 /// A small picture of what a pipeline puts out, one each two seconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thumbnail {
     /// The slot it shows.
     pub slot: u64,
@@ -143,6 +145,12 @@ pub struct Thumbnail {
     /// JPEG; has a URL of its own.
     #[serde(skip)]
     pub jpeg: Bytes,
+}
+
+impl fmt::Debug for Thumbnail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thumbnail({} bytes of slot {})", self.jpeg.len(), self.slot)
+    }
 }
 
 /// A pipeline's part in a warm pair.

@@ -4,6 +4,7 @@
 
 mod capacity;
 mod channel;
+mod contain;
 mod control;
 mod corpus;
 mod equal;
@@ -11,6 +12,7 @@ mod formats;
 mod harness;
 mod hostile;
 mod http;
+mod loss;
 mod nginx;
 mod origin;
 mod players;

@@ -16,7 +16,7 @@ use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
 use tandem::encode::ipc::{
     CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, LoudnessReading, Slate, Standby,
-    ToWorker,
+    Thumbnail, ToWorker,
 };
 use tandem::encode::ladder::VideoFormat;
 use tandem::media::{
@@ -223,6 +223,8 @@ pub struct Worker {
     pub hello: Option<Hello>,
     pub heartbeats: Vec<Heartbeat>,
     pub readings: Vec<LoudnessReading>,
+    pub thumbnails: Vec<Thumbnail>,
+    pub slate_failed: Vec<String>,
     /// By rendition and segment, in order of arrival inside.
     pub segments: BTreeMap<(u8, u64), Segment>,
 }
@@ -267,6 +269,8 @@ impl Worker {
             hello: None,
             heartbeats: Vec::new(),
             readings: Vec::new(),
+            thumbnails: Vec::new(),
+            slate_failed: Vec::new(),
             segments: BTreeMap::new(),
         }
     }
@@ -346,7 +350,8 @@ impl Worker {
             FromWorker::Hello(hello) => self.hello = Some(hello),
             FromWorker::Heartbeat(beat) => self.heartbeats.push(beat),
             FromWorker::Loudness(reading) => self.readings.push(reading),
-            FromWorker::Thumbnail(_) => {}
+            FromWorker::Thumbnail(thumbnail) => self.thumbnails.push(thumbnail),
+            FromWorker::SlateFailed(why) => self.slate_failed.push(why),
             FromWorker::Coded(unit) => {
                 let segment = self.segments.entry((unit.rendition.0, unit.segment.0)).or_default();
                 assert_eq!(segment.filled, None, "a unit behind its segment's end: {unit:?}");

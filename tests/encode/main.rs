@@ -2,6 +2,7 @@
 
 mod audio;
 mod driver;
+mod loss;
 mod loudness;
 mod rungs;
 mod standby;

@@ -157,8 +157,6 @@ function pipelineCard(p) {
 /** A picture older than this, ms, shows that nothing comes any more; one is made each two seconds. */
 const OLD = 8000;
 
-const SHOWING = { nothing: "nothing yet", source: "the source", repeat: "the last picture", black: "black", slate: "the slate" };
-
 function fillCard(card, channel, p) {
   const judged = judge.ofPipeline(p);
   card.root.className = `pipe s-${judged.level}`;
@@ -175,16 +173,16 @@ function fillCard(card, channel, p) {
   const share = cpu.get(`${channel.id}/${p.id}`)?.share;
   const facts = [
     ["Source", p.source ?? format.NONE],
-    ["Shows", SHOWING[p.showing]],
     ["Behind the clock", p.running ? format.seconds(p.lag_ms) : format.NONE],
     ["CPU", p.running && share != null ? `${Math.round(100 * share)} % of a core` : format.NONE],
     ["Memory", p.running ? format.bytes(p.rss_bytes) : format.NONE],
     ["Starts", `${p.starts}${p.pid ? ` (process ${p.pid})` : ""}`],
-    ["Repeated, black, slate", `${[p.repeated, p.black, p.slate].map(format.whole).join(", ")} frames`],
+    ["Made up", `${format.whole(p.repeated + p.black + p.slate)} frames`,
+      `${format.whole(p.repeated)} repeats, ${format.whole(p.black)} black, ${format.whole(p.slate)} slate`],
   ];
   fill(card.body,
     el("header", el("b", `Pipeline ${p.id.toUpperCase()}`), state(judged)),
-    el("dl", facts.map(([name, value]) => [el("dt", name), el("dd", value)])));
+    el("dl", facts.map(([name, value, title]) => [el("dt", name), el("dd", title ? { title } : null, value)])));
 }
 
 function sound(level) {

@@ -1,241 +1,286 @@
-//! The slate: what is shown when nothing can be received. Drawn once per job, without fonts or files, so that every host
-//! draws the same.
+//! What is shown when nothing can be received: black, and the slate: an image, a looping clip, or a background of our own,
+//! with text.
+//!
+//! In:    what the job asks for; slots, as the video thread comes to them.
+//! Out:   the picture of a slot, at the size of the top rung.
+//! Never: holds the video thread up for longer than [`WAIT`] (once [`WAIT_TO_OPEN`]), or leaves it without a picture.
+//!
+//! Which picture a slot shows follows from the slot and the file alone: a clip of n slots shows its picture `slot mod n`, counted
+//! from the epoch. So two pipelines show the same, whenever they started. Clips are decoded on demand, on a thread of their
+//! own: a dozen pictures are ready at most, and none is made while the source is there. (Kept raw, ten seconds of 720p25 would
+//! take 345 MB in each worker.)
+//!
+//! A file that cannot be used is told once, and our own background stands in for it.
+
+mod font;
+mod reader;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::scale::{Picture, ScaleError, bt709, raw_info};
+use super::ipc::{self, FromWorker};
+use super::ladder::VideoRung;
+use super::outbox::Outbox;
+use super::scale::{Picture, ScaleError, Scaler, bt709, raw_info};
+use crate::media::{FrameRate, Slot};
+use reader::{ReadError, Reader};
+use text::{Ground, Layer};
 
-/// Serials of the slate and of black; decoded pictures count from 1.
+/// Serials: of our own slate, of pictures from files, of black; decoded pictures count from 1.
 const SERIAL: u64 = 0;
+const FILE_SERIAL: u64 = 1 << 63;
 const BLACK_SERIAL: u64 = u64::MAX;
 
 /// Limited-range BT.709 Y, Cb, Cr.
 type Colour = [u8; 3];
 const TOP: Colour = [34, 136, 124];
 const BOTTOM: Colour = [20, 133, 126];
-const INK: Colour = [226, 127, 129];
-const ACCENT: Colour = [143, 138, 60];
 
-/// Longest line of text, characters; longer ones are broken between words.
-const LINE_MAX: usize = 26;
-/// Lines that are shown at most.
-const LINES_MAX: usize = 4;
+/// Pictures of a file that are asked for ahead of the slot at hand.
+const AHEAD: u64 = 4;
+/// Questions that may wait; beyond, slots are asked for only once they are at hand.
+const ASKED_MAX: usize = 2 * AHEAD as usize;
+/// Longest wait for the picture of a slot. The first one of a clip has been asked for a second or more before.
+const WAIT: Duration = Duration::from_millis(400);
+/// Longest wait for the first one of all: the file is opened while the worker starts.
+const WAIT_TO_OPEN: Duration = Duration::from_secs(3);
 
 /// Black at this size. Sides are even.
 pub fn black(width: u32, height: u32) -> Result<Picture, ScaleError> {
-    let make = || {
-        let info = raw_info(gst_video::VideoFormat::I420, width, height, gst::Fraction::new(1, 1), &bt709())?;
-        let mut buffer = gst::Buffer::with_size(info.size())?;
-        let luma = info.offset()[1];
-        let mut map = buffer.get_mut().expect("just made").map_writable()?;
-        map[..luma].fill(16);
-        map[luma..].fill(128);
-        drop(map);
-        Ok(Picture { serial: BLACK_SERIAL, buffer, info })
-    };
-    make().map_err(|source| ScaleError::new(width, height, source))
+    let paint = |frame: &mut Frame<'_>| fill(frame, |_| [16, 128, 128]);
+    paint_new(BLACK_SERIAL, width, height, paint)
 }
 
-/// The slate with this text at this size. Sides are even.
+/// Our own slate with this text at this size. Sides are even.
 pub fn picture(text: &str, width: u32, height: u32) -> Result<Picture, ScaleError> {
+    let layer = Layer::new(text, Ground::Plain, width as usize, height as usize);
+    let mix =
+        |from: u8, to: u8, share: f32| (f32::from(from) + (f32::from(to) - f32::from(from)) * share).round() as u8;
+    let row = |y: f32| -> Colour { std::array::from_fn(|i| mix(TOP[i], BOTTOM[i], y)) };
+    paint_new(SERIAL, width, height, |frame| {
+        fill(frame, row)?;
+        layer.apply(frame)
+    })
+}
+
+type Frame<'b> = gst_video::VideoFrameRef<&'b mut gst::BufferRef>;
+
+fn paint_new(
+    serial: u64,
+    width: u32,
+    height: u32,
+    paint: impl FnOnce(&mut Frame<'_>) -> Result<(), gst::glib::BoolError>,
+) -> Result<Picture, ScaleError> {
     let make = || {
         let info = raw_info(gst_video::VideoFormat::I420, width, height, gst::Fraction::new(1, 1), &bt709())?;
         let mut buffer = gst::Buffer::with_size(info.size())?;
-        {
-            let target = buffer.get_mut().expect("just made");
-            let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(target, &info)?;
-            let canvas = draw(text, width as usize, height as usize);
-            store(&canvas, &mut frame)?;
-        }
-        Ok(Picture { serial: SERIAL, buffer, info })
+        let target = buffer.get_mut().expect("just made");
+        paint(&mut gst_video::VideoFrameRef::from_buffer_ref_writable(target, &info)?)?;
+        Ok(Picture { serial, buffer, info })
     };
     make().map_err(|source| ScaleError::new(width, height, source))
 }
 
-/// 4:4:4, so that strokes are painted once.
-struct Canvas {
-    width: usize,
-    height: usize,
-    pixels: Vec<Colour>,
-}
-
-impl Canvas {
-    /// Paints a stroke with round ends and soft edges.
-    fn stroke(&mut self, (x0, y0): (f32, f32), (x1, y1): (f32, f32), radius: f32, colour: Colour) {
-        let reach = radius + 1.0;
-        let range = |a: f32, b: f32, end: usize| {
-            ((a.min(b) - reach).max(0.0) as usize)..((a.max(b) + reach + 1.0).max(0.0) as usize).min(end)
-        };
-        let (dx, dy) = (x1 - x0, y1 - y0);
-        let length = dx * dx + dy * dy;
-        for y in range(y0, y1, self.height) {
-            for x in range(x0, x1, self.width) {
-                let (px, py) = (x as f32 + 0.5 - x0, y as f32 + 0.5 - y0);
-                let along = if length > 0.0 { ((px * dx + py * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
-                let (ex, ey) = (px - along * dx, py - along * dy);
-                let cover = (radius + 0.5 - (ex * ex + ey * ey).sqrt()).clamp(0.0, 1.0);
-                let pixel = &mut self.pixels[y * self.width + x];
-                *pixel = std::array::from_fn(|i| mix(pixel[i], colour[i], cover));
-            }
-        }
-    }
-}
-
-fn mix(from: u8, to: u8, share: f32) -> u8 {
-    (f32::from(from) + (f32::from(to) - f32::from(from)) * share).round() as u8
-}
-
-fn draw(text: &str, width: usize, height: usize) -> Canvas {
-    let row = |y: usize| -> Colour {
-        let share = y as f32 / height as f32;
-        std::array::from_fn(|i| mix(TOP[i], BOTTOM[i], share))
-    };
-    let pixels = (0..height).flat_map(|y| std::iter::repeat_n(row(y), width)).collect();
-    let mut canvas = Canvas { width, height, pixels };
-    let lines = lines_of(text);
-    let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0).max(12);
-    // Letters are 4 units wide and 6 tall, 6 apart; a line takes 11.
-    let unit = (width as f32 * 0.8 / (longest as f32 * 6.0)).min(height as f32 / 70.0);
-    let block = lines.len() as f32 * 11.0 - 5.0;
-    let top = height as f32 / 2.0 - block * unit / 2.0;
-    for (i, line) in lines.iter().enumerate() {
-        let left = width as f32 / 2.0 - (line.chars().count() as f32 * 6.0 - 2.0) * unit / 2.0;
-        for (n, letter) in line.chars().enumerate() {
-            let place = |(x, y): (f32, f32)| (left + (n as f32 * 6.0 + x) * unit, top + (i as f32 * 11.0 + y) * unit);
-            for points in strokes(letter) {
-                let points: Vec<(f32, f32)> = points.into_iter().map(place).collect();
-                for pair in points.windows(2) {
-                    canvas.stroke(pair[0], pair[1], unit * 0.42, INK);
-                }
-            }
-        }
-    }
-    let bar = top + (block + 6.0) * unit;
-    let (centre, half) = (width as f32 / 2.0, unit * 14.0);
-    canvas.stroke((centre - half, bar), (centre + half, bar), unit * 0.5, ACCENT);
-    canvas
-}
-
-fn lines_of(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let word: String = word.to_uppercase().chars().take(LINE_MAX).collect();
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= LINE_MAX => {
-                line.push(' ');
-                line.push_str(&word);
-            }
-            _ => lines.push(word),
-        }
-    }
-    lines.truncate(LINES_MAX);
-    lines
-}
-
-/// A letter's strokes in units, 0 to 4 across and 0 to 6 down.
-fn strokes(letter: char) -> Vec<Vec<(f32, f32)>> {
-    let table = match letter {
-        'A' => "06 20 46|14 34",
-        'B' => "00 06 36 45 44 33 03|33 42 41 30 00",
-        'C' => "41 30 10 01 05 16 36 45",
-        'D' => "00 06 26 44 42 20 00",
-        'E' => "40 00 06 46|03 33",
-        'F' => "40 00 06|03 33",
-        'G' => "41 30 10 01 05 16 36 45 43 23",
-        'H' => "00 06|40 46|03 43",
-        'I' => "10 30|20 26|16 36",
-        'J' => "40 45 36 16 05",
-        'K' => "00 06|40 03 46",
-        'L' => "00 06 46",
-        'M' => "06 00 23 40 46",
-        'N' => "06 00 46 40",
-        'O' => "10 30 41 45 36 16 05 01 10",
-        'P' => "06 00 30 41 42 33 03",
-        'Q' => "10 30 41 45 36 16 05 01 10|34 46",
-        'R' => "06 00 30 41 42 33 03|23 46",
-        'S' => "41 30 10 01 02 13 33 44 45 36 16 05",
-        'T' => "00 40|20 26",
-        'U' => "00 05 16 36 45 40",
-        'V' => "00 26 40",
-        'W' => "00 16 22 36 40",
-        'X' => "00 46|40 06",
-        'Y' => "00 23 40|23 26",
-        'Z' => "00 40 06 46",
-        '0' => "10 30 41 45 36 16 05 01 10|32 14",
-        '1' => "11 20 26|16 36",
-        '2' => "01 10 30 41 42 06 46",
-        '3' => "01 10 30 41 42 33 23|33 44 45 36 16 05",
-        '4' => "36 30 04 44",
-        '5' => "40 00 03 33 44 45 36 16 05",
-        '6' => "41 30 10 01 05 16 36 45 44 33 13 04",
-        '7' => "00 40 16",
-        '8' => "10 30 41 42 33 13 02 01 10|13 04 05 16 36 45 44 33",
-        '9' => "42 33 13 02 01 10 30 41 45 36 16 05",
-        '.' | '·' => "26 26",
-        ',' => "25 17",
-        ':' => "22 22|25 25",
-        '!' => "20 24|26 26",
-        '?' => "01 10 30 41 42 23 24|26 26",
-        '-' | '–' | '—' => "13 33",
-        '+' => "13 33|22 24",
-        '/' => "06 40",
-        '\'' | '’' => "20 21",
-        '(' => "30 21 25 36",
-        ')' => "10 21 25 16",
-        ' ' => "",
-        _ => "10 30 36 16 10",
-    };
-    let point = |p: &str| {
-        let mut digits = p.bytes().map(|b| f32::from(b - b'0'));
-        Some((digits.next()?, digits.next()?))
-    };
-    table.split('|').map(|stroke| stroke.split_whitespace().filter_map(point).collect()).collect()
-}
-
-/// 4:4:4 → I420.
-fn store(
-    canvas: &Canvas,
-    frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
-) -> Result<(), gst::glib::BoolError> {
+/// Each row in a colour that depends on how far down it is, 0 to 1.
+fn fill(frame: &mut Frame<'_>, colour: impl Fn(f32) -> Colour) -> Result<(), gst::glib::BoolError> {
     for plane in 0..3u32 {
-        let step = if plane == 0 { 1 } else { 2 };
-        let stride = frame.plane_stride()[plane as usize].unsigned_abs() as usize;
+        let index = plane as usize;
+        let stride = frame.plane_stride()[index].unsigned_abs() as usize;
         let data = frame.plane_data_mut(plane).map_err(|_| gst::glib::bool_error!("no plane"))?;
-        for (row, line) in data.chunks_mut(stride).take(canvas.height / step).enumerate() {
-            for (column, value) in line.iter_mut().take(canvas.width / step).enumerate() {
-                let mut sum = 0;
-                for y in row * step..(row + 1) * step {
-                    for x in column * step..(column + 1) * step {
-                        sum += u32::from(canvas.pixels[y * canvas.width + x][plane as usize]);
-                    }
-                }
-                let count = (step * step) as u32;
-                *value = u8::try_from((sum + count / 2) / count).unwrap_or(u8::MAX);
-            }
+        let rows = data.len().div_ceil(stride.max(1)) as f32;
+        for (y, line) in data.chunks_mut(stride).enumerate() {
+            line.fill(colour(y as f32 / rows)[index]);
         }
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The slate of a worker.
+#[derive(Debug)]
+pub struct Slate {
+    own: Picture,
+    file: Option<File>,
+}
 
-    #[test]
-    fn text_is_broken_between_words() {
-        assert_eq!(lines_of("We will be right back with more news"), ["WE WILL BE RIGHT BACK WITH", "MORE NEWS"]);
-        assert_eq!(lines_of(""), [] as [&str; 0]);
-        assert_eq!(lines_of(&"x".repeat(100)), ["X".repeat(26)]);
+/// The video thread's end of the thread that reads the file.
+#[derive(Debug)]
+struct File {
+    orders: Sender<Slot>,
+    answers: Receiver<(Slot, Picture)>,
+    /// Slots asked for that were not answered yet.
+    asked: Vec<Slot>,
+    /// Answers that were not needed yet.
+    ready: Vec<(Slot, Picture)>,
+    /// It answered once.
+    is_open: bool,
+    /// It did not answer in time: it is not waited for until it does.
+    is_late: bool,
+}
+
+impl Slate {
+    /// For the size of `top`. The file, if there is one, is read by the work returned, which is for a thread of its own.
+    pub fn new(wanted: &ipc::Slate, top: &VideoRung, rate: FrameRate) -> Result<(Self, Option<Work>), ScaleError> {
+        let own = picture(&wanted.text, top.width, top.height)?;
+        let Some(path) = &wanted.picture else { return Ok((Self { own, file: None }, None)) };
+        let (orders, ordered) = channel();
+        let (answer, answers) = channel();
+        let layer = Layer::new(&wanted.text, Ground::Picture, top.width as usize, top.height as usize);
+        let scaler = Scaler::new(top, rate)?;
+        let work =
+            Work { path: path.clone(), rate, scaler, layer, top: own.info.clone(), ordered, answer, still: None };
+        let file = File { orders, answers, asked: Vec::new(), ready: Vec::new(), is_open: false, is_late: false };
+        Ok((Self { own, file: Some(file) }, Some(work)))
     }
 
-    #[test]
-    fn letters_are_drawn_inside_the_picture_and_show() {
-        for (width, height) in [(1280, 720), (320, 180), (64, 64)] {
-            let bright = |text| draw(text, width, height).pixels.iter().filter(|p| p[0] > 180).count();
-            assert_eq!(bright(""), 0, "{width}×{height}");
-            assert!(bright("Ä WE'LL BE BACK! 0123456789") > width / 8, "{width}×{height}");
+    /// The slate will be needed from this slot on, as it looks now.
+    pub fn prepare(&mut self, slot: Slot) {
+        if let Some(file) = &mut self.file {
+            file.ask(slot);
         }
     }
+
+    /// The slate of this slot.
+    pub fn picture(&mut self, slot: Slot) -> Picture {
+        let answer = self.file.as_mut().map(|file| file.take(slot));
+        match answer {
+            Some(Ok(picture)) => return picture,
+            Some(Err(RecvTimeoutError::Disconnected)) => self.file = None,
+            Some(Err(RecvTimeoutError::Timeout)) | None => {}
+        }
+        self.own.clone()
+    }
+}
+
+impl File {
+    /// Sees to it that this slot and those behind it are asked for, and lets go of what is older.
+    fn ask(&mut self, slot: Slot) {
+        let wanted = slot.0..=slot.0 + AHEAD;
+        self.ready.retain(|(of, _)| wanted.contains(&of.0));
+        while let Ok((of, picture)) = self.answers.try_recv() {
+            self.asked.retain(|asked| *asked != of);
+            if wanted.contains(&of.0) {
+                self.ready.push((of, picture));
+            }
+        }
+        for slot in wanted.map(Slot) {
+            let is_there = self.asked.contains(&slot) || self.ready.iter().any(|(of, _)| *of == slot);
+            if !is_there && self.asked.len() < ASKED_MAX {
+                // A reader that is gone is found out by waiting for it.
+                let _ = self.orders.send(slot);
+                self.asked.push(slot);
+            }
+        }
+    }
+
+    fn take(&mut self, slot: Slot) -> Result<Picture, RecvTimeoutError> {
+        self.ask(slot);
+        loop {
+            if let Some(at) = self.ready.iter().position(|(of, _)| *of == slot) {
+                return Ok(self.ready.swap_remove(at).1);
+            }
+            let wait = match (self.is_late, self.is_open) {
+                (true, _) => Duration::ZERO,
+                (false, true) => WAIT,
+                (false, false) => WAIT_TO_OPEN,
+            };
+            let answer = self.answers.recv_timeout(wait);
+            self.is_open |= answer.is_ok();
+            self.is_late = matches!(answer, Err(RecvTimeoutError::Timeout));
+            let (of, picture) = answer?;
+            self.asked.retain(|asked| *asked != of);
+            if of.0 >= slot.0 {
+                self.ready.push((of, picture));
+            }
+        }
+    }
+}
+
+/// Reads the file. Answers that wait are at most [`ASKED_MAX`], as nobody asks for more.
+#[derive(Debug)]
+pub struct Work {
+    path: PathBuf,
+    rate: FrameRate,
+    scaler: Scaler,
+    layer: Layer,
+    top: gst_video::VideoInfo,
+    ordered: Receiver<Slot>,
+    answer: Sender<(Slot, Picture)>,
+    /// Of a file that does not move.
+    still: Option<Picture>,
+}
+
+impl Work {
+    /// Runs until the video thread is gone, or the file turns out to be of no use.
+    pub fn run(mut self, outbox: &Outbox) {
+        if let Err(error) = self.serve() {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = format!("the slate `{name}` cannot be shown, our own stands in for it: {error}");
+            outbox.send(FromWorker::SlateFailed(text.chars().take(400).collect()));
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), SlateError> {
+        // Once at the start, so that a file of no use is told before it is needed.
+        let mut reader = Reader::open(&self.path, self.rate)?;
+        let slots = if is_image(&self.path) { 1 } else { reader.slots() };
+        tracing::info!(file = %self.path.display(), slots, "slate");
+        let first = self.finish(reader.picture(0, FILE_SERIAL)?)?;
+        if slots == 1 {
+            self.still = Some(first);
+            drop(reader);
+            while let Ok(slot) = self.ordered.recv() {
+                let still = self.still.clone().expect("set above");
+                if self.answer.send((slot, still)).is_err() {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        while let Ok(slot) = self.ordered.recv() {
+            let picture = reader.picture(slot.0 % slots, FILE_SERIAL | slot.0)?;
+            let picture = self.finish(picture)?;
+            if self.answer.send((slot, picture)).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// In the shape of the top rung, with the text on it.
+    fn finish(&mut self, picture: Picture) -> Result<Picture, SlateError> {
+        let serial = picture.serial;
+        let scaled = self.scaler.scale(&picture)?;
+        // Its pixels are shared with the scaler's cache, or even with the decoder.
+        let wrong = |source| ScaleError::new(self.top.width(), self.top.height(), source);
+        let mut buffer = scaled.copy_deep().map_err(wrong)?;
+        {
+            let target = buffer.get_mut().expect("just copied");
+            let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(target, &self.top).map_err(wrong)?;
+            self.layer.apply(&mut frame).map_err(wrong)?;
+        }
+        Ok(Picture { serial, buffer, info: self.top.clone() })
+    }
+}
+
+/// Why the file is not shown.
+#[derive(Debug, thiserror::Error)]
+enum SlateError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Scale(#[from] ScaleError),
+}
+
+/// What begins like a PNG or a JPEG does not move.
+fn is_image(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = [0; 3];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && (head == *b"\x89PN" || head == [0xff, 0xd8, 0xff])
 }
