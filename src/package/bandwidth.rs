@@ -28,7 +28,7 @@ impl Bandwidth {
         Self { declared: 0, peak: 0, unknown_for: 0.0 }
     }
 
-    /// A segment was published. `real`: nothing in it was made up; slate costs next to nothing and says nothing.
+    /// A segment was published. `real`: it is of the programme; slate costs next to nothing and says nothing.
     pub fn measure(&mut self, bytes: usize, seconds: f64, real: bool) {
         let bits = (bytes as f64 * 8.0 / seconds).ceil() as u64;
         self.peak = self.peak.max(bits);

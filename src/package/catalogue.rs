@@ -127,9 +127,9 @@ impl Catalogue {
         self.configs.get(rendition)?.as_ref()?.difference(whole.video.as_ref()?)
     }
 
-    /// Notes the bit rates of a published segment; `sizes` in bytes, by rendition.
-    pub fn measure(&mut self, layout: &Layout, n: SegmentNumber, sizes: impl Iterator<Item = usize>, real: bool) {
-        for (rendition, bytes) in self.renditions.iter_mut().zip(sizes) {
+    /// Notes the bit rates of a published segment: by rendition its bytes, and whether it is the programme.
+    pub fn measure(&mut self, layout: &Layout, n: SegmentNumber, sizes: impl Iterator<Item = (usize, bool)>) {
+        for (rendition, (bytes, real)) in self.renditions.iter_mut().zip(sizes) {
             let seconds = layout.seconds(rendition.kind(), n);
             rendition.bandwidth.measure(bytes, seconds, real);
         }

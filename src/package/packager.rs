@@ -18,7 +18,7 @@ use super::snapshot::{Cache, Listing, Resource, Snapshot, content_type, entity_t
 use super::window::{Entry, Object, Window};
 use super::{Config, PackageError, dash, hls, trick};
 use crate::clock::Now;
-use crate::encode::ipc::{CodedUnit, Filled, SegmentEnd};
+use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{PublishStatus, RenditionStatus};
 
@@ -403,8 +403,10 @@ impl Packager {
             self.drop_unlike();
         }
         if let Some(published) = &mut self.published {
-            let real = wholes.iter().all(|w| w.filled == Filled::default());
-            published.measure(&self.layout, n, objects.iter().map(|o| o.stored.len()), real);
+            // Repeats are pictures of the programme; slate and silence are not.
+            let real = |w: &Whole| w.filled.slate == 0 && w.filled.silent_samples == 0;
+            let size = |(r, o): (usize, &Object)| (o.stored.len(), wholes.get(r).is_none_or(real));
+            published.measure(&self.layout, n, objects.iter().enumerate().map(size));
         }
         let lines = self.lines(n, false);
         self.window.push(Entry { number: n, objects, lines });

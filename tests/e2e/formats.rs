@@ -315,13 +315,13 @@ fn a_running_server_has_hevc_that_decodes_and_av1_that_plays() {
 fn browsers_play_the_format_they_are_asked_for_and_stay_with_one() {
     let live = Live::start();
     for (player, path, codec) in [
+        ("hlsjs", "index.m3u8", None),
+        ("dashjs", "manifest.mpd", None),
+        ("shaka-hls", "index.m3u8", None),
         ("hlsjs", "index.m3u8", Some("av01")),
         ("dashjs", "manifest.mpd", Some("av01")),
         ("shaka-dash", "manifest.mpd", Some("av01")),
         ("hlsjs", "index.m3u8", Some("avc1")),
-        ("hlsjs", "index.m3u8", None),
-        ("dashjs", "manifest.mpd", None),
-        ("shaka-hls", "index.m3u8", None),
     ] {
         let Seen { json, code, .. } = Viewer::of(&live.url(path), player, 20, codec).seen();
         eprintln!("{player} {codec:?}: {json}");
