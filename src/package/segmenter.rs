@@ -32,7 +32,7 @@ impl Coding {
     /// hand, which may use less of it: x264 reorders by one picture with one B-frame and, as it may use one as a reference,
     /// by two with more (sps max_num_reorder_frames); x265 does the same. AV1 has no reordering outside of its frames.
     pub fn video(layout: &Layout, rung: &VideoRung) -> Self {
-        let pictures = if rung.zero_latency { 0 } else { rung.reorder() };
+        let pictures = rung.reorder();
         let (codec, pictures) = match rung.encoder.format() {
             VideoFormat::H264 => (VideoCodec::Avc, pictures),
             VideoFormat::Hevc => (VideoCodec::Hevc, pictures),
