@@ -4,14 +4,15 @@
 //!
 //! Bits at equal SSIM: each clip is encoded at four CRF values; the bits of each of our points are compared with what the
 //! continuous encode needs for the same SSIM, by interpolation of log(bits) over SSIM in decibels, and the mean is taken.
-//! CPU seconds are those of whole processes, by turns, median of `TANDEM_BENCH_ROUNDS` (3).
+//! CPU seconds are those of whole processes, by turns, median of `TANDEM_BENCH_ROUNDS` (3). `TANDEM_BENCH_SECONDS` (12) of each clip
+//! are taken, and of the clips `TANDEM_BENCH_COUNT` (all).
 
 mod material;
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -67,7 +68,8 @@ fn main() {
         let raw = Raw { file: file.into(), width: number(width), height: number(height) };
         return encode_segments(&raw, number(crf), Path::new(out));
     }
-    let clips = natural();
+    let mut clips = natural();
+    clips.truncate(setting("TANDEM_BENCH_COUNT", usize::MAX));
     if clips.len() < 3 {
         println!("determinism: only {} natural clips here; see scripts/clips.sh", clips.len());
         if clips.is_empty() {
@@ -77,10 +79,16 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     println!("| clip | bits at equal SSIM | SSIM at CRF {CRF} | CPU | against scene cuts: bits | CPU |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    let (mut bits, mut ssim, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bits, mut quality, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for clip in &clips {
         let raw = unpack(clip, folder.path());
-        let curve = |encode| CRFS.map(|crf| encode_one(encode, &raw, crf, folder.path()).0);
+        let curve = |encode| {
+            CRFS.map(|crf| {
+                let (out, _) = encode_one(encode, &raw, crf, folder.path());
+                let bits = std::fs::metadata(&out).expect("was written").len() as f64 * 8.0;
+                Point { bits, ssim: ssim(&out, &raw) }
+            })
+        };
         let [ours, theirs, cuts] = [Encode::Segments, Encode::Continuous, Encode::SceneCuts].map(curve);
         let rounds = (0..setting("TANDEM_BENCH_ROUNDS", 3)).map(|_| {
             let cost = |encode| encode_one(encode, &raw, CRF, folder.path()).1.seconds();
@@ -92,13 +100,13 @@ fn main() {
         let row = (bits_ratio(&ours, &theirs), median(seconds), bits_ratio(&ours, &cuts), median(seconds_cuts));
         println!("| {} | {:.3} | {difference:+.4} | {:.3} | {:.3} | {:.3} |", clip.name, row.0, row.1, row.2, row.3);
         bits.push(row.0);
-        ssim.push(difference);
+        quality.push(difference);
         cpu.push(row.1);
         std::fs::remove_file(&raw.file).expect("ours");
     }
     println!("load average {}", std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
     let worst = |values: &[f64]| values.iter().copied().fold(f64::MIN, f64::max);
-    let lowest = ssim.iter().copied().fold(f64::MAX, f64::min);
+    let lowest = quality.iter().copied().fold(f64::MAX, f64::min);
     println!("RESULT bits={:.3} ssim={lowest:+.4} cpu={:.3} clips={}", worst(&bits), worst(&cpu), clips.len());
 }
 
@@ -110,7 +118,7 @@ fn unpack(clip: &Natural, folder: &Path) -> Raw {
         576 => (1024, 576),
         _ => (640, 272),
     };
-    let shape = Shape { name: "", width, height, rate: RATE, seconds: 12 };
+    let shape = Shape { name: "", width, height, rate: RATE, seconds: setting("TANDEM_BENCH_SECONDS", 12) as u32 };
     let file = folder.join("raw.yuv");
     let frames = (shape.seconds * RATE).to_string();
     run(Command::new("ffmpeg")
@@ -121,7 +129,7 @@ fn unpack(clip: &Natural, folder: &Path) -> Raw {
     Raw { file, width, height }
 }
 
-fn encode_one(encode: Encode, raw: &Raw, crf: u32, folder: &Path) -> (Point, Cost) {
+fn encode_one(encode: Encode, raw: &Raw, crf: u32, folder: &Path) -> (PathBuf, Cost) {
     let out = folder.join("out.264");
     let cost = match encode {
         Encode::Segments => {
@@ -133,6 +141,7 @@ fn encode_one(encode: Encode, raw: &Raw, crf: u32, folder: &Path) -> (Point, Cos
             let rung = rung(raw, crf);
             let kbps = rung.rate.max_bitrate() / 1000;
             let mut x264 = Command::new("x264");
+            x264.stderr(Stdio::null());
             x264.args([
                 "--quiet",
                 "--no-progress",
@@ -162,8 +171,7 @@ fn encode_one(encode: Encode, raw: &Raw, crf: u32, folder: &Path) -> (Point, Cos
             run(&mut x264)
         }
     };
-    let bits = std::fs::metadata(&out).expect("was written").len() as f64 * 8.0;
-    (Point { bits, ssim: ssim(&out, raw) }, cost)
+    (out, cost)
 }
 
 /// Mean SSIM over all planes, as ffmpeg has it.

@@ -4,14 +4,15 @@
 //!
 //! All are fed as fast as they read, by turns, so that a noisy host disturbs all of them alike; what counts is the median of the
 //! ratios. `TANDEM_BENCH_CLIP=file.ts` takes a transport stream of your own (H.264 and AAC, 720p30) in place of the first clip,
-//! `TANDEM_BENCH_ROUNDS` another number of rounds than 3, `TANDEM_BENCH_LADDER=720p30` one ladder alone.
+//! `TANDEM_BENCH_ROUNDS` another number of rounds than 3, `TANDEM_BENCH_SECONDS` other lengths than 40 and 14,
+//! `TANDEM_BENCH_LADDER=720p30` one ladder alone.
 
 #[path = "../tests/encode/driver.rs"]
 mod driver;
 mod material;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use driver::{Clip, Worker, grid, job, read_clip, unit};
@@ -49,6 +50,7 @@ fn main() {
     let only = std::env::var("TANDEM_BENCH_LADDER").ok();
     let mut results = Vec::new();
     for (shape, ladder) in [(NEWS, &NEWS_LADDER[..]), (SPORT, &SPORT_LADDER[..])] {
+        let shape = Shape { seconds: setting("TANDEM_BENCH_SECONDS", shape.seconds as usize) as u32, ..shape };
         if only.as_deref().is_none_or(|name| name == shape.name) {
             results.push((shape.name, measure(shape, ladder, rounds)));
         }
@@ -158,6 +160,7 @@ fn floor(file: &Path, ladder: &[VideoRung], raw: &[PathBuf], grid: Grid) -> f64 
     let mut seconds = run(&mut decode).seconds();
     for (rung, raw) in ladder.iter().zip(raw) {
         let mut x264 = Command::new("x264");
+        x264.stderr(Stdio::null());
         x264.args(["--quiet", "--no-progress", "--threads", "1", "--no-scenecut", "--preset", &rung.preset]);
         for (name, value) in x264_settings(rung, grid) {
             x264.args([format!("--{name}"), value]);

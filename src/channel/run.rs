@@ -17,6 +17,7 @@ use super::{Action, Channel, Generation, Input};
 use crate::child::{self, Child, Sender};
 use crate::clock;
 use crate::config;
+use crate::encode::host;
 use crate::encode::ipc::{FromWorker, Job, ToWorker};
 use crate::ingest::IngestEvent;
 use crate::media::{PipelineId, SourceId};
@@ -163,7 +164,7 @@ impl Shell {
         let spec = child::Spec {
             program: child::program(),
             arguments: vec!["encode-worker".to_owned()],
-            environment: Vec::new(),
+            environment: host::ENVIRONMENT.map(|(name, value)| (name, value.to_owned())).to_vec(),
             memory_max: Some(ENCODER_MEMORY_MAX),
             queue_bytes_max: ENCODER_QUEUE_BYTES,
             span: span.clone(),

@@ -225,6 +225,7 @@ impl Worker {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let child = Command::new(env!("CARGO_BIN_EXE_tandem"))
             .arg("encode-worker")
+            .envs(tandem::encode::host::ENVIRONMENT)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
             .expect("the binary starts");

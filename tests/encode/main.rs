@@ -1,6 +1,7 @@
 //! Encode processes, driven as the main process drives them.
 
 mod driver;
+mod scaling;
 
 use std::io::Write;
 use std::path::PathBuf;
