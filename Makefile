@@ -19,7 +19,7 @@ SECONDS_EACH ?= 600
 .PHONY: help
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  make run CONFIG=my.toml OPTIONS="--log json"\n'
 
 .PHONY: run
@@ -52,6 +52,16 @@ fuzz: deps ## Fuzz each parser for 60 s
 bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name=value …` is one figure
 	cargo build --release --locked
 	@scripts/bench.sh
+
+.PHONY: bench-encode bench-determinism bench-latency
+bench-encode: deps-test web ## CPU of an encode process against ffmpeg, bare x264, and a warm pair
+	@scripts/bench/encode.sh
+
+bench-determinism: deps-test web ## Bits and CPU that equal bytes cost
+	@scripts/bench/determinism.sh
+
+bench-latency: deps-test web ## TS in to part out, stage by stage; on a quiet machine
+	@scripts/bench/latency.sh
 
 ##@ Make
 .PHONY: web

@@ -25,6 +25,7 @@ run=(
 )
 test=(
     "ffmpeg|ffmpeg -version|an independent publisher, and judge of what comes out"
+    "x264|x264 --version|the bare encoder, which the benches compare with"
     "srt-tools|command -v srt-live-transmit|another independent publisher"
     "nginx-light|command -v nginx || test -x /usr/sbin/nginx|stands in for a CDN (the tests start their own; Debian starts one on port 80)"
     "chromium|command -v chromium|plays the streams in hls.js, dash.js, Shaka"

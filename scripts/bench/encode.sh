@@ -1,6 +1,11 @@
 #!/bin/sh
-# CPU of one encode process against ffmpeg for the same ladder and x264 settings. Ends with a line `RESULT …`.
-# TANDEM_BENCH_CLIP=file.ts measures with a clip of your own (H.264 and AAC).
+# CPU of one encode process against ffmpeg, against the floor, and of a pair on warm standby against one; two ladders. Ends with
+#
+#     RESULT ffmpeg=… floor=… warm=…
+#
+# Needs ffmpeg, x264 and 5 GB in TMPDIR. What may be set: benches/encode.rs.
 set -eu
 cd "$(dirname "$0")/../.."
-exec cargo bench --quiet --bench encode
+TANDEM_BENCH_CLIPS=${TANDEM_BENCH_CLIPS-$(scripts/clips.sh)}
+export TANDEM_BENCH_CLIPS
+exec cargo bench --locked --quiet --bench encode

@@ -5,6 +5,7 @@ mod driver;
 mod loss;
 mod loudness;
 mod rungs;
+mod scaling;
 mod standby;
 
 use std::io::Write;
