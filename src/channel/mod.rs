@@ -9,6 +9,7 @@
 
 mod feed;
 mod pipeline;
+mod placing;
 mod report;
 pub mod run;
 mod status;
@@ -427,7 +428,7 @@ impl Channel {
 
     /// Brings a pipeline's encoder onto a source.
     fn join(&mut self, at: usize, source: usize, from: Sent, why: Option<Break>) {
-        let Some(items) = self.sources[source].feed.join(from) else { return };
+        let Some(items) = self.sources[source].feed.join(&self.timeline, from) else { return };
         let items = why.map(Item::Break).into_iter().chain(items).collect();
         self.send_items(at, source, items);
     }
