@@ -122,6 +122,22 @@ fn what_is_not_said_has_a_sane_default() {
 }
 
 #[test]
+fn fields_become_pictures_as_is_said() {
+    use tandem::encode::ipc::Deinterlace;
+    for (text, want) in [
+        ("", Deinterlace::Auto),
+        ("deinterlace = \"auto\"", Deinterlace::Auto),
+        ("deinterlace = \"bob\"", Deinterlace::Bob),
+        ("deinterlace = \"blend\"", Deinterlace::Blend),
+        ("deinterlace = \"top\"", Deinterlace::Top),
+    ] {
+        let text = GOOD.replace("id = \"c\"", &format!("id = \"c\"\n{text}"));
+        let config = parse(&text).unwrap_or_else(|r| panic!("{r}"));
+        assert_eq!(config.channels[0].deinterlace, want, "{text}");
+    }
+}
+
+#[test]
 fn a_default_part_divides_the_segment_evenly() {
     for (rate, want_micros) in
         [("24", 500_000), ("25", 400_000), ("29.97", 400_400), ("50", 500_000), ("59.94", 400_400), ("23.976", 333_667)]
@@ -212,6 +228,14 @@ fn each_mistake_is_named_with_its_mend() {
         ("part tiny", "id = \"c\"", "id = \"c\"\npart = \"5ms\"", 3, "channel[c].part", "shorter than a frame"),
         ("segment", "id = \"c\"", "id = \"c\"\nsegment = \"500ms\"", 3, "channel[c].segment", "1 s to 10 s"),
         ("template", "id = \"c\"", "id = \"c\"\ntemplate = \"nowhere.toml\"", 3, "channel[c].template", "nowhere.toml"),
+        (
+            "fields",
+            "id = \"c\"",
+            "id = \"c\"\ndeinterlace = \"weave\"",
+            3,
+            "channel[c].deinterlace",
+            "\"blend\" or \"top\"",
+        ),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",

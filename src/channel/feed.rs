@@ -201,6 +201,9 @@ impl Feed {
         let anchored = self.placing.anchor().is_some();
         match self.find(now, timeline, &unit, kind, step, fed) {
             Place::At(at) => {
+                if !anchored && self.is_elsewhere() {
+                    fed.items.push(Item::Break(Break::Timeline));
+                }
                 self.pace(timeline, fed);
                 if !anchored {
                     for early in std::mem::take(&mut self.waiting) {
@@ -242,6 +245,12 @@ impl Feed {
         let rate = video.and_then(|t| t.shape).and_then(|shape| shape.rate);
         let piece = Piece { track: unit.track, kind, pts: unit.pts, step, sets_phase, rate };
         self.placing.place(now, timeline, piece, &mut fed.news)
+    }
+
+    /// Behind a reconnect its media lies on another timeline than before.
+    fn is_elsewhere(&self) -> bool {
+        let anchor = self.placing.anchor();
+        self.paced.zip(anchor).is_some_and(|((before, _), here)| !here.is_near(before))
     }
 
     /// Says what the slope will be, if that is news.

@@ -476,7 +476,9 @@ impl Channel {
         }
         if let Some(source) = self.pipelines[at].on_air() {
             let begins = self.config.grid.segment_start(start);
-            self.join(at, source, Sent { video: Some(begins), audio: Some(begins - AUDIO_PREROLL) }, None);
+            // Of a faster source the first slot shows a picture from a little before it.
+            let pictures = begins - self.config.grid.slot_duration();
+            self.join(at, source, Sent { video: Some(pictures), audio: Some(begins - AUDIO_PREROLL) }, None);
         }
     }
 

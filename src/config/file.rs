@@ -83,6 +83,10 @@ pub(super) struct ChannelFile {
     pub hold: Option<Mark<Time>>,
     /// How long the last picture is repeated before the slate appears, up to 1 h. Default "1s".
     pub repeat_for: Option<Mark<Time>>,
+    /// How fields of an interlaced source become pictures: "bob" each field one, 25i to 50p; "blend" both fields of a frame in one;
+    /// "top" the first field of a frame; "auto" is "bob" at 48 frames a second and more, "top" below. Default "auto".
+    #[schemars(with = "Option<String>", extend("enum" = ["auto", "bob", "blend", "top"]))]
+    pub deinterlace: Option<Mark<String>>,
     /// Text on the slate, up to 200 characters. Default "No signal".
     pub slate_text: Option<Mark<String>>,
     /// The ladder file, relative to this file.

@@ -126,7 +126,7 @@ impl Checks<'_, '_> {
             window,
             hold,
             loss,
-            deinterlace: Deinterlace::default(),
+            deinterlace: self.deinterlace(file.deinterlace.as_ref()),
             loudness: None,
             redundancy: Redundancy::default(),
             sources: sources?,
@@ -135,6 +135,21 @@ impl Checks<'_, '_> {
             ladder: ladder?,
             template,
         })
+    }
+
+    fn deinterlace(&mut self, key: Option<&Mark<String>>) -> Deinterlace {
+        let Some(key) = key else { return Deinterlace::default() };
+        match key.value.as_str() {
+            "auto" => Deinterlace::Auto,
+            "bob" => Deinterlace::Bob,
+            "blend" => Deinterlace::Blend,
+            "top" => Deinterlace::Top,
+            other => {
+                let what = format!("`{other}` is no way to make pictures of fields");
+                self.document.mistake(&key.span, &what, "write \"auto\", \"bob\", \"blend\" or \"top\"");
+                Deinterlace::default()
+            }
+        }
     }
 
     fn channel_id(&mut self, span: &Span, id: Option<&Mark<String>>, ids: &mut BTreeSet<String>) -> Option<ChannelId> {

@@ -21,6 +21,7 @@
 
 pub mod audio;
 pub mod audio_grid;
+pub mod cadence;
 pub mod decode;
 pub mod gst;
 pub mod host;

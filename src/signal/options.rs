@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::restamp::{self, Restamp};
 use super::{SignalError, code, destination::Address};
-use crate::media::FrameRate;
+use crate::media::{ChannelTime, FrameRate};
 
 /// `tandem signal`: generates the test signal.
 ///
@@ -46,6 +47,12 @@ pub struct Options {
     /// Begin at this UTC time, in seconds since the epoch, instead of now; for repeatable files.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub start: Option<Duration>,
+    /// The first picture's PTS, in seconds, instead of its time since the epoch; it wraps at 95,443.7.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub pts_start: Option<Duration>,
+    /// So many seconds on, PTS, DTS and PCR jump by so many seconds: `30:3600`, `30:-0.7`. May be repeated.
+    #[arg(long = "pts-jump", value_name = "AFTER:BY", value_parser = restamp::jump)]
+    pub pts_jumps: Vec<(i64, i64)>,
     /// Generate as fast as possible instead of in real time.
     #[arg(long)]
     pub unpaced: bool,
@@ -69,6 +76,7 @@ pub(super) struct Plan {
     pub length: Option<Duration>,
     pub start_ticks: Option<u64>,
     pub paced: bool,
+    pub restamp: Restamp,
     pub variants: Vec<Variant>,
 }
 
@@ -119,6 +127,10 @@ impl Options {
             length: self.for_,
             start_ticks,
             paced: !self.unpaced,
+            restamp: Restamp {
+                start: self.pts_start.map(|at| ChannelTime::from_utc(at).ticks()),
+                jumps: self.pts_jumps.clone(),
+            },
             variants,
         })
     }

@@ -266,11 +266,17 @@ impl Publishers {
 
     /// The same, to any SRT addresses.
     pub fn to(targets: &[String], by: Publisher) -> Self {
+        Self::with(targets, by, &[])
+    }
+
+    /// The same with more options of the signal.
+    pub fn with(targets: &[String], by: Publisher, more: &[&str]) -> Self {
         let ports: Vec<u16> = targets.iter().map(|_| free_udp()).collect();
         // Publishers first: what the signal sends before they listen is lost.
         let legs = targets.iter().zip(&ports).map(|(target, port)| publish(*port, target, by)).collect();
         let mut command = tandem();
         command.args(["signal", "--size", "640x360", "--rate", "25", "--bitrate", "1500k"]);
+        command.args(more);
         for port in &ports {
             command.args(["--to", &format!("udp://127.0.0.1:{port}")]);
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that finds nothing where something must be should stop there
 
+mod changes;
 mod channel;
 mod control;
 mod corpus;

@@ -14,12 +14,13 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
+use tandem::demux::{self, Demux};
 use tandem::encode::ipc::{
     CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, SegmentPlan, Slate, ToWorker,
 };
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
-    TrackSet, Unit,
+    TrackSet, Unit, VideoShape,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -59,14 +60,23 @@ pub fn clip(arguments: &str, video: Codec, audio: Codec) -> Clip {
 
 /// The first video and the first audio track of a file.
 pub fn read_clip(file: &Path, video: Codec, audio: Codec) -> Clip {
-    let track = |id, codec| TrackInfo { id, codec, language: None, shape: None };
-    let tracks = Arc::new(TrackSet { tracks: vec![track(VIDEO, video), track(AUDIO, audio)] });
+    let track = |id, codec, shape| TrackInfo { id, codec, language: None, shape };
+    let tracks = vec![track(VIDEO, video, shape(file)), track(AUDIO, audio, None)];
+    let tracks = Arc::new(TrackSet { tracks });
     let mut units = packets(file, "v:0", VIDEO);
     units.extend(packets(file, "a:0", AUDIO));
     assert!(units.iter().any(|(_, unit)| unit.track == VIDEO), "no picture in {file:?}");
     // Decode order inside a track stays (the sort is stable per key of arrival).
     units.sort_by_key(|(order, _)| *order);
     Clip { tracks, units: units.into_iter().map(|(_, unit)| unit).collect() }
+}
+
+/// What the demultiplexer would find in the first sequence header.
+fn shape(file: &Path) -> Option<VideoShape> {
+    let mut demux = Demux::new(demux::Config::default());
+    demux.push(&std::fs::read(file).expect("readable"));
+    demux.flush();
+    demux.tracks().and_then(|t| t.first(TrackKind::Video)).and_then(|t| t.shape)
 }
 
 /// One track's packets with their place in time of arrival. A packet without PTS belongs to the one before it, as in a PES.

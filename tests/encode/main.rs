@@ -1,6 +1,8 @@
 //! Encode processes, driven as the main process drives them.
 
+mod changes;
 mod driver;
+mod rates;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use tandem::clock;
 use tandem::encode::ipc::{AUDIO_LEAD, Filled, Showing, ToWorker};
 use tandem::media::{Break, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackKind};
 
-const CLEAN: Filled = Filled { repeated: 0, slate: 0, silent_samples: 0, damaged: 0 };
+const CLEAN: Filled = Filled { repeated: 0, slate: 0, silent_samples: 0, damaged: 0, skipped: 0 };
 
 /// A time on no grid, an hour or so ago, so that no clock steps in and nothing lies ahead.
 fn off_grid() -> ChannelTime {

@@ -146,13 +146,8 @@ impl Judge {
                 self.trouble(source, until);
                 self.feeds[source].foreign = true;
             }
-            Fault::Jump { source, .. } => {
-                self.trouble(source, until);
-                self.feeds[source].foreign = true;
-                if self.takers(source) > 0 {
-                    self.excuse(ms, until + 5000, true, None);
-                }
-            }
+            // The anchor takes it up: nobody sees it, and the source stays on the timeline that all began with.
+            Fault::Jump { source, .. } => self.trouble(source, until),
             Fault::Loss { source, .. } | Fault::WrongBits { source, .. } => {
                 self.trouble(source, until + 1000);
                 self.excuse_unless_other(source, ms, until + 2000);
