@@ -146,8 +146,14 @@ impl Judge {
                 self.trouble(source, until);
                 self.feeds[source].foreign = true;
             }
-            // The anchor takes it up: nobody sees it, and the source stays on the timeline that all began with.
-            Fault::Jump { source, .. } => self.trouble(source, until),
+            // The anchor takes it up, and the source stays on the timeline that all began with. Its counters of packets jump, too: what
+            // they damage is missing until the next key frame.
+            Fault::Jump { source, .. } => {
+                self.trouble(source, until);
+                if self.takers(source) > 0 {
+                    self.excuse(ms, until + 2000, true, Some(30));
+                }
+            }
             Fault::Loss { source, .. } | Fault::WrongBits { source, .. } => {
                 self.trouble(source, until + 1000);
                 self.excuse_unless_other(source, ms, until + 2000);

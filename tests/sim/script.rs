@@ -171,7 +171,7 @@ impl Script {
         let small = rng.pick(&[-5, -2, 1, 2, 3, 5, 9]);
         let by_s = if chaos && rng.one_in(2) { small } else { by_s };
         // Without drawing lots once more, so that seeds keep their meaning.
-        let jumps_by_s = if !chaos && long / STEP_MS % 2 == 0 { small } else { by_s };
+        let jumps_by_s = if !chaos && (long / STEP_MS).is_multiple_of(2) { small } else { by_s };
         match rng.range(0, 18) {
             0..3 => Fault::Silent { source, ms: long },
             3 => Fault::Silent { source, ms: short },
