@@ -69,12 +69,15 @@ pub(super) struct Piece {
 /// How many ticks behind its time media comes, at the least.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usual {
+    /// Of the unit before.
+    last: Option<i64>,
     window: Option<(Now, i64)>,
     before: Option<i64>,
 }
 
 impl Usual {
     fn note(&mut self, now: Now, delay: i64) {
+        self.last = Some(delay);
         match &mut self.window {
             Some((began, least)) if now.since(*began) < USUAL_OF => *least = delay.min(*least),
             window => self.before = window.replace((now, delay)).map(|(_, least)| least),
@@ -160,7 +163,9 @@ impl Placing {
         let usual = self.usual[of as usize].get().or(self.usual[0].get());
         let late = (now.channel_time() - at).saturating_sub(usual.unwrap_or(0));
         if let Some(step) = piece.step.filter(|step| usual.is_some() && self.is_jump(now, of, *step, late)) {
-            let moved = self.jump(now, timeline, &piece, mine, step.by, late, known.is_none());
+            // What came late before, too, shows no pause.
+            let before = self.usual[of as usize].last.zip(usual).map_or(0, |(last, usual)| (last - usual).max(0));
+            let moved = self.jump(now, timeline, &piece, mine, step.by, late - before, known.is_none());
             news.push(FeedNews::Jumped { kind: piece.kind, by: step.by });
             at = timeline.map(moved, piece.pts, of).unwrap_or(at);
         } else if known.is_none() {

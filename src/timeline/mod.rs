@@ -35,8 +35,9 @@ const EARLY: i64 = 27_000;
 /// Jumps that differ by less, ticks, are the same one, seen by sources of which one lost some pictures: 250 ms.
 const SAME_JUMP: i64 = 22_500;
 
-/// Behind a jump media this much later than expected, ticks, shows that time passed in which nothing came: 200 ms.
-const MISSING: i64 = 18_000;
+/// Behind a jump media this much later than expected, ticks, shows that time passed in which nothing came: 400 ms. Less is jitter of a busy
+/// host, and less than is waited for anyway.
+const MISSING: i64 = 36_000;
 
 /// A line moves by a slot when all its sources have drifted by so much, ticks, or by a slot if that is longer: 40 ms.
 const SLIP: i64 = 3_600;
