@@ -42,17 +42,21 @@ impl Restamp {
         if !starts || payload.len() < 19 || payload[..3] != [0, 0, 1] {
             return;
         }
-        for (flag, at) in [(0x80, 9), (0x40, 14)] {
-            if payload[7] & flag != 0 {
-                self.stamp(&mut payload[at..at + 5], first);
-            }
+        if payload[7] & 0x80 == 0 {
+            return;
+        }
+        // A picture jumps as a whole, when its time of decoding comes.
+        let has_dts = payload[7] & 0x40 != 0;
+        let by = if has_dts { read(&payload[14..19]) } else { read(&payload[9..14]) };
+        let by = self.moved(by, first) - by;
+        Self::stamp(&mut payload[9..14], by);
+        if has_dts {
+            Self::stamp(&mut payload[14..19], by);
         }
     }
 
-    fn stamp(&self, field: &mut [u8], first: i64) {
-        let part = |at: usize| i64::from(field[at]);
-        let read = (part(0) & 0x0e) << 29 | part(1) << 22 | (part(2) & 0xfe) << 14 | part(3) << 7 | part(4) >> 1;
-        let t = self.moved(read, first);
+    fn stamp(field: &mut [u8], by: i64) {
+        let t = (read(field) + by).rem_euclid(WRAP);
         field[0] = field[0] & 0xf1 | (t >> 29) as u8 & 0x0e;
         field[1] = (t >> 22) as u8;
         field[2] = (t >> 14) as u8 | 1;
@@ -66,6 +70,12 @@ impl Restamp {
         let jumped: i64 = self.jumps.iter().filter(|(after, _)| since >= *after).map(|(_, by)| by).sum();
         (self.start.unwrap_or(first) + since + jumped).rem_euclid(WRAP)
     }
+}
+
+/// A stamp of 33 bits in its five bytes.
+fn read(field: &[u8]) -> i64 {
+    let part = |at: usize| i64::from(field[at]);
+    (part(0) & 0x0e) << 29 | part(1) << 22 | (part(2) & 0xfe) << 14 | part(3) << 7 | part(4) >> 1
 }
 
 /// Reads `30:3600`: half a minute on, an hour ahead. In seconds; the second may be below 0.
