@@ -25,7 +25,7 @@ use tandem::child::frame::{read_message, write_message};
 use tandem::clock;
 use tandem::demux::{self, Demux};
 use tandem::encode::decode::VideoDecoder;
-use tandem::encode::ipc::{CodedUnit, FromWorker, Job, ToWorker};
+use tandem::encode::ipc::{CodedUnit, Deinterlace, FromWorker, Job, ToWorker};
 use tandem::encode::ladder::{RateControl, VideoRung};
 use tandem::encode::pulse::Pulse;
 use tandem::encode::template::{BUILT_IN, Template};
@@ -193,7 +193,8 @@ fn start(grid: Grid) -> ChannelTime {
 fn decoding(file: &Path, grid: Grid, seconds: u64) {
     let at = start(grid);
     let template = Template::parse(BUILT_IN).expect("good");
-    let mut decoder = VideoDecoder::new(template, at - Duration::from_secs(3600), Pulse::new());
+    let mut decoder =
+        VideoDecoder::new(template, Deinterlace::Auto, grid.rate(), at - Duration::from_secs(3600), Pulse::new());
     let mut decoded = BTreeMap::new();
     let seen = Feed::new(file, grid, at).run(seconds, |item, picture| {
         let Item::Unit(unit) = item else { return };

@@ -141,6 +141,22 @@ fn warm_standby_needs_what_it_rests_on() {
 }
 
 #[test]
+fn fields_become_pictures_as_is_said() {
+    use tandem::encode::ipc::Deinterlace;
+    for (text, want) in [
+        ("", Deinterlace::Auto),
+        ("deinterlace = \"auto\"", Deinterlace::Auto),
+        ("deinterlace = \"bob\"", Deinterlace::Bob),
+        ("deinterlace = \"blend\"", Deinterlace::Blend),
+        ("deinterlace = \"top\"", Deinterlace::Top),
+    ] {
+        let text = GOOD.replace("id = \"c\"", &format!("id = \"c\"\n{text}"));
+        let config = parse(&text).unwrap_or_else(|r| panic!("{r}"));
+        assert_eq!(config.channels[0].deinterlace, want, "{text}");
+    }
+}
+
+#[test]
 fn a_default_part_divides_the_segment_evenly() {
     for (rate, want_micros) in
         [("24", 500_000), ("25", 400_000), ("29.97", 400_400), ("50", 500_000), ("59.94", 400_400), ("23.976", 333_667)]
@@ -273,6 +289,14 @@ fn each_mistake_is_named_with_its_mend() {
         ),
         ("no slate", "id = \"c\"", "id = \"c\"\nslate = \"nowhere.png\"", 3, "channel[c].slate", "nowhere.png"),
         ("no picture", "id = \"c\"", "id = \"c\"\nslate = \"../Cargo.toml\"", 3, "channel[c].slate", "PNG, JPEG, MP4"),
+        (
+            "fields",
+            "id = \"c\"",
+            "id = \"c\"\ndeinterlace = \"weave\"",
+            3,
+            "channel[c].deinterlace",
+            "\"blend\" or \"top\"",
+        ),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",

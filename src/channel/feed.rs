@@ -9,24 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::demux::{self, Demux};
+use crate::demux::{self, Demux, TimeStep};
 use crate::failover::Health;
-use crate::media::{Break, ChannelTime, Codec, Item, SourceTime, TrackKind, TrackSet, Unit};
-use crate::timeline::{Anchor, Anchored, Timeline};
+use crate::media::{Break, ChannelTime, Codec, Item, Pace, SourceTime, TrackKind, TrackSet, Unit};
+use crate::timeline::{Anchor, Slip, Timeline};
+
+use super::placing::{Piece, Place, Placing};
 
 /// Bytes of one join buffer. 4 s of 100 Mbit/s are 50 MB; a source that exceeds this is cut to what fits.
 const JOIN_BYTES_MAX: usize = 64 << 20;
 
 /// Units that wait for the first picture, because only a picture can set the anchor's phase.
 const UNANCHORED_MAX: usize = 512;
-
-/// Pictures that must lie far from the wall clock, each within [`STRAYS_WITHIN`] of the one before, until the source is
-/// anchored anew. A PES packet that states no length ends with the next one's start: after a silence one picture comes as
-/// late as the silence was long.
-const STRAYS_MAX: u32 = 3;
-
-/// Not in a row: at the very limit only pictures that are reordered lie beyond it.
-const STRAYS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A bit rate is measured over so much media: two GOPs of the usual second, or one of two.
 const BITRATE_OVER: Duration = Duration::from_secs(2);
@@ -60,6 +54,15 @@ pub enum FeedNews {
     AnchoredNew,
     /// It runs on a timeline the channel knows.
     AnchoredAdopted,
+    /// Its timestamps jumped, by so many ticks, and it goes on where it left off.
+    Jumped {
+        /// Of which track.
+        kind: TrackKind,
+        /// Ticks of 90 kHz; below 0 they went back, or it paused.
+        by: i64,
+    },
+    /// It has drifted by a slot: a frame will be repeated or left out, and sound stretched.
+    Slips(Slip),
 }
 
 /// What one portion of bytes led to.
@@ -84,11 +87,10 @@ pub struct Feed {
     settings: demux::Config,
     join_buffer: Duration,
     loss_after: Duration,
-    anchor: Option<Anchor>,
+    placing: Placing,
+    /// What has been said of the slope, and of which anchor.
+    paced: Option<(Anchor, Pace)>,
     tracks: Option<Arc<TrackSet>>,
-    /// Pictures far from the wall clock, which are left out, and when the last one came.
-    strays: u32,
-    strayed_at: Option<Now>,
     waiting: VecDeque<Unit<SourceTime>>,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
@@ -105,10 +107,9 @@ impl Feed {
             settings,
             join_buffer,
             loss_after,
-            anchor: None,
+            placing: Placing::default(),
+            paced: None,
             tracks: None,
-            strays: 0,
-            strayed_at: None,
             waiting: VecDeque::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -132,6 +133,11 @@ impl Feed {
         self.demux.stats()
     }
 
+    /// By how much its clock is slow, in millionths; known after two minutes of a connection.
+    pub fn drift_ppm(&self) -> Option<f64> {
+        self.placing.ppm()
+    }
+
     /// Bytes since the last call.
     pub fn take_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.bytes)
@@ -142,7 +148,7 @@ impl Feed {
         self.demux = Demux::new(self.settings.clone());
         self.forget();
         self.tracks = None;
-        self.anchor = None;
+        self.placing.reconnected();
     }
 
     /// The connection is gone: what a silence would tell only after `loss_after` is known now.
@@ -192,6 +198,7 @@ impl Feed {
                 if self.tracks.as_ref().is_some_and(|old| codec(old) != codec(&tracks)) {
                     self.forget();
                 }
+                self.placing.keep_tracks(|id| tracks.get(id).is_some());
                 self.tracks = Some(tracks.clone());
                 fed.news.push(FeedNews::Tracks(tracks.clone()));
                 fed.items.push(Item::Tracks(tracks));
@@ -200,66 +207,82 @@ impl Feed {
                 self.health.media(now, self.loss_after);
                 self.unit(now, timeline, unit, fed);
             }
-            Item::Break(why) => {
-                self.forget();
-                self.anchor = None;
-                fed.items.push(Item::Break(why));
-            }
-            Item::Pace(_) | Item::End => {}
+            // A demux knows of none.
+            Item::Break(_) | Item::Pace(_) | Item::End => {}
         }
     }
 
     fn unit(&mut self, now: Now, timeline: &mut Timeline, unit: Unit<SourceTime>, fed: &mut Fed) {
-        let kind = self.kind_of(&unit);
-        let sets_phase = kind == TrackKind::Video || !self.has_video();
-        if let Some(anchor) = self.anchor
-            && timeline.is_stray(now.channel_time(), anchor.map(unit.pts))
-        {
-            // Sound cannot tell where the source is now, and sound of another time must not push the encoder ahead.
-            if !sets_phase || !self.strayed_for_good(now) {
-                return;
-            }
-            self.forget();
-            self.anchor = None;
-            fed.items.push(Item::Break(Break::Timeline));
-        }
-        let anchor = match self.anchor {
-            Some(anchor) => anchor,
-            None if sets_phase => {
-                let anchored = timeline.anchor(now.channel_time(), unit.pts);
-                fed.news.push(match anchored {
-                    Anchored::New(_) => FeedNews::AnchoredNew,
-                    Anchored::Adopted(_) => FeedNews::AnchoredAdopted,
-                });
-                self.anchor = Some(anchored.anchor());
-                (self.strays, self.strayed_at) = (0, None);
-                for early in std::mem::take(&mut self.waiting) {
-                    self.keep(anchored.anchor(), early, fed);
+        let (kind, step) = (self.kind_of(&unit), self.demux.step(unit.track));
+        let anchored = self.placing.anchor().is_some();
+        match self.find(now, timeline, &unit, kind, step, fed) {
+            Place::At(at) => {
+                if !anchored && self.is_elsewhere() {
+                    fed.items.push(Item::Break(Break::Timeline));
                 }
-                anchored.anchor()
+                self.pace(timeline, fed);
+                if !anchored {
+                    for early in std::mem::take(&mut self.waiting) {
+                        let kind = self.kind_of(&early);
+                        if let Place::At(at) = self.find(now, timeline, &early, kind, None, fed) {
+                            self.keep(at, early, kind, fed);
+                        }
+                    }
+                }
+                self.keep(at, unit, kind, fed);
             }
-            None => {
+            Place::Anew(at) => {
+                self.forget();
+                fed.items.push(Item::Break(Break::Timeline));
+                self.pace(timeline, fed);
+                self.keep(at, unit, kind, fed);
+            }
+            Place::LeftOut => {}
+            Place::Waits => {
                 if self.waiting.len() == UNANCHORED_MAX {
                     self.waiting.pop_front();
                 }
                 self.waiting.push_back(unit);
-                return;
             }
-        };
-        self.keep(anchor, unit, fed);
+        }
     }
 
-    /// Counts a picture far from the clock; whether that makes enough of them.
-    fn strayed_for_good(&mut self, now: Now) -> bool {
-        let again = self.strayed_at.replace(now).is_some_and(|before| now.since(before) <= STRAYS_WITHIN);
-        self.strays = if again { self.strays + 1 } else { 1 };
-        self.strays >= STRAYS_MAX
+    fn find(
+        &mut self,
+        now: Now,
+        timeline: &mut Timeline,
+        unit: &Unit<SourceTime>,
+        kind: TrackKind,
+        step: Option<TimeStep>,
+        fed: &mut Fed,
+    ) -> Place {
+        let video = self.tracks.as_ref().and_then(|t| t.first(TrackKind::Video));
+        let sets_phase = kind == TrackKind::Video || video.is_none();
+        let rate = video.and_then(|t| t.shape).and_then(|shape| shape.rate);
+        let piece = Piece { track: unit.track, kind, pts: unit.pts, step, sets_phase, rate };
+        self.placing.place(now, timeline, piece, &mut fed.news)
     }
 
-    fn keep(&mut self, anchor: Anchor, unit: Unit<SourceTime>, fed: &mut Fed) {
-        let kind = self.kind_of(&unit);
-        let pts = anchor.map(unit.pts);
-        let unit = unit.at(pts);
+    /// Behind a reconnect its media lies on another timeline than before.
+    fn is_elsewhere(&self) -> bool {
+        let anchor = self.placing.anchor();
+        self.paced.zip(anchor).is_some_and(|((before, _), here)| !here.is_near(before))
+    }
+
+    /// Says what the slope will be, if that is news.
+    fn pace(&mut self, timeline: &Timeline, fed: &mut Fed) {
+        let Some(anchor) = self.placing.anchor() else { return };
+        let said = self.paced.filter(|(of, _)| of.is_like(anchor)).map(|(_, pace)| pace.from);
+        for pace in timeline.paces(anchor) {
+            if said.is_none_or(|said| pace.from > said) {
+                fed.items.push(Item::Pace(pace));
+                self.paced = Some((anchor, pace));
+            }
+        }
+    }
+
+    fn keep(&mut self, at: ChannelTime, unit: Unit<SourceTime>, kind: TrackKind, fed: &mut Fed) {
+        let unit = unit.at(at);
         self.kept_bytes += unit.data.len();
         self.kept.push_back(Kept { unit: unit.clone(), kind });
         fed.items.push(Item::Unit(unit));
@@ -307,12 +330,13 @@ impl Feed {
         self.kept.get(earliest).map(|k| k.unit.pts)
     }
 
-    /// The items that bring an encoder onto this source: tracks, then media from a key frame at or before `from.video`, and
+    /// The items that bring an encoder onto this source: tracks, the slope of its time, then media from a key frame at or before `from.video`, and
     /// all sound after `from.audio`. `None` while no key frame is at hand.
-    pub fn join(&self, from: Sent) -> Option<Vec<Item<ChannelTime>>> {
+    pub fn join(&self, timeline: &Timeline, from: Sent) -> Option<Vec<Item<ChannelTime>>> {
         let tracks = self.tracks.clone()?;
         let start = self.join_index(from.video)?;
         let mut items = vec![Item::Tracks(tracks)];
+        items.extend(self.placing.anchor().into_iter().flat_map(|anchor| timeline.paces(anchor)).map(Item::Pace));
         items.extend(self.kept.iter().enumerate().filter_map(|(i, k)| {
             let wanted = match k.kind {
                 TrackKind::Audio => from.audio.is_none_or(|sent| k.unit.pts > sent),

@@ -11,6 +11,7 @@ mod feed;
 mod ladder;
 pub mod loudness;
 mod pipeline;
+mod placing;
 mod report;
 pub mod run;
 mod standby;
@@ -492,7 +493,7 @@ impl Channel {
 
     /// Brings a pipeline's encoder onto a source.
     fn join(&mut self, at: usize, source: usize, from: Sent, why: Option<Break>) {
-        let Some(items) = self.sources[source].feed.join(from) else { return };
+        let Some(items) = self.sources[source].feed.join(&self.timeline, from) else { return };
         let items = why.map(Item::Break).into_iter().chain(items).collect();
         self.send_items(at, source, items);
     }
@@ -544,7 +545,9 @@ impl Channel {
         }
         if let Some(source) = self.pipelines[at].on_air() {
             let begins = self.config.grid.segment_start(start);
-            self.join(at, source, Sent { video: Some(begins), audio: Some(begins - AUDIO_PREROLL) }, None);
+            // Of a faster source the first slot shows a picture from a little before it.
+            let pictures = begins - self.config.grid.slot_duration();
+            self.join(at, source, Sent { video: Some(pictures), audio: Some(begins - AUDIO_PREROLL) }, None);
         }
     }
 

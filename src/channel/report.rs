@@ -8,9 +8,10 @@ use super::feed::FeedNews;
 use super::standby::News;
 use super::status::describe_tracks;
 use crate::clock::Now;
-use crate::media::PipelineId;
+use crate::media::{PipelineId, TrackKind};
 use crate::monitor::{Event, EventKind, Severity};
 use crate::package::{PackageEvent, Refusal};
+use crate::timeline::Slip;
 
 /// A source that sends bytes must show a programme within this time; DVB asks for a PMT every 0.5 s.
 const PROGRAMME_WITHIN: Duration = Duration::from_secs(3);
@@ -25,6 +26,20 @@ impl Channel {
             FeedNews::AnchoredNew => (EventKind::SourceAnchored, "anchored: a timeline of its own".to_owned()),
             FeedNews::AnchoredAdopted => {
                 (EventKind::SourceAnchored, "anchored: on a timeline the channel knows".to_owned())
+            }
+            FeedNews::Jumped { kind, by } => {
+                let what = if kind == TrackKind::Video { "pictures" } else { "sound" };
+                let seconds = by as f64 / 90_000.0;
+                (
+                    EventKind::SourceAnchored,
+                    format!("time of {what} jumped by {seconds:+.3} s: goes on where it left off"),
+                )
+            }
+            FeedNews::Slips(Slip { later, sum }) => {
+                let (clock, what) = if later { ("slow", "repeated") } else { ("fast", "left out") };
+                let text =
+                    format!("its clock is {clock}: one frame will be {what}, {sum:+} in all; sound bends with it");
+                (EventKind::SourceAnchored, text)
             }
         };
         self.source_event(now, at, Severity::Info, kind, text);

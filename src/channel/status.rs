@@ -119,6 +119,7 @@ impl Channel {
             peer: source.peer.clone(),
             bitrate: source.bitrate,
             continuity_errors: source.feed.stats().continuity_errors,
+            drift_ppm: source.feed.drift_ppm(),
             tracks: source.feed.tracks().map_or_else(Vec::new, |t| t.tracks.clone()),
             link: source.link.clone(),
             alarm: source.alarm.clone(),

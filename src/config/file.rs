@@ -86,6 +86,10 @@ pub(super) struct ChannelFile {
     pub hold: Option<Mark<Time>>,
     /// Without input: how long the last picture is repeated, up to 1 h. Default "1s".
     pub repeat_for: Option<Mark<Time>>,
+    /// How fields of an interlaced source become pictures: "bob" each field one, 25i to 50p; "blend" both fields of a frame in one;
+    /// "top" the first field of a frame; "auto" is "bob" at 48 frames a second and more, "top" below. Default "auto".
+    #[schemars(with = "Option<String>", extend("enum" = ["auto", "bob", "blend", "top"]))]
+    pub deinterlace: Option<Mark<String>>,
     /// How long it is black behind that, up to 1 h, before the slate appears. Default "1s".
     pub black_for: Option<Mark<Time>>,
     /// The slate behind that: an image (PNG, JPEG) or a clip that is looped (MP4, MOV, MKV, WebM; its sound is not used),

@@ -134,7 +134,7 @@ impl Checks<'_, '_> {
             hold,
             loss,
             memory_max,
-            deinterlace: Deinterlace::default(),
+            deinterlace: self.deinterlace(file.deinterlace.as_ref()),
             loudness: file.loudness.as_ref().map(|loudness| self.loudness(&loudness.value)),
             redundancy,
             deterministic,
@@ -167,6 +167,21 @@ impl Checks<'_, '_> {
             self.document.mistake(span, wrong, "write redundancy = \"hot\", or add an audio rung");
         }
         Redundancy::Warm
+    }
+
+    fn deinterlace(&mut self, key: Option<&Mark<String>>) -> Deinterlace {
+        let Some(key) = key else { return Deinterlace::default() };
+        match key.value.as_str() {
+            "auto" => Deinterlace::Auto,
+            "bob" => Deinterlace::Bob,
+            "blend" => Deinterlace::Blend,
+            "top" => Deinterlace::Top,
+            other => {
+                let what = format!("`{other}` is no way to make pictures of fields");
+                self.document.mistake(&key.span, &what, "write \"auto\", \"bob\", \"blend\" or \"top\"");
+                Deinterlace::default()
+            }
+        }
     }
 
     fn channel_id(&mut self, span: &Span, id: Option<&Mark<String>>, ids: &mut BTreeSet<String>) -> Option<ChannelId> {

@@ -62,6 +62,7 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let on_air = gauges(registry, "source_on_air", "The pipeline takes this source.", None);
     let bitrate = gauges(registry, "source_bitrate", "Received over the last second.", bits_per_second());
     let continuity = counts(registry, "source_continuity_errors", "Continuity errors in the transport stream.");
+    let drift = gauges(registry, "source_clock_drift_ppm", "By how much the source's clock is slow, millionths.", None);
     let rtt = gauges(registry, "source_round_trip", "Round-trip time of the link.", Some(Unit::Seconds));
     let latency = gauges(registry, "source_latency", "Negotiated latency of the link.", Some(Unit::Seconds));
     let packets = counts(registry, "source_received_packets", "Packets since the link came up.");
@@ -80,6 +81,9 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         }
         set(&bitrate, labels(), source.bitrate as f64);
         add(&continuity, labels(), source.continuity_errors);
+        if let Some(ppm) = source.drift_ppm {
+            set(&drift, labels(), ppm);
+        }
         if let Some(link) = &source.link {
             set(&rtt, labels(), link.rtt_ms / 1000.0);
             set(&latency, labels(), f64::from(link.latency_ms) / 1000.0);

@@ -112,12 +112,6 @@ impl AudioFramer {
         }
     }
 
-    /// The timeline before is over.
-    pub fn forget(&mut self) {
-        self.skip(self.buf.len());
-        self.segments.clear();
-    }
-
     /// Bytes that belonged to no frame.
     pub fn skipped(&self) -> u64 {
         self.skipped

@@ -1,7 +1,7 @@
 //! TS bytes of one source → items on the source timeline.
 //!
 //! In:    bytes in any portions; packets of 188, 192 or 204 bytes.
-//! Out:   [`Item`]s: the tracks of one programme, its first picture track and first sound track, breaks of the timeline.
+//! Out:   [`Item`]s: the tracks of one programme, its first picture track and first sound track.
 //! Never: reads a clock, waits, changes a payload, makes up a picture's timestamp.
 //!
 //! # What a unit is
@@ -18,8 +18,8 @@
 //! # Time
 //!
 //! PTS is unwrapped from 33 bits over all tracks together, beginning with the first value as it stands. Two demuxes that
-//! joined on different sides of a wrap differ by a multiple of 2³³ until the next break. A jump that reordering,
-//! wrap and gaps do not explain gives [`Break::Timeline`](crate::media::Break) once; what then still arrives of the old timeline is dropped.
+//! joined on different sides of a wrap differ by a multiple of 2³³. Where a track's times step, units go on as they are stamped, and
+//! [`Demux::step`] tells by how much: whether that is a hole or a jump of the source's clock is seen by when it arrives.
 
 mod audio;
 mod pes;
@@ -43,7 +43,7 @@ use self::audio::AudioFramer;
 use self::pes::{Assembler, Pes};
 use self::programme::{Chooser, ProgrammeNews};
 use self::stamps::{Placed, Stamps};
-use crate::media::{Break, Codec, Item, SourceTime, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};
+use crate::media::{Codec, Item, SourceTime, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};
 use crate::wire::ts::{
     Continuity, Framer, NULL_PID, PACKET_BYTES, PAT_PID, PIDS, Packet, Pmt, Step, codec_of, language_of,
 };
@@ -52,9 +52,15 @@ use crate::wire::ts::{
 /// each push of less than a megabyte never sees that.
 const QUEUE_MAX: usize = 16 * 1024;
 
+/// Most steps that wait to be asked for; of more the oldest are forgotten. One portion of bytes holds fewer packets.
+const STEPS_MAX: usize = 1024;
+
 /// Longest PES packet of sound, bytes. Only pictures may leave their length open (ISO/IEC 13818-1 §2.4.3.7), so 64 KiB and a
 /// header suffice; twice that for those who do it nevertheless.
 const SOUND_PES_BYTES_MAX: usize = 128 * 1024;
+
+/// A time that steps by more, ticks, in a header of which bits may be wrong is not believed: one second.
+const SUSPECT_STEP: i64 = 90_000;
 
 /// What a demux is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,12 +109,19 @@ pub struct Stats {
     pub pes_too_long: u64,
     /// Bytes of audio that belong to no frame.
     pub audio_bytes_skipped: u64,
-    /// Jumps of the timeline.
-    pub breaks: u64,
-    /// PES packets dropped because they belong to the timeline before a jump.
-    pub stragglers: u64,
+    /// PES packets whose time is not the one that should have come next on their track: jumps and holes.
+    pub steps: u64,
     /// Items dropped because nobody popped.
     pub items_dropped: u64,
+}
+
+/// Where a track's times step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeStep {
+    /// By how many ticks of 90 kHz its time is ahead of the one that should have come; below 0 it went back.
+    pub by: i64,
+    /// The stream said that a new time base begins (discontinuity_indicator).
+    pub announced: bool,
 }
 
 /// The demux of one source. Push bytes, then pop until there is nothing.
@@ -146,7 +159,16 @@ impl Demux {
 
     /// The next item, in stream order.
     pub fn pop(&mut self) -> Option<Item<SourceTime>> {
-        self.core.out.queue.pop_front()
+        let item = self.core.out.queue.pop_front()?;
+        self.core.out.popped += 1;
+        Some(item)
+    }
+
+    /// Whether the track's times step with the unit popped last, which is of this track.
+    pub fn step(&mut self, track: TrackId) -> Option<TimeStep> {
+        let out = &mut self.core.out;
+        let at = out.steps.iter().position(|(from, id, _)| *id == track && *from < out.popped)?;
+        out.steps.remove(at).map(|(_, _, step)| step)
     }
 
     /// What has been counted.
@@ -275,11 +297,24 @@ struct Output {
     stats: Stats,
     tracks: TrackSet,
     sent: Option<Arc<TrackSet>>,
+    /// Items put in and taken out.
+    put: u64,
+    popped: u64,
+    /// Steps, each with the number of items before it.
+    steps: VecDeque<(u64, TrackId, TimeStep)>,
 }
 
 impl Output {
     fn unit(&mut self, track: TrackId, pts: SourceTime, key: bool, damaged: bool, data: Bytes) {
         self.put(QUEUE_MAX, Item::Unit(Unit { track, pts, key, damaged, data }));
+    }
+
+    fn step(&mut self, track: TrackId, step: TimeStep) {
+        self.stats.steps += 1;
+        if self.steps.len() == STEPS_MAX {
+            self.steps.pop_front();
+        }
+        self.steps.push_back((self.put, track, step));
     }
 
     /// News may still come where units may not.
@@ -290,6 +325,7 @@ impl Output {
     fn put(&mut self, max: usize, item: Item<SourceTime>) {
         if self.queue.len() < max {
             self.queue.push_back(item);
+            self.put += 1;
         } else {
             self.stats.items_dropped += 1;
         }
@@ -425,18 +461,18 @@ impl Core {
         let id = self.active[place].id;
         let pts = match pes.header.pts {
             None => None,
-            Some(pts) => match self.stamps.place(id, pts, pes.header.dts, pes.announced) {
-                Placed::At(at) => Some(at),
-                Placed::Jump if pes.header_suspect => {
+            Some(pts) => {
+                let dts = pes.header.dts;
+                if pes.header_suspect && self.stamps.step(id, pts, dts).abs() > SUSPECT_STEP {
                     self.out.stats.pes_errors += 1;
                     return;
                 }
-                Placed::Jump => Some(self.jump(id, pts, pes.header.dts)),
-                Placed::Straggler => {
-                    self.out.stats.stragglers += 1;
-                    return self.active[place].media.forget();
+                let Placed { at, step } = self.stamps.place(id, pts, dts);
+                if step != 0 {
+                    self.out.step(id, TimeStep { by: step, announced: pes.announced });
                 }
-            },
+                Some(at)
+            }
         };
         let track = &mut self.active[place];
         match &mut track.media {
@@ -448,16 +484,6 @@ impl Core {
             }
             Media::Audio(framer) => framer.push(pts, pes, &mut self.out, id),
         }
-    }
-
-    /// The timeline begins anew with this PES packet.
-    fn jump(&mut self, id: TrackId, pts: u64, dts: Option<u64>) -> SourceTime {
-        self.out.stats.breaks += 1;
-        self.out.news(Item::Break(Break::Timeline));
-        for track in &mut self.active {
-            track.media.forget();
-        }
-        self.stamps.restart(id, pts, dts)
     }
 
     /// Closes the tracks that `which` names.
@@ -542,14 +568,6 @@ impl Core {
 }
 
 impl Media {
-    /// The timeline before is over.
-    fn forget(&mut self) {
-        match self {
-            Self::Video { last } => *last = None,
-            Self::Audio(framer) => framer.forget(),
-        }
-    }
-
     fn skipped(&self) -> u64 {
         if let Self::Audio(framer) = self { framer.skipped() } else { 0 }
     }

@@ -168,49 +168,55 @@ fn sound_behind_a_hole_waits_for_the_next_time() {
 }
 
 #[test]
-fn a_jump_is_told_once_and_leftovers_are_dropped() {
+fn a_jump_is_told_once_a_track_and_nothing_is_dropped() {
     let mut mux = stream(20, false, 100 * SECOND);
-    let late = adts(200, 1);
     mux.bytes.extend(stream(20, false, 3 * SECOND).bytes);
-    let (items, demux) = demux(Config::default(), &mux.bytes, 188);
-    let breaks: Vec<usize> = (0..items.len()).filter(|&n| matches!(items[n], Item::Break(_))).collect();
-    assert_eq!((breaks.len(), demux.stats().breaks), (1, 1));
-    let (before, after) = items.split_at(breaks[0]);
-    for (part, base) in [(before, 100), (after, 3)] {
-        for pid in [VIDEO, AUDIO] {
-            let times = units(part, pid);
-            assert!(times.len() > 15, "{} units of {pid:#x} at {base} s", times.len());
-            let range = base * SECOND as i64..(base + 2) * SECOND as i64;
-            assert!(times.iter().all(|(t, ..)| range.contains(t)), "{pid:#x} at {base} s: {times:?}");
+    let mut demux = Demux::new(Config::default());
+    demux.push(&mux.bytes);
+    demux.flush();
+    let mut steps = Vec::new();
+    let mut seconds: Vec<(u16, i64)> = Vec::new();
+    while let Some(item) = demux.pop() {
+        let Item::Unit(unit) = item else { continue };
+        seconds.push((unit.track.0, unit.pts.ticks() / (50 * SECOND as i64)));
+        if let Some(step) = demux.step(unit.track) {
+            assert_eq!(demux.step(unit.track), None, "told once");
+            assert!(unit.pts.ticks() < 50 * SECOND as i64, "told with the first unit that it is for: {unit:?}");
+            steps.push((unit.track.0, step));
         }
     }
-    // Sound of the old timeline behind the first picture of the new one.
-    let mut mux = Mux::new().tables();
-    for n in 0..3 {
-        mux.pes(VIDEO, Some(50 * SECOND + n * 3600), true, &picture(true, 300));
-        mux.pes(AUDIO, Some(50 * SECOND + n * 1920), true, &late);
+    steps.sort_unstable_by_key(|(pid, _)| *pid);
+    let [(VIDEO, video), (AUDIO, audio)] = steps[..] else { panic!("{steps:?}") };
+    // 20 pictures were to be followed by the next one.
+    assert_eq!(video, TimeStep { by: -97 * SECOND as i64 - 20 * 3600, announced: false });
+    assert!((audio.by - video.by).abs() < 22_500, "{audio:?}");
+    for pid in [VIDEO, AUDIO] {
+        let of = |part| seconds.iter().filter(|s| **s == (pid, part)).count();
+        assert!(of(2) > 15 && of(0) > 15, "{pid:#x}: {} before, {} behind", of(2), of(0));
     }
-    mux.pes(VIDEO, Some(SECOND), true, &picture(true, 300));
-    mux.pes(AUDIO, Some(50 * SECOND + 3 * 1920), true, &late);
-    mux.pes(AUDIO, Some(SECOND), true, &late);
-    let (items, demux) = super::testing::demux(Config::default(), &mux.bytes, 188);
-    assert_eq!((demux.stats().breaks, demux.stats().stragglers), (1, 1));
-    assert_eq!(units(&items, AUDIO).last(), Some(&(SECOND as i64, 200, false)));
-    assert_eq!(units(&items, AUDIO).len(), 4);
 }
 
 #[test]
-fn an_announced_time_base_breaks_where_it_jumps() {
-    for (name, announce, breaks) in [("announced", true, 1), ("not announced: a gap of three seconds", false, 0)] {
+fn an_announced_time_base_is_said_to_be_one() {
+    for announce in [true, false] {
         let mut mux = Mux::new().tables();
-        mux.pes(VIDEO, Some(SECOND), true, &picture(true, 300));
+        for n in 0..10 {
+            mux.pes(VIDEO, Some(SECOND + n * 3600), true, &picture(true, 300));
+        }
         if announce {
             mux.discontinuity(VIDEO);
         }
         mux.pes(VIDEO, Some(4 * SECOND), true, &picture(true, 300));
-        mux.pes(VIDEO, Some(4 * SECOND + 3600), true, &picture(true, 300));
-        let (items, demux) = demux(Config::default(), &mux.bytes, 188);
-        assert_eq!((demux.stats().breaks, units(&items, VIDEO).len()), (breaks, 3), "{name}");
+        let mut demux = Demux::new(Config::default());
+        demux.push(&mux.bytes);
+        demux.flush();
+        let mut steps = Vec::new();
+        while let Some(item) = demux.pop() {
+            if let Item::Unit(unit) = item {
+                steps.extend(demux.step(unit.track));
+            }
+        }
+        assert_eq!(steps, [TimeStep { by: 3 * SECOND as i64 - 36_000, announced: announce }]);
     }
 }
 
@@ -218,7 +224,7 @@ fn an_announced_time_base_breaks_where_it_jumps() {
 fn time_goes_on_over_the_wrap() {
     let from = (1 << 33) - 10 * 3600;
     let (items, demux) = demux(Config::default(), &stream(40, false, from).bytes, 188);
-    assert_eq!(demux.stats().breaks, 0);
+    assert_eq!(demux.stats().steps, 0);
     let want: Vec<i64> = (0..40).map(|n| (from + n * 3600) as i64).collect();
     assert_eq!(units(&items, VIDEO).iter().map(|u| u.0).collect::<Vec<_>>(), want);
     assert!(units(&items, AUDIO).windows(2).all(|w| (1919..=1921).contains(&(w[1].0 - w[0].0))));

@@ -10,10 +10,11 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::gst::{Chain, ChainError, Door, Sample};
+use super::ipc::Deinterlace;
 use super::pulse::Pulse;
 use super::scale::{Picture, bt709, raw_info};
 use super::template::Template;
-use crate::media::{ChannelTime, Codec, Unit};
+use crate::media::{ChannelTime, Codec, FrameRate, Unit};
 
 /// Times of damaged units that are remembered until their pictures come out; more than any reorder depth.
 const DAMAGED_MAX: usize = 32;
@@ -33,6 +34,8 @@ pub struct Decoded {
 #[derive(Debug)]
 pub struct VideoDecoder {
     template: Template,
+    deinterlace: Deinterlace,
+    rate: FrameRate,
     door: Door,
     pulse: Pulse,
     codec: Codec,
@@ -44,10 +47,12 @@ pub struct VideoDecoder {
 }
 
 impl VideoDecoder {
-    /// Times before `zero` cannot be decoded.
-    pub fn new(template: Template, zero: ChannelTime, pulse: Pulse) -> Self {
+    /// Times before `zero` cannot be decoded. `rate` is the output's.
+    pub fn new(template: Template, deinterlace: Deinterlace, rate: FrameRate, zero: ChannelTime, pulse: Pulse) -> Self {
         Self {
             template,
+            deinterlace,
+            rate,
             door: Door::new(zero),
             pulse,
             codec: Codec::H264,
@@ -111,9 +116,9 @@ impl VideoDecoder {
 
     fn chain(&mut self) -> Result<&mut Chain, ChainError> {
         if self.chain.is_none() {
-            let description = self.template.decoder(self.codec).unwrap_or_default();
+            let description = self.template.video_decoder(self.codec, self.deinterlace, self.rate).unwrap_or_default();
             let any = gst::Caps::new_empty_simple("video/x-raw");
-            self.chain = Some(Chain::build(description, &entry_caps(self.codec), &any, &self.pulse)?);
+            self.chain = Some(Chain::build(&description, &entry_caps(self.codec), &any, &self.pulse)?);
         }
         Ok(self.chain.as_mut().expect("made above"))
     }

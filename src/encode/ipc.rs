@@ -276,6 +276,9 @@ pub struct Filled {
     pub silent_samples: u32,
     /// Pictures or audio units known to be decoded from damaged data, and left out or concealed.
     pub damaged: u32,
+    /// Pictures of the source that are not shown, because its time was set back and their slots were filled already. Those that
+    /// a slower output has no slots for are none.
+    pub skipped: u32,
 }
 
 /// A rendition's segment is whole.

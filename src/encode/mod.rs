@@ -22,6 +22,7 @@
 
 pub mod audio;
 pub mod audio_grid;
+pub mod cadence;
 pub mod decode;
 pub mod gops;
 pub mod gst;

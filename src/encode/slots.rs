@@ -134,6 +134,11 @@ impl Slots {
         }
     }
 
+    /// A picture came from before the job's first slot: what that slot repeats if it has none of its own.
+    pub fn precede(&mut self, at: ChannelTime) {
+        self.last_picture = Some(self.grid.slot_at(at));
+    }
+
     /// The next slot of a hole in front of `slot`, and what fills it.
     pub fn pop_until(&mut self, slot: Slot) -> Option<Filling> {
         (self.next < slot).then(|| self.fill_next())
@@ -283,6 +288,16 @@ mod tests {
         assert_eq!(s.judge(time_of(5), now), Verdict::Past);
         assert_eq!(s.judge(time_of(0).offset(-90_000), now), Verdict::Past);
         assert_eq!(s.judge(time_of(25 * 11), now), Verdict::Ahead);
+    }
+
+    #[test]
+    fn what_came_before_the_first_slot_is_repeated_in_it() {
+        let now = at_start();
+        let mut s = slots(now);
+        let before = time_of(0).offset(-3600);
+        assert_eq!(s.judge(before, now), Verdict::Past);
+        s.precede(before);
+        assert_eq!(offer(&mut s, 1, now), [(0, Fill::Repeat), (1, Fill::Picture)]);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::ipc::Deinterlace;
 use super::ladder::{AudioRung, RateControl, VideoEncoder, VideoFormat, VideoRung};
 use super::registry::{Element, candidates};
-use crate::media::Codec;
+use crate::media::{Codec, FrameRate};
 
 /// The template this binary was built with.
 pub const BUILT_IN: &str = include_str!("../../pipelines/encode.toml");
@@ -66,6 +67,9 @@ pub enum TemplateError {
 #[serde(deny_unknown_fields)]
 pub struct Template {
     video_decode: HashMap<Codec, String>,
+    /// The built-in one where a template of one's own does not say.
+    #[serde(default = "Deinterlacers::built_in")]
+    deinterlace: Deinterlacers,
     #[serde(default)]
     video_encode: HashMap<Element, VideoEncode>,
     audio_decode: HashMap<Codec, String>,
@@ -73,6 +77,21 @@ pub struct Template {
     /// The built-in one where a template of one's own does not say.
     #[serde(default = "AudioEncoder::surround")]
     surround_encode: AudioEncoder,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deinterlacers {
+    bob: String,
+    blend: String,
+    top: String,
+}
+
+impl Deinterlacers {
+    fn built_in() -> Self {
+        let built_in: Template = toml::from_str(BUILT_IN).expect("tested: it names all three");
+        built_in.deinterlace
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -126,13 +145,31 @@ impl Template {
         for encoder in [&template.audio_encode, &template.surround_encode] {
             substitute(&encoder.chain, &[("bitrate", String::new())])?;
         }
-        for chain in template.video_decode.values().chain(template.audio_decode.values()) {
+        for chain in template.video_decode.values() {
+            substitute(chain, &[("deinterlace", String::new())])?;
+        }
+        for chain in template.audio_decode.values() {
             substitute(chain, &[])?;
         }
         Ok(template)
     }
 
-    /// The decoder of a codec, if there is one.
+    /// The decoder of a video codec, if there is one. `rate` is the output's: [`Deinterlace::Auto`] is `bob` where each field of any
+    /// interlaced source has a slot.
+    pub fn video_decoder(&self, codec: Codec, deinterlace: Deinterlace, rate: FrameRate) -> Option<String> {
+        let fields = match deinterlace {
+            Deinterlace::Bob => &self.deinterlace.bob,
+            Deinterlace::Blend => &self.deinterlace.blend,
+            Deinterlace::Top => &self.deinterlace.top,
+            // 24000/1001 is the lowest rate of interlaced video.
+            Deinterlace::Auto if rate.as_f64() > 47.9 => &self.deinterlace.bob,
+            Deinterlace::Auto => &self.deinterlace.top,
+        };
+        let chain = self.video_decode.get(&codec)?;
+        Some(substitute(chain, &[("deinterlace", fields.clone())]).expect("checked in parse"))
+    }
+
+    /// Whether and how a codec is decoded; of video without its deinterlacer.
     pub fn decoder(&self, codec: Codec) -> Option<&str> {
         self.video_decode.get(&codec).or_else(|| self.audio_decode.get(&codec)).map(String::as_str)
     }
@@ -443,6 +480,27 @@ mod tests {
             let most = vbv.rate * gop_ms / 1000 + vbv.buffer * 9 / 10;
             assert!(most <= cap * gop_ms * (1000 + over) / 1_000_000, "{name}: {most}");
             assert!(most * 100 >= cap * gop_ms / 1000 * 99, "{name}: {most} leaves some of the cap unused");
+        }
+    }
+
+    #[test]
+    fn fields_become_pictures_as_the_channel_wants() {
+        let template = Template::parse(BUILT_IN).expect("good");
+        for (deinterlace, rate, want) in [
+            (Deinterlace::Auto, "25", "linear fields=top"),
+            (Deinterlace::Auto, "29.97", "linear fields=top"),
+            (Deinterlace::Auto, "50", "linear fields=all"),
+            (Deinterlace::Auto, "59.94", "linear fields=all"),
+            (Deinterlace::Bob, "25", "linear fields=all"),
+            (Deinterlace::Blend, "25", "linearblend fields=top"),
+            (Deinterlace::Top, "50", "linear fields=top"),
+        ] {
+            let rate = FrameRate::parse(rate).expect("good rate");
+            for codec in [Codec::H264, Codec::Hevc, Codec::Mpeg2Video] {
+                let chain = template.video_decoder(codec, deinterlace, rate).expect("decodable");
+                assert!(chain.ends_with(want), "{deinterlace:?} at {rate}: {chain}");
+            }
+            assert_eq!(template.video_decoder(Codec::AacAdts, deinterlace, rate), None);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use super::cadence::Cadence;
 use super::decode::{Decoded, VideoDecoder};
 use super::ipc::{Filled, Orders, Showing};
 use super::pulse::Pulse;
@@ -16,7 +17,7 @@ use super::slots::{Fill, Filling, Slots, Verdict};
 use super::standby::Held;
 use super::thumbnail::Thumbnails;
 use crate::clock;
-use crate::media::{Break, ChannelTime, Grid, Item, TrackId, TrackKind};
+use crate::media::{Break, ChannelTime, Grid, Item, Slot, TrackId, TrackKind};
 
 /// Its name, under which the kernel counts what decoding costs.
 pub const THREAD: &str = "video";
@@ -87,7 +88,19 @@ pub struct Video {
 impl Video {
     /// Runs until the sender is gone or a rung has failed.
     pub fn run(self, items: &Receiver<Item<ChannelTime>>) {
-        let mut running = Running { video: self, track: None, last: None, filled: Filled::default(), rungs_left: true };
+        let first = self.slots.next();
+        let cadence = Cadence::new(self.grid);
+        let mut running = Running {
+            video: self,
+            track: None,
+            last: None,
+            first,
+            cadence,
+            planned: first,
+            set_back: false,
+            filled: Filled::default(),
+            rungs_left: true,
+        };
         while running.rungs_left {
             let most = if running.video.rungs.is_behind() { SLEEP_BEHIND } else { SLEEP_MAX };
             let sleep = running.video.slots.wake_in(clock::now()).min(most);
@@ -115,6 +128,13 @@ struct Running {
     track: Option<TrackId>,
     /// The last picture of the source.
     last: Option<Picture>,
+    /// The job's first slot.
+    first: Slot,
+    cadence: Cadence,
+    /// Repeats below this slot are rate conversion, and nobody's fault.
+    planned: Slot,
+    /// The source's time was set back: what it has for slots that are filled is lost.
+    set_back: bool,
     /// Of the segment in the making.
     filled: Filled,
     rungs_left: bool,
@@ -130,6 +150,7 @@ impl Running {
                 }
                 self.track = track.map(|t| t.id);
                 if let Some(track) = track {
+                    self.cadence.declared(track.shape);
                     let rest = self.video.decoder.set_codec(track.codec);
                     self.pictures(rest);
                 }
@@ -138,9 +159,17 @@ impl Running {
                 let pictures = self.video.decoder.push(&unit);
                 self.pictures(pictures);
             }
-            Item::Unit(_) | Item::Pace(_) => {}
-            Item::Break(Break::SourceSwitch) => self.drain_unbroken(),
-            Item::Break(_) | Item::End => self.drain(),
+            Item::Unit(_) => {}
+            Item::Pace(pace) => self.cadence.pace(pace),
+            Item::Break(why) => {
+                if why == Break::SourceSwitch {
+                    self.drain_unbroken()
+                } else {
+                    self.drain()
+                }
+                self.set_back = why == Break::Timeline;
+            }
+            Item::End => self.drain(),
         }
         self.video.figures.errors.store(self.video.decoder.errors(), Ordering::Relaxed);
     }
@@ -186,6 +215,8 @@ impl Running {
             self.video.figures.decoded.fetch_add(1, Ordering::Relaxed);
             match self.video.slots.judge(at, now) {
                 Verdict::Use(slot) => {
+                    self.set_back = false;
+                    self.planned = if self.cadence.explains(at) { slot } else { self.video.slots.next() };
                     while let Some(filling) = self.video.slots.pop_until(slot) {
                         self.emit(filling);
                     }
@@ -194,7 +225,17 @@ impl Running {
                     let filling = self.video.slots.place();
                     self.emit(filling);
                 }
-                Verdict::Past => {}
+                Verdict::Past => {
+                    let slot = self.video.grid.slot_at(at);
+                    if slot < self.first && self.video.slots.next() == self.first {
+                        self.video.slots.precede(at);
+                        self.last = Some(picture);
+                    }
+                    let was_to_be_shown = self.set_back && slot >= self.first;
+                    self.filled.skipped += u32::from(was_to_be_shown);
+                    // A faster source's pictures fall two and more into a slot.
+                    self.cadence.note(at);
+                }
                 Verdict::Ahead => {
                     self.video.figures.errors.fetch_add(1, Ordering::Relaxed);
                 }
@@ -221,6 +262,7 @@ impl Running {
         }
         let (picture, showing) = match (fill, &self.last) {
             (Fill::Picture, Some(last)) => (last.clone(), 1),
+            (Fill::Repeat, Some(last)) if slot < self.planned => (last.clone(), 1),
             (Fill::Repeat, Some(last)) => {
                 self.filled.repeated += 1;
                 figures.repeated.fetch_add(1, Ordering::Relaxed);

@@ -239,6 +239,8 @@ impl Media {
                 slots: Slots::new(job.grid, job.start, job.hold, &job.loss, now),
                 decoder: VideoDecoder::new(
                     template.clone(),
+                    job.deinterlace,
+                    job.grid.rate(),
                     job.grid.segment_start(job.start) - HEADROOM,
                     video_pulse.clone(),
                 ),

@@ -138,12 +138,13 @@ pub enum Break {
     Reconnect,
 }
 
-/// The slope of the anchor from a segment on. Times of units already follow it; sound has to be stretched by it. In steps of
-/// 20.8 ppm, so that it is an exact ratio.
+/// The slope of the anchor from a segment on. Times of sound already follow it, and it has to be stretched by it; pictures keep their
+/// distance and slip by whole slots instead. In steps of 20.8 ppm, so that it is an exact ratio. What was said before of this
+/// segment and later ones holds no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
-    /// From this segment on, until the next one. It is announced two segments ahead, and again to whoever joins:
-    /// first the one that holds where its first unit lies, then those behind it.
+    /// From this segment on, until the next one. It is announced two segments ahead of the media it is for, and again to whoever
+    /// joins: first the one that holds where its first unit lies, then those behind it.
     pub from: SegmentNumber,
     /// 48,000 samples of the source last as long as 48,000 + `stretch` of the channel: above 0 the source's clock is slow.
     pub stretch: i16,

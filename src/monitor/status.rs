@@ -65,6 +65,9 @@ pub struct SourceStatus {
     pub bitrate: u64,
     /// Continuity errors since the start.
     pub continuity_errors: u64,
+    /// By how much its clock is slow, in millionths; below 0 it is fast. Known after two minutes of a connection.
+    #[serde(default)]
+    pub drift_ppm: Option<f64>,
     /// Its tracks.
     pub tracks: Vec<TrackInfo>,
     /// The link's own figures.

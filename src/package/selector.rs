@@ -72,6 +72,7 @@ impl Candidate {
                 + 2 * u64::from(f.slate)
                 + u64::from(f.silent_samples).div_ceil(u64::from(AUDIO_RATE / 25))
                 + u64::from(f.damaged)
+                + u64::from(f.skipped)
         };
         (0..self.made.len()).filter_map(|r| self.whole(r)).map(|w| cost(&w.filled)).sum()
     }

@@ -12,6 +12,7 @@ use gstreamer_video as gst_video;
 
 use super::destination::Destination;
 use super::options::{Plan, Variant};
+use super::restamp::Restamp;
 use super::{SignalError, index_at, ticks_of, tone};
 use crate::media::FrameRate;
 
@@ -38,6 +39,9 @@ pub struct Chain {
     gop: u64,
     /// The next sample of the sound to feed, since the epoch.
     next_sample: u64,
+    restamp: Restamp,
+    /// The first picture's time, ticks.
+    began: i64,
     frame_bytes: usize,
 }
 
@@ -96,6 +100,8 @@ colorimetry=bt709,chroma-site=mpeg2,{} \
             rate: plan.rate,
             gop: u64::from(variant.gop) * 90_000,
             next_sample: first_label + AAC_DELAY,
+            restamp: plan.restamp.clone(),
+            began: ticks_of(first, plan.rate).cast_signed(),
             frame_bytes: plan.width * plan.height * 3 / 2,
         };
         chain.pipeline.set_state(gst::State::Playing).map_err(|e| SignalError::Encoder(e.to_string()))?;
@@ -169,7 +175,13 @@ colorimetry=bt709,chroma-site=mpeg2,{} \
 
     fn send(&mut self, sample: &gst::Sample) -> Result<(), SignalError> {
         let Some(map) = sample.buffer().and_then(|b| b.map_readable().ok()) else { return Ok(()) };
-        let datagram = Bytes::copy_from_slice(&map);
+        let datagram = if self.restamp.is_idle() {
+            Bytes::copy_from_slice(&map)
+        } else {
+            let mut packets = map.to_vec();
+            self.restamp.apply(&mut packets, self.began);
+            packets.into()
+        };
         self.destinations.iter_mut().try_for_each(|d| d.send(&datagram))
     }
 

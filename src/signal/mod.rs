@@ -16,6 +16,7 @@ mod destination;
 mod font;
 mod options;
 mod picture;
+mod restamp;
 
 use std::time::Duration;
 

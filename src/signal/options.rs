@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::restamp::{self, Restamp};
 use super::{SignalError, code, destination::Address};
-use crate::media::FrameRate;
+use crate::media::{ChannelTime, FrameRate};
 
 /// `tandem signal`: generates the test signal.
 ///
@@ -54,6 +55,12 @@ pub struct Options {
     /// at twice the rate.
     #[arg(long)]
     pub interlaced: bool,
+    /// The first picture's PTS, in seconds, instead of its time since the epoch; it wraps at 95,443.7.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub pts_start: Option<Duration>,
+    /// So many seconds on, PTS, DTS and PCR jump by so many seconds: `30:3600`, `30:-0.7`. May be repeated.
+    #[arg(long = "pts-jump", value_name = "AFTER:BY", value_parser = restamp::jump)]
+    pub pts_jumps: Vec<(i64, i64)>,
     /// Generate as fast as possible instead of in real time.
     #[arg(long)]
     pub unpaced: bool,
@@ -81,6 +88,7 @@ pub(super) struct Plan {
     pub clock_ppm: i32,
     /// Each frame holds two pictures; `rate` counts frames.
     pub interlaced: bool,
+    pub restamp: Restamp,
     pub variants: Vec<Variant>,
 }
 
@@ -134,6 +142,10 @@ impl Options {
             paced: !self.unpaced,
             clock_ppm: self.clock_ppm,
             interlaced: self.interlaced,
+            restamp: Restamp {
+                start: self.pts_start.map(|at| ChannelTime::from_utc(at).ticks()),
+                jumps: self.pts_jumps.clone(),
+            },
             variants,
         })
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that finds nothing where something must be should stop there
 
 mod capacity;
+mod changes;
 mod channel;
 mod contain;
 mod control;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tandem::child::frame::{read_message, write_message};
 use tandem::config::Ladder;
+use tandem::demux::{self, Demux};
 use tandem::encode::ipc::{
     CodedUnit, Deinterlace, Filled, FromWorker, Heartbeat, Hello, InputLoss, Job, LoudnessReading, Slate, Standby,
     Thumbnail, ToWorker,
@@ -21,7 +22,7 @@ use tandem::encode::ipc::{
 use tandem::encode::ladder::VideoFormat;
 use tandem::media::{
     ChannelId, ChannelTime, Codec, FrameRate, Grid, Item, PipelineId, SegmentNumber, TrackId, TrackInfo, TrackKind,
-    TrackSet, Unit,
+    TrackSet, Unit, VideoShape,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -61,8 +62,9 @@ pub fn clip(arguments: &str, video: Codec, audio: Codec) -> Clip {
 
 /// The first video and the first audio track of a file.
 pub fn read_clip(file: &Path, video: Codec, audio: Codec) -> Clip {
-    let track = |id, codec| TrackInfo { id, codec, language: None, shape: None };
-    let tracks = Arc::new(TrackSet { tracks: vec![track(VIDEO, video), track(AUDIO, audio)] });
+    let track = |id, codec, shape| TrackInfo { id, codec, language: None, shape };
+    let tracks = vec![track(VIDEO, video, shape(file)), track(AUDIO, audio, None)];
+    let tracks = Arc::new(TrackSet { tracks });
     let mut units = packets(file, "v:0", VIDEO);
     units.extend(packets(file, "a:0", AUDIO));
     assert!(units.iter().any(|(_, unit)| unit.track == VIDEO), "no picture in {file:?}");
@@ -81,6 +83,14 @@ pub fn sound(arguments: &str, codec: Codec, track: TrackId, language: Option<[u8
     let units: Vec<_> = packets(&ts, "a:0", track).into_iter().map(|(_, unit)| unit).collect();
     assert!(!units.is_empty(), "no sound");
     Clip { tracks, units }
+}
+
+/// What the demultiplexer would find in the first sequence header.
+fn shape(file: &Path) -> Option<VideoShape> {
+    let mut demux = Demux::new(demux::Config::default());
+    demux.push(&std::fs::read(file).expect("readable"));
+    demux.flush();
+    demux.tracks().and_then(|t| t.first(TrackKind::Video)).and_then(|t| t.shape)
 }
 
 /// One track's packets with their place in time of arrival. A packet without PTS belongs to the one before it, as in a PES.

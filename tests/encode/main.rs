@@ -1,9 +1,11 @@
 //! Encode processes, driven as the main process drives them.
 
 mod audio;
+mod changes;
 mod driver;
 mod loss;
 mod loudness;
+mod rates;
 mod rungs;
 mod scaling;
 mod standby;
@@ -19,7 +21,7 @@ use tandem::clock;
 use tandem::encode::ipc::{AUDIO_LEAD, Filled, Job, Showing, ToWorker};
 use tandem::media::{Break, ChannelTime, Codec, Grid, Item, SegmentNumber, TrackKind};
 
-const CLEAN: Filled = Filled { repeated: 0, slate: 0, silent_samples: 0, damaged: 0 };
+const CLEAN: Filled = Filled { repeated: 0, slate: 0, silent_samples: 0, damaged: 0, skipped: 0 };
 
 /// A time on no grid, an hour or so ago, so that no clock steps in and nothing lies ahead.
 fn off_grid() -> ChannelTime {

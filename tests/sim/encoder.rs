@@ -368,7 +368,12 @@ impl Video {
                 continue;
             };
             self.slots.moved(now);
-            if let Verdict::Use(slot) = self.slots.judge(at, now) {
+            let verdict = self.slots.judge(at, now);
+            if verdict == Verdict::Past && self.slots.next() == self.job.grid.first_slot(self.job.start) {
+                self.slots.precede(at);
+                self.last = Some(frame);
+            }
+            if let Verdict::Use(slot) = verdict {
                 while let Some(filling) = self.slots.pop_until(slot) {
                     self.emit(filling, out);
                 }

@@ -149,11 +149,12 @@ impl Judge {
                 self.trouble(source, until);
                 self.feeds[source].foreign = true;
             }
+            // The anchor takes it up, and the source stays on the timeline that all began with. Its counters of packets jump, too: what
+            // they damage is missing until the next key frame.
             Fault::Jump { source, .. } => {
                 self.trouble(source, until);
-                self.feeds[source].foreign = true;
                 if self.takers(source) > 0 {
-                    self.excuse(ms, until + 5000, true, None);
+                    self.excuse(ms, until + 2000, true, Some(30));
                 }
             }
             Fault::Loss { source, .. } | Fault::WrongBits { source, .. } => {

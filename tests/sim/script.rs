@@ -186,12 +186,14 @@ impl Script {
                 _ => {}
             }
         }
+        // Without drawing lots once more, so that seeds keep their meaning.
+        let jumps_by_s = if !chaos && (long / STEP_MS).is_multiple_of(2) { small } else { by_s };
         match rng.range(0, 18) {
             0..3 => Fault::Silent { source, ms: long },
             3 => Fault::Silent { source, ms: short },
             4 | 5 => Fault::Down { source, ms: long },
             6 => Fault::NewTimeline { source, ms: long, by_s },
-            7 => Fault::Jump { source, by_s },
+            7 => Fault::Jump { source, by_s: jumps_by_s },
             8 => Fault::Burst { source, ms: if chaos { long } else { short } },
             9 => Fault::Loss { source, ms: long },
             10 if chaos => Fault::WrongBits { source, ms: long },

@@ -1,0 +1,314 @@
+//! Where a source's units lie on the channel timeline.
+//!
+//! In:    units on the source's own timeline with their time of arrival, and where a track's times step.
+//! Out:   their channel time; what happened to the source's clock.
+//! Never: takes a hole for a jump: a jump changes how early or late media comes, a hole does not.
+//!
+//! A jump is taken up by the anchor, and nobody behind it is told: media goes on where it left off. Each track moves when its own
+//! times step; the picture's step is exact and places the sound's, too.
+
+use std::time::Duration;
+
+use super::feed::FeedNews;
+use crate::clock::Now;
+use crate::demux::TimeStep;
+use crate::media::{ChannelTime, FrameRate, SourceTime, TrackId, TrackKind};
+use crate::timeline::{Anchor, Anchored, Drift, Of, Timeline};
+
+/// Pictures that must lie far from the wall clock, each within [`STRAYS_WITHIN`] of the one before, until the source is
+/// anchored anew. A PES packet that states no length ends with the next one's start: after a silence one picture comes as
+/// late as the silence was long.
+const STRAYS_MAX: u32 = 3;
+
+/// Not in a row: at the very limit only pictures that are reordered lie beyond it.
+const STRAYS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Steps of fewer ticks are a few lost pictures: 250 ms.
+const JUMP: i64 = 22_500;
+/// The same where the stream said that a new time base begins: 100 ms.
+const JUMP_ANNOUNCED: i64 = 9_000;
+/// A track jumps so long behind another one at most. Then half of what that one jumped by is a jump.
+const TOGETHER: Duration = Duration::from_secs(3);
+
+/// Pictures that come this much later than is usual, in ticks, and no less for [`BEHIND_FOR`], come from a source that has paused: 1 s.
+const BEHIND: i64 = 90_000;
+const BEHIND_FOR: Duration = Duration::from_secs(2);
+/// Who comes up so many ticks meanwhile only sends what was held up: 100 ms.
+const CATCHES_UP: i64 = 9_000;
+
+/// The usual delay is the least one of so long.
+const USUAL_OF: Duration = Duration::from_secs(5);
+
+/// What becomes of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It lies here.
+    At(ChannelTime),
+    /// It lies here, and does not continue what came before.
+    Anew(ChannelTime),
+    /// It is far from the clock.
+    LeftOut,
+    /// Only a picture can set the anchor's phase.
+    Waits,
+}
+
+/// What is placed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub track: TrackId,
+    pub kind: TrackKind,
+    pub pts: SourceTime,
+    /// The track's times step in front of it.
+    pub step: Option<TimeStep>,
+    /// It may set the anchor's phase: a picture, or anything where there are none.
+    pub sets_phase: bool,
+    /// Frames a second of the source's pictures, if it says so.
+    pub rate: Option<FrameRate>,
+}
+
+/// How many ticks behind its time media comes, at the least.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usual {
+    /// Of the unit before.
+    last: Option<i64>,
+    window: Option<(Now, i64)>,
+    before: Option<i64>,
+}
+
+impl Usual {
+    fn note(&mut self, now: Now, delay: i64) {
+        self.last = Some(delay);
+        match &mut self.window {
+            Some((began, least)) if now.since(*began) < USUAL_OF => *least = delay.min(*least),
+            window => self.before = window.replace((now, delay)).map(|(_, least)| least),
+        }
+    }
+
+    fn get(&self) -> Option<i64> {
+        let here = self.window.map(|(_, least)| least);
+        here.map(|here| self.before.map_or(here, |before| before.min(here)))
+    }
+}
+
+/// The source's place in time.
+#[derive(Debug, Default)]
+pub(super) struct Placing {
+    /// By which the timeline knows the source.
+    name: Option<u32>,
+    anchor: Option<Anchor>,
+    /// Of tracks that have stepped apart, or may.
+    tracks: Vec<(TrackId, Anchor)>,
+    /// Of pictures and of everything else.
+    usual: [Usual; 2],
+    /// When each kind jumped last, and by how much.
+    jumped: [Option<(Now, i64)>; 2],
+    /// Pictures far from the wall clock, which are left out, and when the last one came.
+    strays: u32,
+    strayed_at: Option<Now>,
+    /// Since when all pictures come late, and by how much at the least.
+    behind: Option<(Now, i64)>,
+    /// Drift on this connection, counted from here.
+    drift: Drift,
+    heard: Option<Now>,
+}
+
+impl Placing {
+    /// A new connection. By how much media is usually late is remembered: it tells the source's timeline from others.
+    pub fn reconnected(&mut self) {
+        self.anchor = None;
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        self.tracks.clear();
+        self.jumped = [None; 2];
+        (self.strays, self.strayed_at) = (0, None);
+        self.behind = None;
+        self.drift = Drift::default();
+        self.heard = None;
+    }
+
+    /// Under which its media is placed.
+    pub const fn anchor(&self) -> Option<Anchor> {
+        self.anchor
+    }
+
+    /// By how much the source's clock is slow, in millionths.
+    pub fn ppm(&self) -> Option<f64> {
+        self.drift.ppm()
+    }
+
+    /// These tracks are no more.
+    pub fn keep_tracks(&mut self, known: impl Fn(TrackId) -> bool) {
+        self.tracks.retain(|(id, _)| known(*id));
+    }
+
+    /// Finds a unit's place.
+    pub fn place(&mut self, now: Now, timeline: &mut Timeline, piece: Piece, news: &mut Vec<FeedNews>) -> Place {
+        let Some(anchor) = self.anchor else {
+            if !piece.sets_phase {
+                return Place::Waits;
+            }
+            return self.anew(now, timeline, piece, news).map_or(Place::LeftOut, Place::At);
+        };
+        timeline.plan(anchor, now.channel_time());
+        let of = of(piece.kind);
+        let known = self.tracks.iter().find(|(id, _)| *id == piece.track).map(|(_, anchor)| *anchor);
+        let mine = known.unwrap_or(anchor);
+        // Whoever has not been heard for so long that the channel forgot its timeline begins anew.
+        let Some(mut at) = timeline.map(mine, piece.pts, of) else {
+            self.anchor = None;
+            return self.place(now, timeline, piece, news);
+        };
+        let usual = self.usual[of as usize].get().or(self.usual[0].get());
+        let late = (now.channel_time() - at).saturating_sub(usual.unwrap_or(0));
+        if let Some(step) = piece.step.filter(|step| usual.is_some() && self.is_jump(now, of, *step, late)) {
+            // What came late before, too, shows no pause.
+            let before = self.usual[of as usize].last.zip(usual).map_or(0, |(last, usual)| (last - usual).max(0));
+            let moved = self.jump(now, timeline, &piece, mine, step.by, late - before, known.is_none());
+            news.push(FeedNews::Jumped { kind: piece.kind, by: step.by });
+            at = timeline.map(moved, piece.pts, of).unwrap_or(at);
+        } else if known.is_none() {
+            self.tracks.push((piece.track, mine));
+        }
+        if timeline.is_stray(now.channel_time(), at) {
+            // Sound cannot tell where the source is now, and sound of another time must not push the encoder ahead.
+            if !piece.sets_phase || !self.strayed_for_good(now) {
+                return Place::LeftOut;
+            }
+            self.usual = [Usual::default(); 2];
+            return self.anew(now, timeline, piece, news).map_or(Place::LeftOut, Place::Anew);
+        }
+        if piece.sets_phase && self.is_behind(now, now.channel_time() - at) {
+            at = self.pull_up(timeline, &piece, news).unwrap_or(at);
+        }
+        self.note(now, timeline, &piece, at, news);
+        Place::At(at)
+    }
+
+    fn anew(
+        &mut self,
+        now: Now,
+        timeline: &mut Timeline,
+        piece: Piece,
+        news: &mut Vec<FeedNews>,
+    ) -> Option<ChannelTime> {
+        let usual = self.usual[0].get();
+        let anchored = timeline.anchor(now.channel_time(), piece.pts, usual, piece.rate);
+        news.push(match anchored {
+            Anchored::New(_) => FeedNews::AnchoredNew,
+            Anchored::Adopted(_) => FeedNews::AnchoredAdopted,
+        });
+        self.usual = [Usual::default(); 2];
+        self.begin();
+        self.anchor = Some(anchored.anchor());
+        let at = timeline.map(anchored.anchor(), piece.pts, of(piece.kind))?;
+        timeline.plan(anchored.anchor(), now.channel_time());
+        self.tracks.push((piece.track, anchored.anchor()));
+        self.note(now, timeline, &piece, at, news);
+        Some(at)
+    }
+
+    /// Whether a step is a jump of the clock. `late`: by how many ticks the unit comes later than usual.
+    fn is_jump(&self, now: Now, of: Of, step: TimeStep, late: i64) -> bool {
+        let other = self.jumped[1 - of as usize].filter(|(at, _)| now.since(*at) <= TOGETHER);
+        let least = match other {
+            _ if step.announced => JUMP_ANNOUNCED,
+            Some((_, by)) => JUMP.min(by.saturating_abs() / 2),
+            None => JUMP,
+        };
+        // A third of the jump: reordering and jitter make single pictures later than the usual one.
+        let third = step.by.saturating_abs() / 3;
+        step.by.saturating_abs() >= least && if step.by > 0 { late <= -third } else { late >= third }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn jump(
+        &mut self,
+        now: Now,
+        timeline: &mut Timeline,
+        piece: &Piece,
+        mine: Anchor,
+        by: i64,
+        late: i64,
+        is_new: bool,
+    ) -> Anchor {
+        let of = of(piece.kind);
+        let mut moved = timeline.jumped(mine, by, late, piece.sets_phase);
+        if is_new && piece.sets_phase {
+            // Another track's times say nothing about where this one's frames lie.
+            moved = timeline.on_slot(moved, piece.pts);
+        }
+        self.tracks.retain(|(id, _)| *id != piece.track);
+        self.tracks.push((piece.track, moved));
+        let together = self.jumped[1 - of as usize].is_some_and(|(at, _)| now.since(at) <= TOGETHER);
+        if piece.sets_phase {
+            self.anchor = Some(moved);
+            // Sound that was there first was placed by its own, coarser step.
+            if together {
+                for (_, other) in &mut self.tracks {
+                    if moved.is_near(*other) {
+                        *other = moved;
+                    }
+                }
+            }
+        }
+        self.jumped[of as usize] = Some((now, by));
+        moved
+    }
+
+    /// Whether the source has paused and gone on, so that all it sends comes too late.
+    fn is_behind(&mut self, now: Now, delay: i64) -> bool {
+        let late = delay - self.usual[0].get().unwrap_or(delay);
+        if late < BEHIND {
+            self.behind = None;
+            return false;
+        }
+        let (since, least) = self.behind.get_or_insert((now, late));
+        if late < *least - CATCHES_UP {
+            (*since, *least) = (now, late);
+        }
+        *least = late.min(*least);
+        now.since(*since) >= BEHIND_FOR
+    }
+
+    /// Puts a source that has paused where its media is expected.
+    fn pull_up(&mut self, timeline: &mut Timeline, piece: &Piece, news: &mut Vec<FeedNews>) -> Option<ChannelTime> {
+        let (anchor, (_, late)) = (self.anchor?, self.behind.take()?);
+        let moved = timeline.jumped(anchor, 0, late, true);
+        self.anchor = Some(moved);
+        for (_, other) in &mut self.tracks {
+            *other = moved;
+        }
+        news.push(FeedNews::Jumped { kind: piece.kind, by: -late });
+        timeline.map(moved, piece.pts, of(piece.kind))
+    }
+
+    /// Learns from a unit that has its place.
+    fn note(&mut self, now: Now, timeline: &mut Timeline, piece: &Piece, at: ChannelTime, news: &mut Vec<FeedNews>) {
+        self.usual[of(piece.kind) as usize].note(now, now.channel_time() - at);
+        let Some(anchor) = self.anchor.filter(|_| piece.sets_phase) else { return };
+        let heard = *self.heard.get_or_insert(now);
+        let arrival = ChannelTime::from_utc(now.since(heard)).ticks();
+        if self.drift.observe(arrival, Timeline::unshifted(anchor, piece.pts))
+            && let Some(position) = self.drift.position(timeline.drifted(anchor))
+        {
+            let name = *self.name.get_or_insert_with(|| timeline.enlist());
+            news.extend(timeline.vote(anchor, name, now, position).map(FeedNews::Slips));
+        }
+    }
+
+    /// Counts a picture far from the clock; whether that makes enough of them.
+    fn strayed_for_good(&mut self, now: Now) -> bool {
+        let again = self.strayed_at.replace(now).is_some_and(|before| now.since(before) <= STRAYS_WITHIN);
+        self.strays = if again { self.strays + 1 } else { 1 };
+        self.strays >= STRAYS_MAX
+    }
+}
+
+const fn of(kind: TrackKind) -> Of {
+    match kind {
+        TrackKind::Video => Of::Picture,
+        TrackKind::Audio | TrackKind::Data => Of::Sound,
+    }
+}
