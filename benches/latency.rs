@@ -299,7 +299,7 @@ fn spawn(job: &Job) -> (UnixStream, Receiver<(Instant, CodedUnit)>, std::process
     let (mut ours, theirs) = UnixStream::pair().expect("a socket pair");
     let child = Command::new(env!("CARGO_BIN_EXE_tandem"))
         .arg("encode-worker")
-        .envs(tandem::encode::host::ENVIRONMENT)
+        .envs(tandem::encode::ipc::ENVIRONMENT)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .expect("the binary starts");

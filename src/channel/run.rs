@@ -18,8 +18,7 @@ use super::{Action, Channel, Generation, Input};
 use crate::child::{self, Child, SendError, Sender};
 use crate::clock;
 use crate::config;
-use crate::encode::host;
-use crate::encode::ipc::{FromWorker, Job, ToWorker};
+use crate::encode::ipc::{ENVIRONMENT, FromWorker, Job, ToWorker};
 use crate::ingest::IngestEvent;
 use crate::media::{PipelineId, SourceId};
 use crate::monitor::{ChannelStatus, Event};
@@ -178,7 +177,7 @@ impl Shell {
         let spec = child::Spec {
             program: (self.program)(),
             arguments: vec!["encode-worker".to_owned()],
-            environment: host::ENVIRONMENT.map(|(name, value)| (name, value.to_owned())).to_vec(),
+            environment: ENVIRONMENT.map(|(name, value)| (name, value.to_owned())).to_vec(),
             memory_max: None,
             resident_max: Some(self.config.memory_max),
             queue_bytes_max: ENCODER_QUEUE_BYTES,

@@ -19,10 +19,6 @@ use crate::media::{FrameRate, Grid, RenditionId};
 const USER_HZ: u64 = 100;
 const PAGE_BYTES: u64 = 4096;
 
-/// Environment of an encode process. All its threads share one heap (glibc gives each one of its own, up to eight a core): what one
-/// segment's encoder has freed is there for the next one's, whoever allocates it. Measured: docs/encode.md.
-pub const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
-
 /// Resident memory in bytes and CPU time of this process; zeros where /proc is not there.
 pub fn usage() -> (u64, Duration) {
     let pages = fs::read_to_string("/proc/self/statm")

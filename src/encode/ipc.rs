@@ -15,6 +15,10 @@ use crate::media::{ChannelId, ChannelTime, Grid, Item, PipelineId, SegmentNumber
 /// How often a worker that is well says so.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
 
+/// Environment of an encode process. All its threads share one heap (glibc gives each one of its own, up to eight a core): what one
+/// segment's encoder has freed is there for the next one's, whoever allocates it. Measured: docs/encode.md.
+pub const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
+
 /// How much sound in front of a segment takes part in its encoding: a decoder made anew must have met a LATM
 /// configuration (sent every 20 frames by some) and have settled.
 pub const AUDIO_LEAD: Duration = Duration::from_secs(1);

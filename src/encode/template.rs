@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ipc::Deinterlace;
-use super::ladder::{AudioRung, RateControl, VideoEncoder, VideoFormat, VideoRung};
+use super::ladder::{AudioRung, RateControl, VideoEncoder, VideoRung};
 use super::registry::{Element, candidates};
 use crate::media::{Codec, FrameRate};
 
@@ -190,7 +190,7 @@ impl Template {
             RateControl::Vbr { .. } => &encode.vbr,
             RateControl::Cbr { .. } => &encode.cbr,
         };
-        let values = values(rung, gop, simd);
+        let values = values(element, rung, gop, simd);
         let delay = if rung.zero_latency { &encode.zero_latency } else { &encode.normal };
         let put_in = |text: &str| substitute(text, &values).expect("checked in parse");
         let parts = [("rate", put_in(rate.as_ref().ok_or_else(no_rate)?)), ("delay", put_in(delay))];
@@ -256,7 +256,7 @@ pub fn vbv(rate: RateControl, gop: Duration) -> (u64, u64) {
 }
 
 /// What is put in for [`WORDS`].
-fn values(rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'static str, String); WORDS.len()] {
+fn values(element: Element, rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'static str, String); WORDS.len()] {
     let (mean, cap) = (u64::from(rung.rate.bitrate()), u64::from(rung.rate.max_bitrate()));
     let crf = match rung.rate {
         RateControl::CappedCrf { crf, .. } => crf,
@@ -281,8 +281,8 @@ fn values(rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'static str, String
         vbv.buffer_ms().to_string(),
         (vbv.buffer_ms() * 9 / 10).to_string(),
         room.to_string(),
-        match rung.encoder.format() {
-            VideoFormat::H264 => simd.x264_option_at(rung.width),
+        match element {
+            Element::X264enc => simd.x264_option_at(rung.width),
             _ => simd.x264_option(),
         }
         .to_owned(),

@@ -257,7 +257,7 @@ impl Worker {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let child = Command::new(env!("CARGO_BIN_EXE_tandem"))
             .arg("encode-worker")
-            .envs(tandem::encode::host::ENVIRONMENT)
+            .envs(tandem::encode::ipc::ENVIRONMENT)
             .envs(environment.iter().copied())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()

@@ -372,8 +372,10 @@ pub fn config(script: &Script) -> config::Channel {
     let rendition = |name: &str| RenditionId::new(name).expect("good name");
     let shape = config::SignalShape { width: 640, height: 360, rate, bitrate: 1_000_000 };
     let rate_control = RateControl::CappedCrf { crf: 23.0, max_bitrate: 500_000 };
-    let rung =
-        |i: usize| VideoRung { bframes: 0, ..VideoRung::new(rendition(&format!("v{i}")), 640, 360, rate_control) };
+    let rung = |i: usize| VideoRung {
+        bframes: 0,
+        ..VideoRung::new(rendition(&format!("v{i}")), 640 >> i, 360 >> i, rate_control)
+    };
     config::Channel {
         template: None,
         id: id.clone(),

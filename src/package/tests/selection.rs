@@ -7,7 +7,10 @@ const B: PipelineId = PipelineId::B;
 
 /// A channel with both pipelines up that published `FIRST` from A, compared equal; and the end of the next interval.
 fn running() -> (Packager, Now) {
-    let config = config();
+    running_with(config())
+}
+
+fn running_with(config: Config) -> (Packager, Now) {
     let t0 = start_of(&config, FIRST);
     let mut p = up(config, t0, &[A, B]);
     let now = t0.after(Duration::from_millis(2400));
@@ -174,6 +177,20 @@ fn a_difference_names_rendition_and_unit() {
         )
     );
     assert_eq!(p.status().differs, 1);
+}
+
+#[test]
+fn unlike_pictures_are_no_news_where_nobody_promised_equal_ones() {
+    let (mut p, t) = running_with(Config { deterministic: false, ..config() });
+    for (n, rendition, told) in [(NEXT, 1, 0), (NEXT + 1, 2, 1)] {
+        let now = ms(t, 400 + 2000 * (n - NEXT));
+        deliver_all(&mut p, now, A, n);
+        (0..3).for_each(|r| deliver(&mut p, now, B, r, n, if r == rendition { 9 } else { 0 }, Filled::default()));
+        let events = p.poll(now);
+        assert_eq!(published(&events).len(), 1);
+        assert_eq!(verdicts(&events).len(), told, "rendition {rendition}: sound is made alike all the same");
+    }
+    assert_eq!((p.status().equal, p.status().differs), (1, 1));
 }
 
 #[test]
