@@ -69,15 +69,11 @@ struct Set<'a> {
 /// Pictures by format, sound by language and channels, then trick play.
 fn sets<'a>(layout: &Layout, catalogue: &'a Catalogue) -> Vec<Set<'a>> {
     let mut sets = Vec::new();
-    let formats = catalogue.formats().count();
-    for (i, format) in catalogue.formats().enumerate() {
+    // No property says that a player may go from one format to another in mid-play (§5.3.3.5): dash.js then does so at once,
+    // and not every device has a decoder that follows.
+    for format in catalogue.formats() {
         let renditions: Vec<_> = catalogue.pictures(format).map(|(_, r)| r).collect();
-        // A player that can decode several formats may go from one to another (§5.3.3.5); sets count from 1.
-        let others: Vec<_> = (1..=formats).filter(|&id| id != i + 1).map(|id| id.to_string()).collect();
         let mut descriptors = String::new();
-        if !others.is_empty() {
-            descriptor(&mut descriptors, "SupplementalProperty", SWITCHING, &others.join(","));
-        }
         descriptor(&mut descriptors, "Role", ROLE, "main");
         let attributes = picture_attributes(&renditions, &layout.grid().rate().to_string());
         sets.push(Set { kind: Kind::Video, attributes, descriptors, renditions });
@@ -107,7 +103,6 @@ fn sets<'a>(layout: &Layout, catalogue: &'a Catalogue) -> Vec<Set<'a>> {
 }
 
 const ROLE: &str = "urn:mpeg:dash:role:2011";
-const SWITCHING: &str = "urn:mpeg:dash:adaptation-set-switching:2016";
 const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
 
 fn descriptor(out: &mut String, element: &str, scheme: &str, value: &str) {

@@ -28,6 +28,12 @@ fn five_minutes_of_equal_segments_at_5994() {
     prove(Script { rate: "59.94", loss: 5, segments: 38 });
 }
 
+#[test]
+#[ignore = "five minutes"]
+fn twenty_deaths_of_the_one_that_encodes() {
+    crate::warm::deaths(20);
+}
+
 /// What goes in, what comes out, and what the conversion between them may cost.
 struct Ledger {
     channel: &'static str,

@@ -8,9 +8,6 @@ use sha2::{Digest, Sha256};
 
 use crate::harness::{Options, Publisher, Publishers, Server, inspect_all, read_all, signal};
 
-/// Deaths of the pipeline that encodes. At each one roles change.
-const KILLS: usize = 20;
-
 fn warm(save_segments: bool) -> (Server, Publishers) {
     let extra = "redundancy = \"warm\"\n".to_owned();
     let server = Server::start(&Options { extra, save_segments, ..Options::default() });
@@ -46,12 +43,17 @@ fn offsets() -> impl Iterator<Item = u64> {
 }
 
 #[test]
-fn twenty_deaths_of_the_one_that_encodes_are_not_seen_and_leave_no_trace_in_the_bytes() {
+fn deaths_of_the_one_that_encodes_are_not_seen_and_leave_no_trace_in_the_bytes() {
+    deaths(5);
+}
+
+/// The pipeline that encodes is killed so many times, at each of which roles change.
+pub fn deaths(kills: usize) {
     let (server, _publishers) = warm(true);
     // Each round: up to 5 s of back-off, a start, a lock, an offset into the segment.
-    let looks = inspect_all(&server, KILLS as u64 * 13);
+    let looks = inspect_all(&server, kills as u64 * 13);
     let began = Instant::now();
-    for (kill, offset) in offsets().take(KILLS).enumerate() {
+    for (kill, offset) in offsets().take(kills).enumerate() {
         let id = encoder(&server);
         std::thread::sleep(Duration::from_millis(2000 + offset));
         let victim = server.encoder_pid(id);
