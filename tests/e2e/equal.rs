@@ -1,13 +1,9 @@
 //! A and B, saved side by side: the same bytes in every rendition, from the first whole segment on.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
-use crate::harness::{Options, Publisher, Publishers, Server, read_all, signal};
+use crate::harness::{Options, Publisher, Publishers, Server, digests, signal};
 use crate::relay::Relay;
 
 /// What happens to two pipelines on the same signal, and how long each stretch of it is watched.
@@ -142,16 +138,4 @@ impl<'a> Ledger<'a> {
             );
         }
     }
-}
-
-/// SHA-256 of every saved segment by its number.
-fn digests(folder: &Path) -> BTreeMap<u64, [u8; 32]> {
-    let files = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    files
-        .map(|file| {
-            let path = file.expect("readable").path();
-            let number = path.file_stem().and_then(|n| n.to_str()).and_then(|n| n.parse().ok()).expect("a number");
-            (number, Sha256::digest(read_all(&path)).into())
-        })
-        .collect()
 }

@@ -2,6 +2,7 @@
 //!
 //! Every wait is for a state, with a limit far beyond what a healthy machine needs.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// Any wait gives up after this.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -385,4 +387,16 @@ pub fn read_all(path: &PathBuf) -> Vec<u8> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     bytes
+}
+
+/// SHA-256 of every saved segment of a rendition, by its number.
+pub fn digests(folder: &Path) -> BTreeMap<u64, [u8; 32]> {
+    let files = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    files
+        .map(|file| {
+            let path = file.expect("readable").path();
+            let number = path.file_stem().and_then(|n| n.to_str()).and_then(|n| n.parse().ok()).expect("a number");
+            (number, Sha256::digest(read_all(&path)).into())
+        })
+        .collect()
 }

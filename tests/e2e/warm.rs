@@ -1,12 +1,8 @@
 //! Warm standby, end to end: the pipeline that encodes is killed or stopped, and nobody sees it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
-use crate::harness::{Options, Publisher, Publishers, Server, inspect_all, read_all, signal};
+use crate::harness::{Options, Publisher, Publishers, Server, digests, inspect_all, signal};
 
 fn warm(save_segments: bool) -> (Server, Publishers) {
     let extra = "redundancy = \"warm\"\n".to_owned();
@@ -118,16 +114,4 @@ fn a_standby_that_dies_is_started_again_as_standby() {
     for (what, look) in looks {
         look.verdict().assert_clean(&what);
     }
-}
-
-/// SHA-256 of every saved segment by its number.
-fn digests(folder: &Path) -> BTreeMap<u64, [u8; 32]> {
-    let files = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    files
-        .map(|file| {
-            let path = file.expect("readable").path();
-            let number = path.file_stem().and_then(|n| n.to_str()).and_then(|n| n.parse().ok()).expect("a number");
-            (number, Sha256::digest(read_all(&path)).into())
-        })
-        .collect()
 }

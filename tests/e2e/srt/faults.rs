@@ -31,7 +31,10 @@ async fn a_killed_gateway_is_back_and_so_is_its_publisher() {
     ground.until_received("live/main", 100_000).await;
     kill_process(pid(&ground), Signal::KILL).expect("killed");
     let (sources, reason) = died(&mut ground).await;
-    assert_eq!((sources.join(" ").as_str(), reason.as_str()), ("live/main live/backup", "signal 9"));
+    assert_eq!(
+        (sources.join(" ").as_str(), reason.as_str()),
+        ("live/main live/backup", "killed by signal 9 (SIGKILL)")
+    );
     ground.until("its source is told", |g| g.seen("live/main").downs == ["SRT gateway died: signal 9"]).await;
     assert!(ground.seen("live/backup").downs.is_empty(), "it was never up");
     ground.until("it is back", |g| g.handle.status()[0].listening).await;
