@@ -35,7 +35,11 @@ async fn a_killed_gateway_is_back_and_so_is_its_publisher() {
         (sources.join(" ").as_str(), reason.as_str()),
         ("live/main live/backup", "killed by signal 9 (SIGKILL)")
     );
-    ground.until("its source is told", |g| g.seen("live/main").downs == ["SRT gateway died: signal 9"]).await;
+    ground
+        .until("its source is told", |g| {
+            g.seen("live/main").downs == ["SRT gateway died: killed by signal 9 (SIGKILL)"]
+        })
+        .await;
     assert!(ground.seen("live/backup").downs.is_empty(), "it was never up");
     ground.until("it is back", |g| g.handle.status()[0].listening).await;
     ground.until("the publisher is back", |g| g.seen("live/main").ups.len() == 2).await;
