@@ -4,7 +4,6 @@ use crate::harness::{Options, Publisher, Publishers, Server, inspect_all};
 
 /// One encoder behind all four sources, as in a venue with one multiplexer: nobody could cover for what it does.
 #[test]
-#[ignore = "two minutes on a host of its own: arrival decides"]
 fn a_wrap_and_jumps_of_the_sources_clock_are_not_seen() {
     let server = Server::start(&Options::default());
     let targets: Vec<String> = ["s1", "s2", "s3", "s4"].iter().map(|s| server.srt_url(s)).collect();
