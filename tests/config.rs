@@ -686,14 +686,14 @@ fn what_cannot_promise_equal_bytes_must_be_allowed_to() {
         assert_eq!((mistake.path.as_str(), mistake.line), ("channel[c].ladder", 3), "{name}");
         assert!(mistake.wrong.contains(reason) && mistake.mend.contains("deterministic = false"), "{name}: {report}");
         let config = channel("deterministic = false").unwrap_or_else(|r| panic!("{name}: {r}"));
-        assert!(!config.channels[0].can_stand_by());
+        assert!(!config.channels[0].deterministic);
         let told = config.summary().to_string();
         assert!(told.contains(reason) && told.contains("not compared"), "{name}: {told}");
     }
     write("ladder.toml", &rung("encoder = \"x265\""));
     let text = GOOD.replace("../pipelines/ladders/test.toml", "ladder.toml");
     let config = Config::parse(&folder.path().join("c.toml"), &text).unwrap();
-    assert!(config.channels[0].can_stand_by() && !config.summary().to_string().contains("cannot promise"));
+    assert!(config.channels[0].deterministic && !config.summary().to_string().contains("cannot promise"));
 }
 
 #[test]

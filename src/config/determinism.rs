@@ -11,12 +11,6 @@ impl Channel {
     pub fn doubts(&self, rung: &VideoRung) -> Vec<String> {
         doubts(self.template.as_deref(), rung)
     }
-
-    /// Whether a second pipeline may stand by and take over in mid-segment: only if what it would have made is what the
-    /// first one made.
-    pub const fn can_stand_by(&self) -> bool {
-        self.deterministic
-    }
 }
 
 /// `template` has been checked.
