@@ -164,7 +164,7 @@ pub struct Audio {
     pub timestamps: u64,
 }
 
-/// Least, greatest and mean of something.
+/// Least, greatest, mean and last of something.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Range {
     /// Least.
@@ -173,18 +173,21 @@ pub struct Range {
     pub max: f64,
     /// Mean.
     pub mean: f64,
+    /// The last one.
+    pub last: f64,
 }
 
 impl Range {
     /// `None` for no value at all.
     pub fn over(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut count = 0.0;
-        let start = Self { min: f64::INFINITY, max: f64::NEG_INFINITY, mean: 0.0 };
+        let start = Self { min: f64::INFINITY, max: f64::NEG_INFINITY, mean: 0.0, last: 0.0 };
         let all = values.into_iter().fold(start, |r, v| {
             count += 1.0;
-            Self { min: r.min.min(v), max: r.max.max(v), mean: r.mean + (v - r.mean) / count }
+            Self { min: r.min.min(v), max: r.max.max(v), mean: r.mean + (v - r.mean) / count, last: v }
         });
-        (count > 0.0).then(|| Self { min: round3(all.min), max: round3(all.max), mean: round3(all.mean) })
+        let Self { min, max, mean, last } = all;
+        (count > 0.0).then(|| Self { min: round3(min), max: round3(max), mean: round3(mean), last: round3(last) })
     }
 }
 
