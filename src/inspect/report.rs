@@ -164,7 +164,7 @@ pub struct Audio {
     pub timestamps: u64,
 }
 
-/// Least, greatest, mean and last of something.
+/// Least, greatest and mean of something.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Range {
     /// Least.
@@ -173,21 +173,18 @@ pub struct Range {
     pub max: f64,
     /// Mean.
     pub mean: f64,
-    /// The last one.
-    pub last: f64,
 }
 
 impl Range {
     /// `None` for no value at all.
     pub fn over(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut count = 0.0;
-        let start = Self { min: f64::INFINITY, max: f64::NEG_INFINITY, mean: 0.0, last: 0.0 };
+        let start = Self { min: f64::INFINITY, max: f64::NEG_INFINITY, mean: 0.0 };
         let all = values.into_iter().fold(start, |r, v| {
             count += 1.0;
-            Self { min: r.min.min(v), max: r.max.max(v), mean: r.mean + (v - r.mean) / count, last: v }
+            Self { min: r.min.min(v), max: r.max.max(v), mean: r.mean + (v - r.mean) / count }
         });
-        let Self { min, max, mean, last } = all;
-        (count > 0.0).then(|| Self { min: round3(min), max: round3(max), mean: round3(mean), last: round3(last) })
+        (count > 0.0).then(|| Self { min: round3(all.min), max: round3(all.max), mean: round3(all.mean) })
     }
 }
 
@@ -224,6 +221,8 @@ pub struct Report {
     pub audio: Option<Audio>,
     /// Sound minus picture in ms, positive when the sound is late; over all renditions.
     pub av_offset_ms: Option<Range>,
+    /// The same at the end, of the last rendition.
+    pub av_offset_end_ms: Option<f64>,
     /// Segments read.
     pub segments: u64,
     /// EXT-X-DISCONTINUITY tags and new Periods met.
@@ -281,6 +280,7 @@ impl Report {
             video,
             audio,
             av_offset_ms: Range::over(offsets.iter().copied()),
+            av_offset_end_ms: offsets.last().copied().map(round3),
             segments: renditions.iter().map(|r| r.segments).sum(),
             discontinuities: counts.get(&Kind::Discontinuity).copied().unwrap_or(0),
             gaps: counts.get(&Kind::Gap).copied().unwrap_or(0),

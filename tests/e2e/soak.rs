@@ -78,7 +78,7 @@ impl Ledger {
                 // A picture that is left out moves picture against sound by all of its length at once; sound bends around that
                 // moment, and is half a picture off on either side of it.
                 verdict.assert_in_sync(FRAME_MS / 2.0 + 1.0);
-                for path in ["/av_offset_ms/mean", "/av_offset_ms/last"] {
+                for path in ["/av_offset_ms/mean", "/av_offset_end_ms"] {
                     assert!(at(path).abs() <= 10.0, "{what}: {path}: {:#}", verdict.json);
                 }
             }
