@@ -149,7 +149,7 @@ impl VideoDecoder {
         }
         let (_, info) = self.info.as_ref()?;
         self.serial += 1;
-        let picture = Picture { serial: self.serial, buffer: sample.buffer, info: info.clone() };
+        let picture = Picture::new(self.serial, sample.buffer, info.clone());
         Some(Decoded { at, picture: Some(picture), damaged })
     }
 }

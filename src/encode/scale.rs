@@ -1,5 +1,11 @@
 //! Any picture → a rung's picture: I420, the rung's size, square pixels, BT.709. A picture of another shape keeps it, between
 //! black bars.
+//!
+//! A small rung is scaled from a larger rung's picture where that costs little of the quality ([`through`]): it reads fewer pixels. Which
+//! rung comes from which follows from the ladder and the picture's size alone, so pixels are equal wherever they are made. Whichever rung's
+//! thread needs a picture of such a size first makes it, for all of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -8,7 +14,10 @@ use gstreamer_video as gst_video;
 use super::ladder::VideoRung;
 use crate::media::FrameRate;
 
-/// A decoded picture, or the slate. Clones share the pixels.
+/// Width and height, pixels.
+type Size = (u32, u32);
+
+/// A decoded picture, or the slate. Clones share the pixels, and what was scaled from them.
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// Tells pictures apart, so that a repeated one is scaled once.
@@ -17,6 +26,30 @@ pub struct Picture {
     pub buffer: gst::Buffer,
     /// Their layout, with the colours spelled out.
     pub info: gst_video::VideoInfo,
+    /// Pictures of rungs that smaller rungs are scaled from, as far as they are made.
+    made: Arc<Mutex<Vec<(Size, gst::Buffer)>>>,
+}
+
+impl Picture {
+    /// A picture that nothing was scaled from yet.
+    pub fn new(serial: u64, buffer: gst::Buffer, info: gst_video::VideoInfo) -> Self {
+        Self { serial, buffer, info, made: Arc::default() }
+    }
+
+    /// What was made for this size, or is made now. Who needs it in the meantime waits.
+    fn once(
+        &self,
+        size: Size,
+        mut make: impl FnMut() -> Result<gst::Buffer, ScaleError>,
+    ) -> Result<gst::Buffer, ScaleError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, buffer)) = made.iter().find(|(known, _)| *known == size) {
+            return Ok(buffer.clone());
+        }
+        let buffer = make()?;
+        made.push((size, buffer.clone()));
+        Ok(buffer)
+    }
 }
 
 /// Why a picture cannot be brought to a rung's shape.
@@ -76,35 +109,73 @@ pub fn rung_caps(rung: &VideoRung, rate: FrameRate) -> gst::Caps {
 /// rounding to 1/64 is seen (1080p to 384×216 in one step 37 to 43 dB to bicubic, in two steps 52 to 55).
 const HALVE_FROM: u32 = 4;
 
+/// A rung is scaled from one that is at least so many times as wide and as high, in tenths. Below it the second step's filter takes
+/// away what the first one's left: 896×504 from 1280×720 of a 1080p picture is 3 dB worse than at one go, 768×432 less than 1.
+const STEP_MIN_TENTHS: u32 = 16;
+
+/// The sizes of rungs that `rung`'s pictures are scaled through in a ladder of these rungs, largest first.
+fn through(ladder: &[VideoRung], rung: &VideoRung) -> Vec<Size> {
+    let mut sizes = Vec::new();
+    let mut to = (rung.width, rung.height);
+    let step = |from: &VideoRung, to: Size| {
+        let long = |from: u32, to: u32| u64::from(from) * 10 >= u64::from(to) * u64::from(STEP_MIN_TENTHS);
+        // Of the same shape, or there would be bars around bars.
+        let (wide, tall) = (u64::from(from.width) * u64::from(to.1), u64::from(from.height) * u64::from(to.0));
+        long(from.width, to.0) && long(from.height, to.1) && wide.abs_diff(tall) * 100 <= wide.max(tall)
+    };
+    while let Some(from) = ladder.iter().filter(|from| step(from, to)).min_by_key(|from| (from.width, from.height)) {
+        to = (from.width, from.height);
+        sizes.insert(0, to);
+    }
+    sizes
+}
+
 /// Scales for one rung. It keeps no state that a picture could depend on.
 #[derive(Debug)]
 pub struct Scaler {
     half: Option<Stage>,
-    rung: Stage,
+    /// To the rungs on the way, largest first, and to its own.
+    steps: Vec<Step>,
     last: Option<(u64, gst::Buffer)>,
 }
 
+#[derive(Debug)]
+struct Step {
+    stage: Stage,
+    /// Other rungs are scaled from it.
+    shared: bool,
+}
+
 impl Scaler {
-    /// For a rung of this size.
+    /// For a rung of this size, from the picture as it is.
     pub fn new(rung: &VideoRung, rate: FrameRate) -> Result<Self, ScaleError> {
-        let out = raw_info(gst_video::VideoFormat::I420, rung.width, rung.height, gst::Fraction::new(1, 1), &bt709());
-        let stage = out.and_then(|out| Stage::new(out, &rung_caps(rung, rate)));
-        let rung = stage.map_err(|source| ScaleError::new(rung.width, rung.height, source))?;
-        Ok(Self { half: None, rung, last: None })
+        Self::within(&[], rung, rate)
     }
 
-    /// The picture in the rung's shape. The pixels are shared with later calls for the same picture; metadata is the caller's.
+    /// For a rung of this ladder.
+    pub fn within(ladder: &[VideoRung], rung: &VideoRung, rate: FrameRate) -> Result<Self, ScaleError> {
+        let own = (rung.width, rung.height);
+        let mut steps = Vec::new();
+        for (width, height) in through(ladder, rung).into_iter().chain([own]) {
+            let caps = rung_caps(&VideoRung { width, height, ..rung.clone() }, rate);
+            let out = raw_info(gst_video::VideoFormat::I420, width, height, gst::Fraction::new(1, 1), &bt709());
+            let stage = out.and_then(|out| Stage::new(out, &caps));
+            let stage = stage.map_err(|source| ScaleError::new(width, height, source))?;
+            let at = (width, height);
+            let takers = ladder.iter().filter(|rung| (rung.width, rung.height) == at || through(ladder, rung).contains(&at));
+            let shared = takers.count() > 1;
+            steps.push(Step { stage, shared });
+        }
+        Ok(Self { half: None, steps, last: None })
+    }
+
+    /// The picture in the rung's shape. The pixels are shared with later calls for the same picture, and with other rungs;
+    /// metadata is the caller's.
     pub fn scale(&mut self, picture: &Picture) -> Result<gst::Buffer, ScaleError> {
         let scaled = match &self.last {
             Some((serial, buffer)) if *serial == picture.serial => buffer.clone(),
             _ => {
-                let out = &self.rung.out;
-                let buffer = if fits_as_it_is(&picture.info, out) {
-                    picture.buffer.clone()
-                } else {
-                    let (width, height) = (out.width(), out.height());
-                    self.convert(picture).map_err(|source| ScaleError::new(width, height, source))?
-                };
+                let buffer = self.make(picture)?;
                 self.last = Some((picture.serial, buffer.clone()));
                 buffer
             }
@@ -112,17 +183,25 @@ impl Scaler {
         Ok(share(&scaled))
     }
 
-    fn convert(&mut self, picture: &Picture) -> Result<gst::Buffer, gst::glib::BoolError> {
-        let Some(info) = half_of(&picture.info, &self.rung.out)? else {
-            return self.rung.convert(&picture.buffer, &picture.info);
-        };
-        let mut half = match self.half.take().filter(|half| half.out == info) {
-            Some(half) => half,
-            None => Stage::new(info.clone(), &info.to_caps()?)?,
-        };
-        let buffer = half.convert(&picture.buffer, &picture.info)?;
-        self.half = Some(half);
-        self.rung.convert(&buffer, &info)
+    fn make(&mut self, picture: &Picture) -> Result<gst::Buffer, ScaleError> {
+        let (mut buffer, mut info) = (picture.buffer.clone(), &picture.info);
+        let own = self.steps.len() - 1;
+        for (i, Step { stage, shared }) in self.steps.iter_mut().enumerate() {
+            let same_shape = fit(&picture.info, &stage.out).is_all_of(&stage.out);
+            // A rung of the picture's own size, or above, is no step down.
+            let is_down = stage.out.width() < info.width() && stage.out.height() < info.height();
+            if i < own && !(same_shape && is_down) {
+                continue;
+            }
+            let (width, height) = (stage.out.width(), stage.out.height());
+            let mut make = || {
+                let made = step(&mut self.half, stage, &buffer, info);
+                made.map_err(|source| ScaleError::new(width, height, source))
+            };
+            buffer = if *shared && same_shape { picture.once((width, height), make)? } else { make()? };
+            info = &stage.out;
+        }
+        Ok(buffer)
     }
 }
 
@@ -131,6 +210,26 @@ impl Drop for Scaler {
         // Goes back to its pool before that is closed.
         self.last = None;
     }
+}
+
+/// One step, or two where one would be too long.
+fn step(
+    half: &mut Option<Stage>,
+    to: &mut Stage,
+    picture: &gst::Buffer,
+    from: &gst_video::VideoInfo,
+) -> Result<gst::Buffer, gst::glib::BoolError> {
+    if fits_as_it_is(from, &to.out) {
+        return Ok(picture.clone());
+    }
+    let Some(info) = half_of(from, &to.out)? else { return to.convert(picture, from) };
+    let mut stage = match half.take().filter(|half| half.out == info) {
+        Some(half) => half,
+        None => Stage::new(info.clone(), &info.to_caps()?)?,
+    };
+    let buffer = stage.convert(picture, from)?;
+    *half = Some(stage);
+    to.convert(&buffer, &info)
 }
 
 /// The layout of half the picture, where one step to `out` is too long.
@@ -229,6 +328,12 @@ struct Area {
     height: i32,
 }
 
+impl Area {
+    fn is_all_of(self, out: &gst_video::VideoInfo) -> bool {
+        self == Self { x: 0, y: 0, width: out.width() as i32, height: out.height() as i32 }
+    }
+}
+
 fn fit(from: &gst_video::VideoInfo, out: &gst_video::VideoInfo) -> Area {
     let par = from.par();
     fit_area(
@@ -273,6 +378,29 @@ fn share(buffer: &gst::Buffer) -> gst::Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::ladder::RateControl;
+    use crate::media::RenditionId;
+
+    #[test]
+    fn small_rungs_are_scaled_from_larger_ones() {
+        let rung = |(width, height): Size| {
+            let rate = RateControl::CappedCrf { crf: 23.0, max_bitrate: 1_000_000 };
+            VideoRung::new(RenditionId::new("v").expect("a name"), width, height, rate)
+        };
+        let sizes = [(1920, 1080), (1280, 720), (896, 504), (768, 432), (640, 360), (384, 216), (320, 240)];
+        let ladder = sizes.map(rung);
+        for (to, want) in [
+            ((1920, 1080), &[][..]),
+            ((1280, 720), &[]),
+            ((896, 504), &[(1920, 1080)]),
+            ((768, 432), &[(1280, 720)]),
+            ((640, 360), &[(1280, 720)]),
+            ((384, 216), &[(1280, 720), (640, 360)]),
+            ((320, 240), &[]),
+        ] {
+            assert_eq!(through(&ladder, &rung(to)), want, "{to:?}");
+        }
+    }
 
     #[test]
     fn pictures_keep_their_shape() {

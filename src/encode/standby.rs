@@ -275,7 +275,7 @@ mod tests {
         gst::init().expect("GStreamer is installed");
         let info =
             raw_info(gstreamer_video::VideoFormat::I420, 16, 16, gst::Fraction::new(1, 1), &bt709()).expect("a layout");
-        Picture { serial, buffer: gst::Buffer::with_size(SIZE as usize).expect("memory"), info }
+        Picture::new(serial, gst::Buffer::with_size(SIZE as usize).expect("memory"), info)
     }
 
     /// What stands in front of two rungs whose queues have room for so many messages.

@@ -194,7 +194,7 @@ impl Media {
                 outbox: outbox.clone(),
                 newest: Arc::clone(&finished),
             };
-            let work = Rung::new(rung, site, &mut pulse)?;
+            let work = Rung::new(&job.video, rung, site, &mut pulse)?;
             threads.push(crew.start(rung.id.as_str(), move || Ok(work.run(&from)?))?);
             rungs.push(to);
             newest.push(finished);

@@ -82,7 +82,7 @@ fn paint_new(
         let mut buffer = gst::Buffer::with_size(info.size())?;
         let target = buffer.get_mut().expect("just made");
         paint(&mut gst_video::VideoFrameRef::from_buffer_ref_writable(target, &info)?)?;
-        Ok(Picture { serial, buffer, info })
+        Ok(Picture::new(serial, buffer, info))
     };
     make().map_err(|source| ScaleError::new(width, height, source))
 }
@@ -264,7 +264,7 @@ impl Work {
             let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(target, &self.top).map_err(wrong)?;
             self.layer.apply(&mut frame).map_err(wrong)?;
         }
-        Ok(Picture { serial, buffer, info: self.top.clone() })
+        Ok(Picture::new(serial, buffer, self.top.clone()))
     }
 }
 

@@ -97,7 +97,7 @@ impl Reader {
             self.next = self.pull()?;
         }
         let (_, picture) = self.current.as_ref().ok_or(ReadError::Empty)?;
-        Ok(Picture { serial, ..picture.clone() })
+        Ok(Picture::new(serial, picture.buffer.clone(), picture.info.clone()))
     }
 
     fn seek(&mut self, place: u64) -> Result<(), ReadError> {
@@ -158,5 +158,5 @@ fn picture(sample: &gst::Sample) -> Result<Picture, ReadError> {
         return Err(ReadError::Size(info.width(), info.height()));
     }
     let info = raw_info(info.format(), info.width(), info.height(), info.par(), &info.colorimetry())?;
-    Ok(Picture { serial: 0, buffer, info })
+    Ok(Picture::new(0, buffer, info))
 }
