@@ -71,7 +71,12 @@ pub struct Rung {
 
 impl Rung {
     /// A rung of `ladder` at `site`. `pulse` makes the pulses of its threads: its own, and one a chain where there are several.
-    pub fn new(ladder: &[VideoRung], rung: &VideoRung, site: Site, mut pulse: impl FnMut() -> Pulse) -> Result<Self, RungError> {
+    pub fn new(
+        ladder: &[VideoRung],
+        rung: &VideoRung,
+        site: Site,
+        mut pulse: impl FnMut() -> Pulse,
+    ) -> Result<Self, RungError> {
         let scaler = Scaler::within(ladder, rung, site.grid.rate())?;
         let own = pulse();
         let threads = if rung.chains > 1 { (0..rung.chains).map(|_| pulse()).collect() } else { Vec::new() };

@@ -105,10 +105,6 @@ pub fn rung_caps(rung: &VideoRung, rate: FrameRate) -> gst::Caps {
         .build()
 }
 
-/// From so many times a rung's size on a picture is halved first: the taps of one step then are so many and so small that their
-/// rounding to 1/64 is seen (1080p to 384×216 in one step 37 to 43 dB to bicubic, in two steps 52 to 55).
-const HALVE_FROM: u32 = 4;
-
 /// A rung is scaled from one that is at least so many times as wide and as high, in tenths. Below it the second step's filter takes
 /// away what the first one's left: 896×504 from 1280×720 of a 1080p picture is 3 dB worse than at one go, 768×432 less than 1.
 const STEP_MIN_TENTHS: u32 = 16;
@@ -133,7 +129,8 @@ fn through(ladder: &[VideoRung], rung: &VideoRung) -> Vec<Size> {
 /// Scales for one rung. It keeps no state that a picture could depend on.
 #[derive(Debug)]
 pub struct Scaler {
-    half: Option<Stage>,
+    /// The first half of the step at hand, where it has two.
+    first: Option<Stage>,
     /// To the rungs on the way, largest first, and to its own.
     steps: Vec<Step>,
     last: Option<(u64, gst::Buffer)>,
@@ -162,11 +159,12 @@ impl Scaler {
             let stage = out.and_then(|out| Stage::new(out, &caps));
             let stage = stage.map_err(|source| ScaleError::new(width, height, source))?;
             let at = (width, height);
-            let takers = ladder.iter().filter(|rung| (rung.width, rung.height) == at || through(ladder, rung).contains(&at));
+            let takers =
+                ladder.iter().filter(|rung| (rung.width, rung.height) == at || through(ladder, rung).contains(&at));
             let shared = takers.count() > 1;
             steps.push(Step { stage, shared });
         }
-        Ok(Self { half: None, steps, last: None })
+        Ok(Self { first: None, steps, last: None })
     }
 
     /// The picture in the rung's shape. The pixels are shared with later calls for the same picture, and with other rungs;
@@ -195,7 +193,7 @@ impl Scaler {
             }
             let (width, height) = (stage.out.width(), stage.out.height());
             let mut make = || {
-                let made = step(&mut self.half, stage, &buffer, info);
+                let made = step(&mut self.first, stage, &buffer, info);
                 made.map_err(|source| ScaleError::new(width, height, source))
             };
             buffer = if *shared && same_shape { picture.once((width, height), make)? } else { make()? };
@@ -212,9 +210,9 @@ impl Drop for Scaler {
     }
 }
 
-/// One step, or two where one would be too long.
+/// One step of a scaler, or two where one would be too long or too dear.
 fn step(
-    half: &mut Option<Stage>,
+    first: &mut Option<Stage>,
     to: &mut Stage,
     picture: &gst::Buffer,
     from: &gst_video::VideoInfo,
@@ -222,28 +220,38 @@ fn step(
     if fits_as_it_is(from, &to.out) {
         return Ok(picture.clone());
     }
-    let Some(info) = half_of(from, &to.out)? else { return to.convert(picture, from) };
-    let mut stage = match half.take().filter(|half| half.out == info) {
-        Some(half) => half,
+    let Some(info) = on_the_way(from, &to.out)? else { return to.convert(picture, from) };
+    let mut stage = match first.take().filter(|stage| stage.out == info) {
+        Some(stage) => stage,
         None => Stage::new(info.clone(), &info.to_caps()?)?,
     };
     let buffer = stage.convert(picture, from)?;
-    *half = Some(stage);
+    *first = Some(stage);
     to.convert(&buffer, &info)
 }
 
-/// The layout of half the picture, where one step to `out` is too long.
-fn half_of(
+/// From so many times a rung's size on a picture is halved first: the taps of one step then are so many and so small that their
+/// rounding to 1/64 is seen (1080p to 384×216 in one step 37 to 43 dB to bicubic, in two steps 52 to 55).
+const HALVE_FROM: u32 = 4;
+
+/// The layout between two steps, where there are two.
+fn on_the_way(
     from: &gst_video::VideoInfo,
     out: &gst_video::VideoInfo,
 ) -> Result<Option<gst_video::VideoInfo>, gst::glib::BoolError> {
     let (width, height) = (from.width(), from.height());
-    if width < out.width() * HALVE_FROM || height < out.height() * HALVE_FROM {
+    let (width, height, par) = if width >= out.width() * HALVE_FROM && height >= out.height() * HALVE_FROM {
+        // Whole chroma samples on all sides.
+        (width / 4 * 2, height / 4 * 2, from.par())
+    } else if width > out.width() && height > out.height() && width != out.width() * 2 {
+        // Along a row GStreamer gathers its samples one by one, down the columns it takes many at once; so it goes down first, and there
+        // are fewer rows left. Half a picture it has a faster way for.
+        let rows = fit(from, out).height;
+        (width, rows.unsigned_abs(), from.par() * gst::Fraction::new(rows, height as i32))
+    } else {
         return Ok(None);
-    }
-    // Whole chroma samples on all sides.
-    let (width, height) = (width / 4 * 2, height / 4 * 2);
-    raw_info(from.format(), width, height, from.par(), &from.colorimetry()).map(Some)
+    };
+    raw_info(from.format(), width, height, par, &from.colorimetry()).map(Some)
 }
 
 /// One step: a converter, and the buffers its pictures lie in.

@@ -168,14 +168,17 @@ impl Timeline {
             Some(usual) => (-EARLY..=fit).contains(&(delay - usual)) && delay.abs() <= stray,
             None => delay.abs() <= fit,
         };
-        // The nearest tenth of a second counts; of those the newest: after a step of the wall clock it is the truer one.
+        // With nothing to go by but the clock, what others found last: whoever strayed with them lands with them. A source that is
+        // known by its delay is told by it: the nearest tenth of a second counts; of those the newest: after a step of the wall clock
+        // it is the truer one.
         let known = self.candidates(now, at);
         let nearest = known
             .filter(|(_, delay)| fits(*delay))
-            .min_by_key(|(_, delay)| (delay - usual.unwrap_or(0)).abs() / 9_000)
+            .min_by_key(|(_, delay)| usual.map(|usual| (delay - usual).abs() / 9_000))
             .map(|(anchor, _)| anchor);
         if let Some(anchor) = nearest {
             self.use_line(anchor.line);
+            self.keep(anchor);
             return Anchored::Adopted(anchor);
         }
         let on_slot = self.grid.slot_time(self.grid.slot_at(now)).offset(self.phase(rate));
@@ -248,7 +251,11 @@ impl Timeline {
             .filter(|(_, off)| off.abs() <= near)
             .min_by_key(|(_, off)| off.abs());
         if let Some((_, off)) = same {
-            return Anchor { shift: shift.saturating_add(off), ..anchor };
+            let found = shift.saturating_add(off);
+            if keep {
+                known.keep(found);
+            }
+            return Anchor { shift: found, ..anchor };
         }
         if keep {
             known.keep(anchor.shift);
@@ -257,15 +264,20 @@ impl Timeline {
         Anchor { shift, ..anchor }
     }
 
+    fn keep(&mut self, anchor: Anchor) {
+        if let Some(known) = self.lines.iter_mut().find(|known| known.id == anchor.line) {
+            known.keep(anchor.shift);
+        }
+    }
+
     /// The same anchor, with as little more shift as puts a picture at `at` onto a slot.
     pub fn on_slot(&mut self, anchor: Anchor, at: SourceTime) -> Anchor {
         let grid = self.grid;
         let Some(here) = self.map(anchor, at, Of::Picture) else { return anchor };
         let shift = anchor.shift.saturating_add(here - grid.slot_time(grid.slot_at(here)));
-        if let Some(known) = self.lines.iter_mut().find(|known| known.id == anchor.line) {
-            known.keep(shift);
-        }
-        Anchor { shift, ..anchor }
+        let moved = Anchor { shift, ..anchor };
+        self.keep(moved);
+        moved
     }
 
     /// Plans the anchor's slope on, for all media that may come at `now`. To be called before any is mapped.

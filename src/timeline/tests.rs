@@ -271,6 +271,21 @@ fn a_jump_goes_on_where_it_left_off_and_two_sources_find_the_same() {
 }
 
 #[test]
+fn sources_that_stray_together_land_together() {
+    let mut t = timeline(25, 1);
+    let mut anchor = t.plainly(NOON, at(0)).anchor();
+    // It paused twice, for nine tenths of a second each.
+    for _ in 0..2 {
+        anchor = t.jumped(anchor, 0, 81_000, true);
+    }
+    // What both send now comes half a second earlier than it would under the anchor used last; to the second source 150 ms later.
+    let now = NOON.offset(100 * SECOND + 2 * 81_000 - SECOND / 2);
+    let first = t.plainly(now, at(100 * SECOND)).anchor();
+    let other = t.plainly(now.offset(13_500), at(100 * SECOND)).anchor();
+    assert_eq!(first, other);
+}
+
+#[test]
 fn what_is_missing_at_a_jump_is_missing_behind_it() {
     let mut t = timeline(25, 1);
     let anchor = t.plainly(NOON, at(0)).anchor();
