@@ -23,7 +23,7 @@ use tandem::encode::ladder::{RateControl, VideoRung};
 use tandem::encode::template::vbv;
 use tandem::media::{ChannelTime, Codec, Grid, Item, RenditionId, SegmentNumber};
 
-/// Sizes and caps in bits a second, highest first. Widths are multiples of 128, see `encode::ladder`.
+/// Sizes and caps in bits a second, highest first.
 const NEWS_LADDER: [(u32, u32, u32); 4] =
     [(1280, 720, 3_000_000), (768, 432, 1_200_000), (640, 360, 700_000), (384, 216, 300_000)];
 const SPORT_LADDER: [(u32, u32, u32); 6] = [

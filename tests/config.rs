@@ -673,7 +673,7 @@ fn what_cannot_promise_equal_bytes_must_be_allowed_to() {
         ("perhaps hardware", "encoder = \"auto\"", "", "takes hardware where there is some"),
         ("not measured", "encoder = \"svtav1\"", "", "not been measured"),
         ("threads", "", "template = \"two.toml\"", "more than one thread"),
-        ("any instruction set", "", "template = \"free.toml\"", "no multiple of 128"),
+        ("any instruction set", "", "template = \"free.toml\"", "no asm= holds it"),
     ] {
         write("ladder.toml", &rung(more));
         let channel = |deterministic: &str| {

@@ -308,7 +308,7 @@ pub(super) struct VideoRungFile {
     /// Its name in URLs.
     #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
-    /// Picture size; width and height even. Widths in multiples of 128 stay byte-equal on AVX-512 hosts too.
+    /// Picture size; width and height even.
     #[schemars(with = "Size")]
     pub size: Option<Mark<Size>>,
     /// What encodes it. Default "x264".

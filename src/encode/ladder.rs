@@ -9,7 +9,7 @@ use crate::media::RenditionId;
 pub struct VideoRung {
     /// Its name in URLs.
     pub id: RenditionId,
-    /// Picture width; a multiple of 2. Multiples of 128 keep x264 deterministic on AVX-512 hosts too.
+    /// Picture width; a multiple of 2.
     pub width: u32,
     /// Picture height; a multiple of 2.
     pub height: u32,

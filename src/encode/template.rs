@@ -190,7 +190,7 @@ impl Template {
             RateControl::Vbr { .. } => &encode.vbr,
             RateControl::Cbr { .. } => &encode.cbr,
         };
-        let values = values(element, rung, gop, simd);
+        let values = values(rung, gop, simd);
         let delay = if rung.zero_latency { &encode.zero_latency } else { &encode.normal };
         let put_in = |text: &str| substitute(text, &values).expect("checked in parse");
         let parts = [("rate", put_in(rate.as_ref().ok_or_else(no_rate)?)), ("delay", put_in(delay))];
@@ -220,12 +220,8 @@ impl Template {
                 if !has("threads=1") {
                     doubts.push("x264 with more than one thread below a cap gives other bytes on each run".to_owned());
                 }
-                // Its AVX-512 code for macroblock trees reads memory that it never wrote.
-                if !rung.width.is_multiple_of(128) && !chain.contains(":asm=") && !has("asm=AVX2") {
-                    let width = rung.width;
-                    doubts.push(format!(
-                        "x264 gives other bytes on AVX-512 hosts at a width of {width}, no multiple of 128"
-                    ));
+                if !chain.contains(":asm=") && !has("asm=AVX2") {
+                    doubts.push("x264 gives other bytes on AVX-512 hosts, and no asm= holds it at AVX2".to_owned());
                 }
             }
             Element::X265enc if !has("frame-threads=1") || !has("pools=none") => {
@@ -256,7 +252,7 @@ pub fn vbv(rate: RateControl, gop: Duration) -> (u64, u64) {
 }
 
 /// What is put in for [`WORDS`].
-fn values(element: Element, rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'static str, String); WORDS.len()] {
+fn values(rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'static str, String); WORDS.len()] {
     let (mean, cap) = (u64::from(rung.rate.bitrate()), u64::from(rung.rate.max_bitrate()));
     let crf = match rung.rate {
         RateControl::CappedCrf { crf, .. } => crf,
@@ -281,11 +277,7 @@ fn values(element: Element, rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'
         vbv.buffer_ms().to_string(),
         (vbv.buffer_ms() * 9 / 10).to_string(),
         room.to_string(),
-        match element {
-            Element::X264enc => simd.x264_option_at(rung.width),
-            _ => simd.x264_option(),
-        }
-        .to_owned(),
+        simd.x264_option().to_owned(),
     ];
     let mut values = values.into_iter();
     WORDS.map(|word| (word, values.next().expect("as many values as words")))
@@ -344,8 +336,9 @@ fn substitute(chain: &str, values: &[(&str, String)]) -> Result<String, Template
     Ok(out)
 }
 
-/// The instruction set x264 is held at. Its output is equal for SSE4.2, AVX and AVX2, and different below; its AVX-512
-/// code reads memory it never wrote where a row of macroblocks is no multiple of eight, and then bytes depend on the heap's history.
+/// The instruction set x264 is held at. Its output is equal for SSE4.2, AVX and AVX2, and different below. Its AVX-512 code
+/// gives other bytes for some pictures at any width, and reads memory it never wrote where a row of macroblocks is no multiple of eight: then
+/// bytes depend on the heap's history, too (docs/encode.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Simd {
     /// x86-64 with AVX2 or better.
@@ -377,15 +370,6 @@ impl Simd {
             Self::Avx2 => "avx2",
             Self::Sse42 => "sse4.2",
             Self::Host => "host",
-        }
-    }
-
-    /// What holds x264 there for pictures of this width, as the tail of an option string. Where a row of macroblocks is a multiple
-    /// of eight, AVX-512 writes the bytes of AVX2, whatever the heap's history, in 5 to 8 % less time (docs/encode.md).
-    pub const fn x264_option_at(self, width: u32) -> &'static str {
-        match self {
-            Self::Avx2 if width.is_multiple_of(128) => "",
-            _ => self.x264_option(),
         }
     }
 
@@ -421,13 +405,9 @@ mod tests {
         let text = include_str!("../../pipelines/ladders/720p25.toml");
         let ladder = Ladder::parse(Path::new("720p25.toml"), text).expect("good");
         let chain = template.video_encoder(Element::X264enc, &ladder.video[0], GOP, Simd::Avx2).expect("there");
-        for part in ["speed-preset=veryfast", "bitrate=2250 ", "quantizer=23 ", "option-string=scenecut=0"] {
+        for part in ["speed-preset=veryfast", "bitrate=2250 ", "quantizer=23 ", "option-string=scenecut=0:asm=AVX2"] {
             assert!(chain.contains(part), "{part} in {chain}");
         }
-        assert!(!chain.contains("asm="), "1280 is a multiple of 128: {chain}");
-        let odd = VideoRung { width: 854, height: 480, ..ladder.video[0].clone() };
-        let chain = template.video_encoder(Element::X264enc, &odd, GOP, Simd::Avx2).expect("there");
-        assert!(chain.contains("option-string=scenecut=0:asm=AVX2"), "{chain}");
         let stereo = AudioEncoder { chain: "voaacenc bitrate=128000".to_owned(), delay: 1600 };
         assert_eq!(template.audio_encoder(&ladder.audio[0]), stereo);
         let surround = AudioRung { channels: 6, bitrate: 384_000, ..ladder.audio[0].clone() };
@@ -531,8 +511,8 @@ mod tests {
             ("libaom", BUILT_IN, Element::Av1enc, &odd, ""),
             ("threads", &threaded, Element::X264enc, &rung(CRF), "more than one thread"),
             ("a pool", &pooled, Element::X265enc, &rung(CRF), "more than one thread"),
-            ("any instruction set", &free, Element::X264enc, &odd, "854, no multiple of 128"),
-            ("any, at a good width", &free, Element::X264enc, &rung(CRF), ""),
+            ("any instruction set", &free, Element::X264enc, &odd, "no asm= holds it"),
+            ("any, at a good width", &free, Element::X264enc, &rung(CRF), "no asm= holds it"),
             ("SVT-AV1", BUILT_IN, Element::SvtAv1enc, &rung(CRF), "not been measured"),
             ("hardware", BUILT_IN, Element::Vah264enc, &rung(CRF), "hardware"),
         ] {
