@@ -16,10 +16,6 @@ use crate::encode::ladder::VideoRung;
 use crate::media::{Grid, PipelineId, SegmentNumber};
 use crate::monitor::{EventKind, Severity};
 
-/// A process that starts so soon after a boundary still takes the segment that began there, from the join buffer: it encodes
-/// so much faster than real time, and is in lock within five seconds of the fault wherever that fell.
-const STILL_THIS_SEGMENT: Duration = Duration::from_millis(1500);
-
 /// Sound handed to a fresh encode process from before its first segment.
 const AUDIO_PREROLL: Duration = AUDIO_LEAD;
 
@@ -150,31 +146,34 @@ impl Channel {
             }
         }
         if let Some(source) = self.pipelines[at].on_air() {
-            let begins = self.config.grid.segment_start(start);
-            // Of a faster source the first slot shows a picture from a little before it.
-            let pictures = begins - self.config.grid.slot_duration();
-            self.join(at, source, Sent { video: Some(pictures), audio: Some(begins - AUDIO_PREROLL) }, None);
+            self.join(at, source, self.join_point(start), None);
         }
     }
 
-    /// The first segment of a process that starts now. While its peer delivers, it is the running one where that takes little
-    /// haste, else the next. When nobody delivers, it is the first that is not published yet, as far back as the join buffer
-    /// reaches: encoded faster than real time, so that not even the loss of both processes leaves a gap.
+    /// The first segment of a process that starts now: the first that is not published yet, as far back as the join buffer
+    /// reaches, and encoded faster than real time. So it is in lock as soon as the next segment is published, a segment
+    /// from now at most wherever in it the fault fell, and not even the loss of both processes leaves a gap. Where its peer
+    /// delivers, there is no more to it than the running segment and the one before, whose last pictures the peer's encoders
+    /// still hold: one that is far behind has not the CPU for another that catches up.
     fn first_segment(&self, now: Now, at: usize) -> SegmentNumber {
         let grid = self.config.grid;
         let running = grid.segment_at(now.channel_time());
         let newest = self.packager.as_ref().and_then(|p| p.status().newest).map(SegmentNumber);
         let Some(newest) = newest else { return running };
         let peer_delivers = self.pipelines.iter().enumerate().any(|(i, p)| i != at && p.is_locked());
-        let began = grid.segment_start(running).to_utc();
-        let reach = self.pipelines[at].on_air().and_then(|source| self.sources[source].feed.reaches_back_to());
-        let whole = |n: &SegmentNumber| reach.is_some_and(|first| first <= grid.segment_start(*n) - AUDIO_PREROLL);
-        if peer_delivers {
-            let just_begun = now.utc.saturating_sub(began) <= STILL_THIS_SEGMENT;
-            return if just_begun && whole(&running) { running } else { running.next() };
-        }
-        let missed = (newest.0 + 1..=running.0).map(SegmentNumber).find(whole);
+        let earliest = if peer_delivers { running.0.saturating_sub(1) } else { 0 };
+        let feed = self.pipelines[at].on_air().map(|source| &self.sources[source].feed);
+        let whole = |n: &SegmentNumber| feed.is_some_and(|feed| feed.reaches_back_to(self.join_point(*n)));
+        let missed = (earliest.max(newest.0 + 1)..=running.0).map(SegmentNumber).find(whole);
         missed.unwrap_or_else(|| running.next())
+    }
+
+    /// What a process whose first segment is `n` need not be handed.
+    fn join_point(&self, n: SegmentNumber) -> Sent {
+        let begins = self.config.grid.segment_start(n);
+        // Of a faster source the first slot shows a picture from a little before it.
+        let pictures = begins - self.config.grid.slot_duration();
+        Sent { video: Some(pictures), audio: Some(begins - AUDIO_PREROLL) }
     }
 
     /// Warm standby: tells the encode processes who makes which segments.

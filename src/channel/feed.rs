@@ -324,10 +324,13 @@ impl Feed {
         Some(keys.rfind(fits).unwrap_or(earliest))
     }
 
-    /// The earliest key frame from which decoding is whole up to now.
-    pub fn reaches_back_to(&self) -> Option<ChannelTime> {
-        let earliest = self.join_index(Some(ChannelTime::from_ticks(i64::MIN)))?;
-        self.kept.get(earliest).map(|k| k.unit.pts)
+    /// Whether [`Self::join`] from there leaves nothing out: decoding is whole from a key frame at or before `from.video`,
+    /// and sound, if it has any, is at hand from `from.audio` on.
+    pub fn reaches_back_to(&self, from: Sent) -> bool {
+        let earliest = self.join_index(Some(ChannelTime::from_ticks(i64::MIN))).and_then(|i| self.kept.get(i));
+        let mut sound = self.kept.iter().filter(|k| k.kind == TrackKind::Audio);
+        let is_at = |k: &Kept, wanted: Option<ChannelTime>| wanted.is_none_or(|w| k.unit.pts <= w);
+        earliest.is_some_and(|k| is_at(k, from.video)) && sound.next().is_none_or(|k| is_at(k, from.audio))
     }
 
     /// The items that bring an encoder onto this source: tracks, the slope of its time, then media from a key frame at or before `from.video`, and

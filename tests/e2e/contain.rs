@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tandem::channel::run::{self, Handle};
@@ -17,15 +17,15 @@ use tandem::child::frame;
 use tandem::config::{Config, Input};
 use tandem::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, RenditionIndex, Thumbnail};
 use tandem::ingest;
-use tandem::media::{SegmentNumber, Slot};
+use tandem::media::{PipelineId, SegmentNumber, Slot};
 use tandem::monitor::{Event, EventKind, PipelineStatus};
 use tokio::sync::watch;
 
 use crate::harness::{LIMIT, Options, Publisher, Publishers, Server, signal};
 
-/// In lock again within this time. Five seconds are what it takes where nothing else runs (1.5 s until a process counts as
-/// hung, its start, at most half a segment until the boundary, a segment); the figures are printed.
-const SOON: Duration = Duration::from_secs(8);
+/// In lock again within this time of the fault, whatever it is: 1.5 s until a process counts as hung (or two until one that
+/// closed its socket has to have left), the back-off, and a segment until the first one that is not published yet is whole.
+const SOON: Duration = Duration::from_secs(5);
 
 fn tandem() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_tandem"))
@@ -99,25 +99,38 @@ impl Fixture {
         self.events.lock().expect("not poisoned").iter().filter(|e| of(e)).count()
     }
 
-    /// Ends pipeline A's process, so that the next one is `fault`; what the log then says of that one's end.
-    fn suffer(&self, fault: &str) -> Vec<String> {
-        let before = self.events.lock().expect("not poisoned").len();
-        let starts = self.pipelines()[0].starts;
-        fs::write(self.folder.path().join("fault"), fault).expect("written");
-        signal(self.pipelines()[0].pid.expect("it runs"), "KILL");
-        let took = self.wait("two starts on, in lock again", LIMIT, |f| {
-            let a = &f.pipelines()[0];
-            a.starts >= starts + 2 && a.locked
-        });
-        eprintln!("in lock {took:.2?} after the kill before it");
+    /// How long after `fault`, by the wall clock, a pipeline was in lock with a process started later.
+    fn locked_after(&self, which: PipelineId, fault: SystemTime) -> Duration {
+        let fault = fault.duration_since(UNIX_EPOCH).expect("no clock is before 1970");
         let events = self.events.lock().expect("not poisoned");
-        let died = events[before..].iter().filter(|e| e.kind == EventKind::EncoderDied);
+        let mut later = events.iter().filter(|e| e.pipeline == Some(which) && e.at.to_utc() >= fault);
+        later.find(|e| e.kind == EventKind::EncoderDied).expect("it died of it");
+        later.find(|e| e.kind == EventKind::EncoderLocked).expect("it is in lock again").at.to_utc() - fault
+    }
+
+    /// Ends a pipeline's process, so that the next one is `fault`; what the log then says of that one's end, and how long
+    /// after its beginning the pipeline was in lock.
+    fn suffer(&self, which: PipelineId, fault: &str) -> (Vec<String>, Duration) {
+        let before = self.events.lock().expect("not poisoned").len();
+        let of = which.index();
+        let starts = self.pipelines()[of].starts;
+        let folder = self.folder.path();
+        fs::write(folder.join("fault"), format!(": > began; {fault}")).expect("written");
+        signal(self.pipelines()[of].pid.expect("it runs"), "KILL");
+        self.wait("two starts on, in lock again", LIMIT, |f| {
+            let p = &f.pipelines()[of];
+            p.starts >= starts + 2 && p.locked
+        });
+        let began = fs::metadata(folder.join("began")).and_then(|m| m.modified()).expect("the fault began");
+        let took = self.locked_after(which, began);
+        let events = self.events.lock().expect("not poisoned");
+        let died = events[before..].iter().filter(|e| e.kind == EventKind::EncoderDied && e.pipeline == Some(which));
         let mut died: Vec<String> = died.map(|e| e.text.clone()).collect();
         // On a machine that is too busy a process that is well may be taken for hung: not the one this is about.
         while died.len() > 2 && died.last().is_some_and(|text| text.contains("its heartbeat stopped")) {
             eprintln!("besides: {}", died.pop().expect("there is one"));
         }
-        died
+        (died, took)
     }
 }
 
@@ -157,11 +170,13 @@ fn a_process_that_crashes_or_hangs_is_told_by_its_cause_and_back_soon() {
         let of = |e: &Event| e.kind == EventKind::EncoderDied;
         let before = fixture.count(of);
         let victim = fixture.pipelines()[0].pid.expect("it runs");
+        let fault = SystemTime::now();
         crash(victim, name);
-        let took = fixture.wait("in lock again", LIMIT, |f| {
+        fixture.wait("in lock again", LIMIT, |f| {
             let a = &f.pipelines()[0];
             a.locked && a.pid.is_some_and(|pid| pid != victim)
         });
+        let took = fixture.locked_after(PipelineId::A, fault);
         eprintln!("SIG{name}: in lock again after {took:.2?}");
         assert!(took < SOON, "SIG{name}: {took:?}");
         assert_eq!(fixture.count(of), before + 1, "SIG{name}: one event");
@@ -173,12 +188,11 @@ fn a_process_that_crashes_or_hangs_is_told_by_its_cause_and_back_soon() {
 
 #[test]
 fn a_process_that_says_anything_is_told_by_what_it_said() {
-    let fixture = Fixture::start("1GB");
-    let folder = fixture.folder.path();
     // What a process that lost its mind might say after a proper hello.
+    let folder = tempfile::tempdir().expect("a folder");
     let say = |name: &str, words: &[FromWorker]| {
         let bytes: Vec<u8> = words.iter().flat_map(|w| frame::encode(w).expect("encodes")).collect();
-        fs::write(folder.join(name), bytes).expect("written");
+        fs::write(folder.path().join(name), bytes).expect("written");
     };
     let unit = |rendition, segment, position| {
         let (rendition, segment) = (RenditionIndex(rendition), SegmentNumber(segment));
@@ -197,31 +211,39 @@ fn a_process_that_says_anything_is_told_by_what_it_said() {
     let jpeg = Bytes::from(vec![0xd8; 1 << 20]);
     say("thumbnail", &[hello(), FromWorker::Thumbnail(Thumbnail { slot: Slot(0), jpeg })]);
     let stay = "; exec sleep 60";
-    for (name, fault, cause) in [
+    let words = folder.path().display();
+    let kinds = [
         ("noise", format!("head -c 100000 /dev/urandom >&0{stay}"), "spoke nonsense: a message"),
         (
             "a mad length",
-            format!("cat hello >&0; printf '\\377\\377\\377\\377' >&0{stay}"),
+            format!("cat '{words}/hello' >&0; printf '\\377\\377\\377\\377' >&0{stay}"),
             "a message of 4294967295 bytes",
         ),
         (
             "a word that is none",
-            format!("cat hello >&0; printf '\\001\\000\\000\\000\\377' >&0{stay}"),
+            format!("cat '{words}/hello' >&0; printf '\\001\\000\\000\\000\\377' >&0{stay}"),
             "that cannot be read",
         ),
-        ("no such rendition", format!("cat rendition >&0{stay}"), "spoke nonsense: rendition 200 of 3"),
-        ("no such segment", format!("cat number >&0{stay}"), "spoke nonsense: segment 18446744073709551615"),
-        ("too early", format!("cat early >&0{stay}"), "spoke nonsense: something before its hello"),
-        ("no thumbnail", format!("cat thumbnail >&0{stay}"), "spoke nonsense: a thumbnail that is none"),
-        ("silence", format!("cat hello >&0{stay}"), "its heartbeat stopped"),
+        ("no such rendition", format!("cat '{words}/rendition' >&0{stay}"), "spoke nonsense: rendition 200 of 3"),
+        ("no such segment", format!("cat '{words}/number' >&0{stay}"), "spoke nonsense: segment 18446744073709551615"),
+        ("too early", format!("cat '{words}/early' >&0{stay}"), "spoke nonsense: something before its hello"),
+        ("no thumbnail", format!("cat '{words}/thumbnail' >&0{stay}"), "spoke nonsense: a thumbnail that is none"),
+        ("silence", format!("cat '{words}/hello' >&0{stay}"), "its heartbeat stopped"),
         ("deaf and dumb", "exec 0<&-; exec sleep 60".to_owned(), "it closed its socket and stayed"),
         ("exit", "exit 3".to_owned(), "exit status 3"),
-    ] {
-        let died = fixture.suffer(&fault);
-        // The first one is our own kill, which made room.
-        assert_eq!(died.len(), 2, "{name}: {died:#?}");
-        assert!(died[0].contains("SIGKILL"), "{name}: {died:#?}");
-        assert!(died[1].contains(cause), "{name}: {died:#?}");
+    ];
+    // One of each pipeline: a third fault in half a minute is waited for longer, on purpose.
+    for pair in kinds.chunks(2) {
+        let fixture = Fixture::start("1GB");
+        for (which, (name, fault, cause)) in PipelineId::BOTH.into_iter().zip(pair) {
+            let (died, took) = fixture.suffer(which, fault);
+            eprintln!("{name}: in lock again after {took:.2?}");
+            // The first one is our own kill, which made room.
+            assert_eq!(died.len(), 2, "{name}: {died:#?}");
+            assert!(died[0].contains("SIGKILL"), "{name}: {died:#?}");
+            assert!(died[1].contains(cause), "{name}: {died:#?}");
+            assert!(took < SOON, "{name}: {took:?}");
+        }
     }
 }
 
@@ -243,8 +265,10 @@ fn a_flood_on_its_stderr_is_no_fault() {
 fn a_process_that_leaks_ends_at_its_limit() {
     let fixture = Fixture::start("600MB");
     // `tail` keeps a line that never ends. It says no hello, for which it has 20 s: what ends it is its memory.
-    let died = fixture.suffer("exec tail /dev/zero");
+    let (died, took) = fixture.suffer(PipelineId::A, "exec tail /dev/zero");
+    eprintln!("a leak: in lock again after {took:.2?}");
     assert_eq!(died.len(), 2, "{died:#?}");
+    assert!(took < SOON, "the leak itself is in it: {took:?}");
     assert!(died[1].contains("memory limit of 600 MB"), "{died:#?}");
     // The wall behind the limit, on a real process: its next large allocation fails, and it ends by itself.
     let victim = fixture.pipelines()[1].pid.expect("it runs");

@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod http;
 mod loss;
+mod loudness;
 mod nginx;
 mod origin;
 mod players;

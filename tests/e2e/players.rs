@@ -81,7 +81,7 @@ impl Viewer {
     }
 
     /// Waits for the first picture. The scripts give up on it by themselves.
-    fn wait_until_playing(&mut self) {
+    pub fn wait_until_playing(&mut self) {
         let mut said = String::new();
         while !said.ends_with("playing\n") {
             let read = self.stderr.read_line(&mut said).expect("stderr is text");

@@ -25,6 +25,9 @@ const UNITS_A_SECOND: u64 = 25 + 47;
 const HUNG_MAX_MS: u64 = 2000;
 /// The longest wait between an end and the next start, ms, and a little.
 const RESTART_MAX_MS: u64 = 5100;
+/// A fresh process is in lock a segment after its start, and so much, ms: what a segment may be published later than the one
+/// before, as sources, encode processes and what they catch up differ.
+const LOCKS_WITHIN_MS: u64 = 500;
 /// The channel's first seconds: sources come one by one, the first segments are begun in the middle.
 const BEGINNING_MS: u64 = 8000;
 /// How late a segment may be published after its end: what is held back, coded and compared, and a stall's length.
@@ -264,7 +267,9 @@ impl Judge {
         for action in actions {
             if let Action::StartEncoder(id, _, job) = action {
                 note(ms, || format!("start of {id} from segment {}", job.start));
-                let lock = 2 * self.script.segment.as_millis() as u64 + 1200;
+                let segment = self.script.segment.as_millis() as u64;
+                // In the beginning its peer is no further, and there is nothing to catch up from.
+                let lock = if ms < BEGINNING_MS { 2 * segment + 1200 } else { segment + LOCKS_WITHIN_MS };
                 let pipeline = &mut self.pipelines[id.index()];
                 pipeline.started = Some(ms);
                 pipeline.last_sign = ms;
