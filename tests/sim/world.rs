@@ -404,11 +404,11 @@ pub fn config(script: &Script) -> config::Channel {
         pipelines: PipelineId::BOTH
             .map(|p| config::Pipeline { id: p, sources: script.sources[p.index()].iter().map(|&i| name(i)).collect() })
             .to_vec(),
-        failover: config::Failover {
-            loss_after: LOSS_AFTER,
-            join_buffer: JOIN_BUFFER,
-            revert: script.revert.map_or(config::Revert::Never, config::Revert::After),
-        },
+        failover: config::Failover::new(
+            LOSS_AFTER,
+            JOIN_BUFFER,
+            script.revert.map_or(config::Revert::Never, config::Revert::After),
+        ),
         ladder: config::Ladder {
             file: "model.toml".into(),
             auto: false,
