@@ -99,6 +99,8 @@ pub struct Feed {
     health: Health,
     measure: Measure,
     judge: Judge,
+    /// What the judge was last told of its packets.
+    lost_sync: bool,
     /// What was counted when the judge was last told: packets missing, PIDs missing, PCR wrong.
     told: [u64; 3],
     /// Bytes since the last status.
@@ -122,6 +124,7 @@ impl Feed {
             health: Health::default(),
             measure: Measure::default(),
             judge: Judge::new(&failover.conditions),
+            lost_sync: false,
             told: [0; 3],
             bytes: 0,
         }
@@ -197,6 +200,7 @@ impl Feed {
         self.demux = Demux::new(self.settings.clone());
         self.measure.reconnected();
         self.judge.tell(now, Evidence::Reconnected);
+        self.lost_sync = false;
         self.forget();
         self.tracks = None;
         self.placing.reconnected();
@@ -231,7 +235,10 @@ impl Feed {
     pub fn push(&mut self, now: Now, timeline: &mut Timeline, bytes: &[u8]) -> Fed {
         self.bytes += bytes.len() as u64;
         self.measure.push(now, bytes);
-        self.judge.tell(now, Evidence::State(Condition::SyncLoss, self.measure.lost()));
+        if self.measure.lost() != self.lost_sync {
+            self.lost_sync = !self.lost_sync;
+            self.judge.tell(now, Evidence::State(Condition::SyncLoss, self.lost_sync));
+        }
         self.demux.push(bytes);
         let mut fed = Fed::default();
         while let Some(item) = self.demux.pop() {

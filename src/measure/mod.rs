@@ -25,7 +25,7 @@ mod snapshot;
 mod sync;
 
 #[cfg(test)]
-mod corpus;
+mod corpus_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -52,7 +52,7 @@ const TABLE_MAX: u64 = HZ / 2;
 const PTS_MAX: u64 = HZ / 10 * 7;
 /// A PID may be away for so many seconds (1.6).
 const AWAY_MAX: u8 = 5;
-/// Bytes of a second in which no packet was found.
+/// So many bytes in which no packet was found are no transport stream.
 const NOT_TS: u64 = 16 * 1024;
 
 /// The measurement of one source.
@@ -73,6 +73,7 @@ impl Measure {
     pub fn push(&mut self, arrival: Now, bytes: &[u8]) {
         let core = &mut self.core;
         core.bytes += bytes.len() as u64;
+        core.searched += bytes.len() as u64;
         self.sync.feed(bytes, &mut |found| match found {
             Found::Packet(packet) => core.packet(arrival, packet),
             Found::WrongByte => core.tally.add(arrival, Indicator::SyncByteError, None),
@@ -88,7 +89,7 @@ impl Measure {
 
     /// Bytes come, and packets are not found in them: not any more, or not in the first 16 KiB.
     pub fn lost(&self) -> bool {
-        !self.sync.locked() && (self.core.was_locked || self.core.bytes > NOT_TS)
+        !self.sync.locked() && (self.core.was_locked || self.core.searched > NOT_TS)
     }
 
     /// Forgets tracks that the programme has no more.
@@ -201,6 +202,8 @@ struct Core {
     /// When the last PAT came; `None`: packets have not been found yet.
     pat: Option<u64>,
     was_locked: bool,
+    /// Bytes since the connection began.
+    searched: u64,
     cat: bool,
     scrambled: bool,
     content: Content,
@@ -227,6 +230,7 @@ impl Core {
             clocks: Vec::new(),
             pat: None,
             was_locked: false,
+            searched: 0,
             cat: false,
             scrambled: false,
             content: Content::default(),
@@ -280,19 +284,11 @@ impl Core {
             PidKind::Pat if packet.scrambled => self.tally.add(now, Indicator::PatError, Some(pid)),
             PidKind::Pmt if packet.scrambled => self.tally.add(now, Indicator::PmtError, Some(pid)),
             // Whole tables may be repeated with a counter that stands still; only pieces must not be taken twice.
-            PidKind::Pat | PidKind::Cat | PidKind::Pmt | PidKind::Si => {
-                if !repeated || packet.starts {
-                    self.table(now, pid, payload, packet.starts, step == Step::Jumps);
-                }
+            PidKind::Pat | PidKind::Cat | PidKind::Pmt | PidKind::Si if !repeated || packet.starts => {
+                self.table(now, pid, payload, packet.starts, step == Step::Jumps);
             }
             PidKind::Video | PidKind::Audio if packet.starts && !packet.scrambled && !repeated => {
-                if PesHeader::parse(payload).is_ok_and(|header| header.pts.is_some()) {
-                    let at = self.pace.at(self.number, now);
-                    let before = self.slots[place].pts.replace(at);
-                    if before.is_some_and(|before| at.saturating_sub(before) > PTS_MAX) {
-                        self.tally.add(now, Indicator::PtsError, Some(pid));
-                    }
-                }
+                self.pes(now, place, payload);
             }
             PidKind::Data if packet.starts && !repeated => {
                 if let Some(splice) = self.splices.iter_mut().find(|s| s.pid == pid) {
@@ -301,6 +297,18 @@ impl Core {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A PES packet of pictures or sound begins.
+    fn pes(&mut self, now: Now, place: usize, payload: &[u8]) {
+        if !PesHeader::parse(payload).is_ok_and(|header| header.pts.is_some()) {
+            return;
+        }
+        let at = self.pace.at(self.number, now);
+        let slot = &mut self.slots[place];
+        if slot.pts.replace(at).is_some_and(|before| at.saturating_sub(before) > PTS_MAX) {
+            self.tally.add(now, Indicator::PtsError, Some(slot.pid));
         }
     }
 

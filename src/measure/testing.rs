@@ -1,6 +1,6 @@
 //! A healthy stream to plant faults in: 1,000 packets a second, of constant rate, all intervals well within what is allowed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::wire::ts::crc32;
@@ -16,7 +16,7 @@ pub type Bytes = [u8; PACKET_BYTES];
 pub struct Made(pub Vec<Bytes>);
 
 pub fn start() -> Now {
-    Now { mono: Instant::now(), utc: Duration::from_secs(1_795_262_400) }
+    Now { utc: Duration::from_secs(1_795_262_400), ..crate::clock::now() }
 }
 
 pub fn null() -> Bytes {

@@ -28,7 +28,14 @@ const PLANTS: &[Plant] = &[
     ("no PAT for 0.6 s", |m| m.remove(0, 2001..2600), &[("1.3", 1)]),
     ("no PAT for 0.5 s", |m| m.remove(0, 2001..2500), &[]),
     ("no PAT for 5 s: once a second", |m| m.remove(0, 2001..7000), &[("1.3", 5)]),
-    ("another table on its PID", |m| m.0[2000] = table(0, 2, 1, &[0; 8]), &[("1.3", 1)]),
+    (
+        "another table on its PID",
+        |m| {
+            m.0[2000] = table(0, 2, 1, &[0; 8]);
+            m.renumber();
+        },
+        &[("1.3", 1)],
+    ),
     ("a scrambled PAT", |m| m.0[2000][3] |= 0x80, &[("1.3", 1), ("2.6", 1)]),
     ("a packet is missing", |m| m.0[2012] = null(), &[("1.4", 1)]),
     ("a packet is there twice, as is allowed", |m| m.0[2020] = m.0[2019], &[]),
@@ -38,7 +45,7 @@ const PLANTS: &[Plant] = &[
     ("no PMT for 0.7 s", |m| m.remove(MAP, 2001..2700), &[("1.5", 1)]),
     ("a scrambled PMT", |m| m.0[2005][3] |= 0x80, &[("1.5", 1), ("2.6", 1)]),
     // And without a PTS: once a second from the first that is over.
-    ("no sound from 4 s on", |m| m.remove(AUDIO, 4000..12_000), &[("1.6", 1), ("2.5", 7)]),
+    ("no sound from 4 s on", |m| m.remove(AUDIO, 4000..12_000), &[("1.6", 1), ("2.5", 8)]),
     ("no sound at all", |m| m.remove(AUDIO, 0..12_000), &[("1.6", 2)]),
     ("transport_error_indicator", |m| m.0[2012][1] |= 0x80, &[("2.1", 1)]),
     ("a wrong checksum", |m| m.0[2005][20] ^= 1, &[("2.2", 1)]),
@@ -107,10 +114,12 @@ fn what_is_no_transport_stream_is_a_loss_of_sync() {
     let (t0, mut measure) = (start(), Measure::default());
     for second in 1..=3 {
         measure.push(t0, &[0x11; 20_000]);
+        assert!(measure.lost());
         measure.tick(t0.after(Duration::from_secs(second)));
     }
     assert_eq!(counted(&measure), [("1.1", 3)]);
-    assert!(!measure.snapshot(None).locked);
+    assert!(measure.lost() && !measure.snapshot(None).locked);
+    assert!(!Measure::default().lost(), "before anything has come");
 }
 
 #[test]
