@@ -327,7 +327,7 @@ proptest! {
     }
 }
 
-/// What a packet costs: printed by `cargo test --release measure::tests::cost -- --ignored --nocapture`.
+/// What a packet costs: printed by `cargo test measure::tests::cost -- --ignored --nocapture`.
 #[test]
 #[ignore = "a figure, not a verdict"]
 fn cost() {
