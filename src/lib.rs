@@ -10,7 +10,7 @@
 //! ```
 //!
 //! * [`media`]: the vocabulary: times, numbers, names, items. [`clock`]: the only reader of clocks.
-//! * [`wire`]: byte formats, slices in, values out.
+//! * [`wire`]: byte formats, slices in, values out. [`measure`]: what a source's transport stream is worth.
 //! * [`demux`], [`timeline`], [`failover`], [`package`]: pure cores; bytes and time in, values out.
 //! * [`channel`]: owns one channel's state: `apply(event, now) -> actions`.
 //! * [`child`], [`srt`], [`ingest`], [`encode`], [`origin`], [`control`]: shells; they own processes, sockets and timers.
@@ -31,6 +31,7 @@ pub mod encode;
 pub mod failover;
 pub mod ingest;
 pub mod inspect;
+pub mod measure;
 pub mod media;
 pub mod monitor;
 pub mod origin;

@@ -9,7 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tandem::config::{Config, Input, Ladder, Redundancy, Report, Revert, SrtMode, schema};
+use tandem::config::{
+    Condition, Config, Input, Ladder, Limits, Redundancy, Report, Revert, SourceOrder, SrtMode, schema,
+};
 use tandem::media::PipelineId;
 
 fn root() -> &'static Path {
@@ -104,6 +106,25 @@ fn the_demo_is_what_its_page_promises() {
 }
 
 #[test]
+fn conditions_are_read_with_their_limits() {
+    let keys = "[channel.failover]\nrevert = \"3s\"\nno_video = {}\nsync_loss = { after = \"1s\", clear = \"2s\" }\n\
+                continuity_errors = { after = \"4s\", per_second = 20 }\n[channel.pipelines]";
+    let config = parse(&GOOD.replace("[channel.pipelines]", keys)).unwrap_or_else(|r| panic!("{r}"));
+    let failover = &config.channels[0].failover;
+    assert_eq!(failover.hold_down, Duration::from_secs(3), "that of revert");
+    let seconds = Duration::from_secs;
+    let limits = |condition, after, clear, per_second| Limits { condition, after, clear, per_second };
+    assert_eq!(
+        failover.conditions,
+        [
+            limits(Condition::NoVideo, seconds(1), seconds(5), 1),
+            limits(Condition::SyncLoss, seconds(1), seconds(2), 1),
+            limits(Condition::Continuity, seconds(4), seconds(5), 20),
+        ]
+    );
+}
+
+#[test]
 fn what_is_not_said_has_a_sane_default() {
     let config = parse(GOOD).unwrap_or_else(|r| panic!("{r}"));
     let channel = &config.channels[0];
@@ -120,6 +141,9 @@ fn what_is_not_said_has_a_sane_default() {
     assert_eq!(channel.failover.loss_after, Duration::from_millis(200));
     assert_eq!(channel.failover.join_buffer, Duration::from_secs(4));
     assert_eq!(channel.failover.revert, Revert::Never);
+    assert_eq!(channel.failover.order, SourceOrder::Preferred);
+    assert_eq!(channel.failover.hold_down, Duration::from_secs(10));
+    assert_eq!(channel.failover.conditions, [], "a source that flows is left for nothing that the file does not name");
     assert_eq!(channel.pipelines.len(), 1);
     assert_eq!(channel.redundancy, Redundancy::Hot);
 }
@@ -428,6 +452,54 @@ fn each_mistake_is_named_with_its_mend() {
             4,
             "channel[c].failover.revert",
             "\"never\"",
+        ),
+        (
+            "hold_down",
+            "[channel.pipelines]",
+            "failover.hold_down = \"2h\"\n[channel.pipelines]",
+            4,
+            "channel[c].failover.hold_down",
+            "0s to 3600s",
+        ),
+        (
+            "order",
+            "[channel.pipelines]",
+            "failover.order = \"equal\"\nfailover.revert = \"10s\"\n[channel.pipelines]",
+            4,
+            "channel[c].failover.order",
+            "take revert out",
+        ),
+        (
+            "condition too short",
+            "[channel.pipelines]",
+            "failover.no_video = { after = \"100ms\" }\n[channel.pipelines]",
+            4,
+            "channel[c].failover.no_video.after",
+            "500ms to 3600s",
+        ),
+        (
+            "condition never clear",
+            "[channel.pipelines]",
+            "failover.pcr_errors = { clear = \"100ms\" }\n[channel.pipelines]",
+            4,
+            "channel[c].failover.pcr_errors.clear",
+            "1s to 3600s",
+        ),
+        (
+            "rate of a condition",
+            "[channel.pipelines]",
+            "failover.continuity_errors = { per_second = 0 }\n[channel.pipelines]",
+            4,
+            "channel[c].failover.continuity_errors.per_second",
+            "1 to 1000000",
+        ),
+        (
+            "rate of a state",
+            "[channel.pipelines]",
+            "failover.sync_loss = { per_second = 3 }\n[channel.pipelines]",
+            4,
+            "channel[c].failover.sync_loss.per_second",
+            "unknown key",
         ),
         ("signal to nowhere", source, "type = \"srt\"\n[[signal]]\nto = []\n", 10, "signal[0].to", "at least one"),
         ("signal without to", source, "type = \"srt\"\n[[signal]]\n", 9, "signal[0].to", "is missing"),

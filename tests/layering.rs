@@ -13,6 +13,7 @@ const ORDER: &[&str] = &[
     "media",
     "clock",
     "wire",
+    "measure",
     "encode::ladder",
     "encode::template",
     "encode::ipc",

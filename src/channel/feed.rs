@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::config::{self, Condition};
 use crate::demux::{self, Demux, TimeStep};
-use crate::failover::Health;
+use crate::failover::{Evidence, Health, Judge, Score};
+use crate::measure::{Indicator, Measure, Measured, News};
 use crate::media::{Break, ChannelTime, Codec, Item, Pace, SourceTime, TrackKind, TrackSet, Unit};
 use crate::timeline::{Anchor, Slip, Timeline};
 
@@ -95,18 +97,24 @@ pub struct Feed {
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     health: Health,
+    measure: Measure,
+    judge: Judge,
+    /// What the judge was last told of its packets.
+    lost_sync: bool,
+    /// What was counted when the judge was last told: packets missing, PIDs missing, PCR wrong.
+    told: [u64; 3],
     /// Bytes since the last status.
     bytes: u64,
 }
 
 impl Feed {
     /// A source that has not been heard of yet.
-    pub fn new(settings: demux::Config, join_buffer: Duration, loss_after: Duration) -> Self {
+    pub fn new(settings: demux::Config, failover: &config::Failover) -> Self {
         Self {
             demux: Demux::new(settings.clone()),
             settings,
-            join_buffer,
-            loss_after,
+            join_buffer: failover.join_buffer,
+            loss_after: failover.loss_after,
             placing: Placing::default(),
             paced: None,
             tracks: None,
@@ -114,13 +122,57 @@ impl Feed {
             kept: VecDeque::new(),
             kept_bytes: 0,
             health: Health::default(),
+            measure: Measure::default(),
+            judge: Judge::new(&failover.conditions),
+            lost_sync: false,
+            told: [0; 3],
             bytes: 0,
         }
     }
 
     /// How it fares.
     pub fn health(&self) -> Health {
-        self.health
+        self.judge.health(self.health)
+    }
+
+    /// Its score, with reasons.
+    pub fn score(&self, now: Now) -> Score {
+        self.judge.score(self.health.flows(now, self.loss_after))
+    }
+
+    /// Its measurement as it stands.
+    pub fn measured(&self) -> Measured {
+        self.measure.snapshot(self.tracks.as_deref())
+    }
+
+    /// Time passed.
+    pub fn settle(&mut self, now: Now) {
+        self.judge.settle(now);
+    }
+
+    /// When a fault begins or ends although nothing arrives.
+    pub fn wake_at(&self, now: Now) -> Option<Now> {
+        self.judge.wake_at(now)
+    }
+
+    /// To be called once a second: which indicators began or are over.
+    pub fn tick(&mut self, now: Now) -> Vec<News> {
+        let news = self.measure.tick(now);
+        let counts = [
+            (Condition::Continuity, self.demux.stats().continuity_errors),
+            (Condition::Pid, self.measure.count(Indicator::PidError)),
+            (
+                Condition::Pcr,
+                self.measure.count(Indicator::PcrRepetitionError)
+                    + self.measure.count(Indicator::PcrDiscontinuityError),
+            ),
+        ];
+        for ((condition, count), told) in counts.into_iter().zip(&mut self.told) {
+            // A new demux counts from 0.
+            let fresh = count.saturating_sub(std::mem::replace(told, count));
+            self.judge.tell(now, Evidence::Errors(condition, fresh));
+        }
+        news
     }
 
     /// Its tracks, once known.
@@ -144,8 +196,11 @@ impl Feed {
     }
 
     /// A new connection: nothing of the old one continues.
-    pub fn reconnected(&mut self) {
+    pub fn reconnected(&mut self, now: Now) {
         self.demux = Demux::new(self.settings.clone());
+        self.measure.reconnected();
+        self.judge.tell(now, Evidence::Reconnected);
+        self.lost_sync = false;
         self.forget();
         self.tracks = None;
         self.placing.reconnected();
@@ -179,6 +234,11 @@ impl Feed {
     /// Takes bytes.
     pub fn push(&mut self, now: Now, timeline: &mut Timeline, bytes: &[u8]) -> Fed {
         self.bytes += bytes.len() as u64;
+        self.measure.push(now, bytes);
+        if self.measure.lost() != self.lost_sync {
+            self.lost_sync = !self.lost_sync;
+            self.judge.tell(now, Evidence::State(Condition::SyncLoss, self.lost_sync));
+        }
         self.demux.push(bytes);
         let mut fed = Fed::default();
         while let Some(item) = self.demux.pop() {
@@ -199,12 +259,24 @@ impl Feed {
                     self.forget();
                 }
                 self.placing.keep_tracks(|id| tracks.get(id).is_some());
+                let has = |kind| tracks.first(kind).is_some();
+                let evidence = Evidence::Tracks { video: has(TrackKind::Video), audio: has(TrackKind::Audio) };
+                self.judge.tell(now, evidence);
+                self.measure.keep_tracks(&tracks);
                 self.tracks = Some(tracks.clone());
                 fed.news.push(FeedNews::Tracks(tracks.clone()));
                 fed.items.push(Item::Tracks(tracks));
             }
             Item::Unit(unit) => {
                 self.health.media(now, self.loss_after);
+                if let Some(track) = self.tracks.as_ref().and_then(|t| t.get(unit.track)) {
+                    self.measure.unit(track, &unit.data);
+                    match track.codec.kind() {
+                        TrackKind::Video => self.judge.tell(now, Evidence::Video),
+                        TrackKind::Audio => self.judge.tell(now, Evidence::Audio),
+                        TrackKind::Data => {}
+                    }
+                }
                 self.unit(now, timeline, unit, fed);
             }
             // A demux knows of none.

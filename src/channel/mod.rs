@@ -186,7 +186,9 @@ impl Channel {
         let not_before = |at: Now| if at.mono < self.caught_up_at.mono { self.caught_up_at } else { at };
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
         let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
-        let all = pipelines.chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
+        let faults = self.sources.iter().filter_map(|s| s.feed.wake_at(now));
+        let all =
+            pipelines.chain(faults).chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
         let first = all.min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
     }
@@ -199,6 +201,7 @@ impl Channel {
 
     fn upkeep(&mut self, now: Now) {
         self.make_ladder(now);
+        self.sources.iter_mut().for_each(|s| s.feed.settle(now));
         let health = self.health();
         for at in 0..self.pipelines.len() {
             self.choose_source(now, at, &health);
@@ -293,7 +296,12 @@ impl Channel {
             (Why::Loss, Some(from)) => {
                 (Severity::Warning, format!("source {} is silent, takes {to}", self.sources[from].name))
             }
-            (Why::Loss, None) => (Severity::Warning, format!("takes source {to}")),
+            (Why::Fault(fault), Some(from)) => {
+                let what = report::condition(fault);
+                (Severity::Warning, format!("source {}: {what}, takes {to}", self.sources[from].name))
+            }
+            (Why::Order, _) => (Severity::Info, format!("takes source {to}, as ordered")),
+            (Why::Loss | Why::Fault(_), None) => (Severity::Warning, format!("takes source {to}")),
         };
         let mut event = self.new_event(now, severity, EventKind::SourceSwitched, text);
         event.pipeline = Some(id);

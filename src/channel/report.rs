@@ -8,6 +8,9 @@ use super::feed::FeedNews;
 use super::standby::News;
 use super::status::describe_tracks;
 use crate::clock::Now;
+use crate::config::Condition;
+use crate::failover::Reason;
+use crate::measure;
 use crate::media::{PipelineId, TrackKind};
 use crate::monitor::{Event, EventKind, Severity};
 use crate::package::{PackageEvent, Refusal};
@@ -19,7 +22,45 @@ const PROGRAMME_WITHIN: Duration = Duration::from_secs(3);
 const NO_PROGRAMME: &str = "nothing that can be decoded: bytes come, but no programme (PAT and PMT) in them; \
                             is it MPEG-TS? A publisher writes it with `-f mpegts`";
 
+/// What is wrong with a source, in words.
+pub(super) const fn condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::NoVideo => "no picture comes",
+        Condition::NoAudio => "no sound comes",
+        Condition::SyncLoss => "no packets are found in what comes",
+        Condition::Continuity => "packets are missing",
+        Condition::Pid => "PIDs are missing",
+        Condition::Pcr => "its clock is late or jumps",
+        Condition::Black => "its picture is black",
+        Condition::Frozen => "its picture stands still",
+        Condition::Silent => "its sound is silence",
+        Condition::DecoderErrors => "its pictures cannot be decoded",
+    }
+}
+
+/// A score's reason in one sentence.
+pub(super) fn reason(now: Now, reason: &Reason) -> String {
+    let what = reason.condition.map_or("nothing comes", condition);
+    match reason.since {
+        Some(since) => format!("{what}, for {:.1} s", now.since(since).as_secs_f64()),
+        None => what.to_owned(),
+    }
+}
+
 impl Channel {
+    /// An indicator of ETSI TR 101 290 began or is over.
+    pub(super) fn indicator_news(&mut self, now: Now, at: usize, news: measure::News) {
+        let measure::News { indicator, active, pid, count } = news;
+        let pid = pid.map_or_else(String::new, |pid| format!(", PID {pid:#06x}"));
+        let name = format!("TR 101 290 {}: {}{pid}", indicator.clause(), indicator.meaning());
+        let (severity, kind, text) = if active {
+            (Severity::Warning, EventKind::IndicatorRaised, name)
+        } else {
+            (Severity::Info, EventKind::IndicatorCleared, format!("over, counted {count} times: {name}"))
+        };
+        self.source_event(now, at, severity, kind, text);
+    }
+
     pub(super) fn feed_news(&mut self, now: Now, at: usize, news: FeedNews) {
         let (kind, text) = match news {
             FeedNews::Tracks(tracks) => (EventKind::SourceTracks, describe_tracks(&tracks)),

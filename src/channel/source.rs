@@ -41,7 +41,7 @@ impl Source {
                 config::Input::Srt(_) => "srt",
                 config::Input::Test(_) => "test",
             },
-            feed: Feed::new(settings, failover.join_buffer, failover.loss_after),
+            feed: Feed::new(settings, failover),
             peer: None,
             up_since: now,
             heard: false,
@@ -69,7 +69,7 @@ impl Channel {
                 source.peer = Some(peer);
                 source.up_since = now;
                 source.heard = false;
-                source.feed.reconnected();
+                source.feed.reconnected(now);
                 self.hand_on(at, vec![Item::Break(Break::Reconnect)]);
             }
             IngestEvent::Data { arrival, data } => {

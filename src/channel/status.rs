@@ -4,8 +4,8 @@ use crate::clock::Now;
 use crate::encode::ipc::{Heartbeat, RenditionIndex, Showing};
 use crate::media::{Codec, PipelineId, TrackSet};
 use crate::monitor::{
-    ChannelStatus, EventKind, LadderStatus, LoudnessStatus, PipelineStatus, PublishStatus, Severity, SourceStatus,
-    StandbyState, StandbyStatus, Thumbnail,
+    ChannelStatus, EventKind, HealthStatus, LadderStatus, LoudnessStatus, PipelineStatus, PublishStatus, Severity,
+    SourceStatus, StandbyState, StandbyStatus, Thumbnail,
 };
 
 use super::Channel;
@@ -18,6 +18,9 @@ impl Channel {
         for at in 0..self.sources.len() {
             let source = &mut self.sources[at];
             source.bitrate = source.feed.take_bytes() * 8;
+            for news in source.feed.tick(now) {
+                self.indicator_news(now, at, news);
+            }
             self.watch_alarm(now, at);
             let source = &mut self.sources[at];
             let errors = source.feed.stats().continuity_errors;
@@ -110,6 +113,7 @@ impl Channel {
 
     fn source_status(&self, now: Now, at: usize) -> SourceStatus {
         let source = &self.sources[at];
+        let score = source.feed.score(now);
         SourceStatus {
             name: source.name.clone(),
             transport: source.transport.to_owned(),
@@ -123,6 +127,11 @@ impl Channel {
             tracks: source.feed.tracks().map_or_else(Vec::new, |t| t.tracks.clone()),
             link: source.link.clone(),
             alarm: source.alarm.clone(),
+            health: HealthStatus {
+                score: score.points,
+                reasons: score.reasons.iter().map(|reason| super::report::reason(now, reason)).collect(),
+            },
+            measured: source.feed.measured(),
         }
     }
 }

@@ -186,6 +186,64 @@ pub(super) struct FailoverFile {
     pub join_buffer: Option<Mark<Time>>,
     /// When to go back to a preferred source: "never", or after it has been well for so long. Default "never".
     pub revert: Option<Mark<RevertText>>,
+    /// Whether the order of a pipeline's sources counts. "preferred": the first one that is well is the best. "equal": they have
+    /// no order, the one with the best score is the best, and nobody is gone back to. Default "preferred".
+    pub order: Option<Mark<OrderFile>>,
+    /// No change of source within this time of the last one, up to 1 h, unless the source on air goes silent; and as long a
+    /// source must have been well before it is gone back to. Default: the time of `revert`, or "10s".
+    pub hold_down: Option<Mark<Time>>,
+    /// Leave a source that has a video track and brings no picture. Default: after = "1s".
+    #[schemars(with = "Option<StateFile>")]
+    pub no_video: Option<Mark<StateFile>>,
+    /// Leave a source that has an audio track and brings no sound. Default: after = "1s".
+    #[schemars(with = "Option<StateFile>")]
+    pub no_audio: Option<Mark<StateFile>>,
+    /// Leave a source in whose bytes no packets are found. Default: after = "500ms".
+    #[schemars(with = "Option<StateFile>")]
+    pub sync_loss: Option<Mark<StateFile>>,
+    /// Leave a source whose packets are missing. Default: after = "2s", per_second = 5.
+    #[schemars(with = "Option<RateFile>")]
+    pub continuity_errors: Option<Mark<RateFile>>,
+    /// Leave a source in which PIDs of pictures or sound are missing (ETSI TR 101 290 1.6, counted once in 5 s). Default: after = "1s",
+    /// per_second = 1.
+    #[schemars(with = "Option<RateFile>")]
+    pub pid_errors: Option<Mark<RateFile>>,
+    /// Leave a source whose PCR is late or jumps (2.3). Default: after = "3s", per_second = 1.
+    #[schemars(with = "Option<RateFile>")]
+    pub pcr_errors: Option<Mark<RateFile>>,
+}
+
+/// Whether the order of sources counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OrderFile {
+    /// It does.
+    Preferred,
+    /// It does not.
+    Equal,
+}
+
+/// A condition that is there or not. An empty table, `{}`, takes it with its defaults.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StateFile {
+    /// It must last so long, 500 ms to 1 h.
+    pub after: Option<Mark<Time>>,
+    /// It must be away so long to be over, 500 ms to 1 h. Default "5s".
+    pub clear: Option<Mark<Time>>,
+}
+
+/// A condition that is told in numbers a second. An empty table, `{}`, takes it with its defaults.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RateFile {
+    /// It must last so long, 1 s to 1 h.
+    pub after: Option<Mark<Time>>,
+    /// It must be away so long to be over, 1 s to 1 h. Default "5s".
+    pub clear: Option<Mark<Time>>,
+    /// So many within a second, 1 to 1,000,000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub per_second: Option<Mark<u64>>,
 }
 
 /// Which sources feed which pipeline, in the order of preference. A source may feed both.

@@ -8,6 +8,7 @@ mod auto;
 mod checks;
 mod determinism;
 mod document;
+mod failover;
 mod file;
 mod ladder;
 mod memory;
@@ -209,6 +210,113 @@ pub struct Failover {
     pub join_buffer: Duration,
     /// When to go back to a preferred source.
     pub revert: Revert,
+    /// Whether the order of a pipeline's sources counts.
+    pub order: SourceOrder,
+    /// No change of source within this time of the last one, unless the source on air goes silent; and as long a source
+    /// must have been well before it is gone back to. Default: the time of `revert`, or 10 s.
+    pub hold_down: Duration,
+    /// What else a source is left for; nothing where not said.
+    pub conditions: Vec<Limits>,
+}
+
+impl Failover {
+    /// The usual values around these.
+    pub fn new(loss_after: Duration, join_buffer: Duration, revert: Revert) -> Self {
+        let hold_down = match revert {
+            Revert::Never => HOLD_DOWN,
+            Revert::After(well) => well,
+        };
+        Self { loss_after, join_buffer, revert, order: SourceOrder::Preferred, hold_down, conditions: Vec::new() }
+    }
+}
+
+/// Hold-down where nothing says otherwise.
+const HOLD_DOWN: Duration = Duration::from_secs(10);
+
+/// Whether the order of a pipeline's sources counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceOrder {
+    /// The first one that is well is the best.
+    #[default]
+    Preferred,
+    /// The one with the best score is the best, and nobody is gone back to.
+    Equal,
+}
+
+/// What may be wrong with a source that flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// It has a video track, and no picture comes.
+    NoVideo,
+    /// It has an audio track, and no sound comes.
+    NoAudio,
+    /// Packets are not found in what comes.
+    SyncLoss,
+    /// Packets are missing.
+    Continuity,
+    /// A PID of its programme is missing (ETSI TR 101 290 1.6).
+    Pid,
+    /// Its PCR is late or jumps (2.3).
+    Pcr,
+    /// Its pictures are black.
+    Black,
+    /// Its pictures stand still.
+    Frozen,
+    /// Its sound is silence.
+    Silent,
+    /// Its pictures cannot be decoded without errors.
+    DecoderErrors,
+}
+
+impl Condition {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 10] = [
+        Self::SyncLoss,
+        Self::NoVideo,
+        Self::Black,
+        Self::Frozen,
+        Self::NoAudio,
+        Self::DecoderErrors,
+        Self::Silent,
+        Self::Continuity,
+        Self::Pid,
+        Self::Pcr,
+    ];
+
+    /// It is told in numbers a second, not as a state.
+    pub const fn is_rate(self) -> bool {
+        matches!(self, Self::Continuity | Self::Pid | Self::Pcr | Self::DecoderErrors)
+    }
+}
+
+/// When a condition counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Which.
+    pub condition: Condition,
+    /// It must last so long.
+    pub after: Duration,
+    /// It must be away so long to be over.
+    pub clear: Duration,
+    /// Of those told in numbers: so many within a second.
+    pub per_second: u64,
+}
+
+impl Limits {
+    /// The usual values.
+    pub const fn usual(condition: Condition) -> Self {
+        let (after, per_second) = match condition {
+            Condition::SyncLoss => (Duration::from_millis(500), 1),
+            Condition::NoVideo | Condition::NoAudio => (Duration::from_secs(1), 1),
+            Condition::Continuity => (Duration::from_secs(2), 5),
+            Condition::DecoderErrors => (Duration::from_secs(2), 1),
+            // The report counts a PID that stays away once in 5 s.
+            Condition::Pid => (Duration::from_secs(1), 1),
+            Condition::Pcr => (Duration::from_secs(3), 1),
+            Condition::Black | Condition::Frozen | Condition::Silent => (Duration::from_secs(5), 1),
+        };
+        Self { condition, after, clear: Duration::from_secs(5), per_second }
+    }
 }
 
 /// When to go back to a preferred source.

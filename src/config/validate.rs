@@ -247,14 +247,13 @@ impl Checks<'_, '_> {
 
     fn failover(&mut self, file: &ChannelFile) -> Failover {
         let file = &file.failover;
-        Failover {
-            loss_after: self.time(file.loss_after.as_ref(), "200ms", "50ms", "10s"),
-            join_buffer: self.time(file.join_buffer.as_ref(), "4s", "500ms", "30s"),
-            revert: match file.revert.as_ref().map(|r| r.value) {
-                None | Some(RevertText::Never) => Revert::Never,
-                Some(RevertText::After(well)) => Revert::After(well),
-            },
-        }
+        let loss_after = self.time(file.loss_after.as_ref(), "200ms", "50ms", "10s");
+        let join_buffer = self.time(file.join_buffer.as_ref(), "4s", "500ms", "30s");
+        let revert = match file.revert.as_ref().map(|r| r.value) {
+            None | Some(RevertText::Never) => Revert::Never,
+            Some(RevertText::After(well)) => Revert::After(well),
+        };
+        self.policy(file, Failover::new(loss_after, join_buffer, revert))
     }
 
     fn loudness(&mut self, file: &LoudnessFile) -> Loudness {

@@ -37,6 +37,7 @@ pub fn render(
     let build = gauges(&mut registry, "build_info", "Version of this program.", None);
     set(&build, vec![("version", env!("CARGO_PKG_VERSION").into())], 1.0);
     sources(&mut registry, channels);
+    measurements(&mut registry, channels);
     pipelines(&mut registry, channels);
     publications(&mut registry, channels);
     let events_seen = counts(&mut registry, "events", "Events, whether their line was shown or summed.");
@@ -92,6 +93,54 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             add(&resent, labels(), link.retransmitted);
             add(&dropped, labels(), link.dropped);
             add(&sealed, labels(), link.undecrypted);
+        }
+    }
+}
+
+fn measurements(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let score = gauges(registry, "source_health_score", "How well the source is, 0 to 100.", None);
+    let packets = counts(registry, "source_ts_packets", "Packets of the transport stream, null packets included.");
+    let nulls =
+        gauges(registry, "source_null_ratio", "Share of null packets over the last second.", Some(Unit::Ratios));
+    let jitter = gauges(registry, "source_pcr_jitter", "Of arrival, over ten seconds.", Some(Unit::Seconds));
+    let drift = gauges(registry, "source_pcr_drift_ppm", "By how much the PCR is slow, millionths.", None);
+    let errors = counts(registry, "source_tr101290_errors", "Counts of ETSI TR 101 290, first and second priority.");
+    let active = gauges(registry, "source_tr101290_active", "The indicator was counted within the last 5 s.", None);
+    let pids = gauges(registry, "source_pid_bitrate", "Of a PID over the last second.", bits_per_second());
+    let captions = counts(registry, "source_caption_pictures", "Pictures that carry caption data.");
+    let splices = counts(registry, "source_splice_messages", "SCTE 35 messages.");
+    for (channel, source) in channels.iter().flat_map(|c| c.sources.iter().map(move |s| (c, s))) {
+        let labels = || vec![("channel", channel.id.to_string()), ("source", source.name.to_string())];
+        let labelled = |name: &'static str, value: String| {
+            let mut labels = labels();
+            labels.push((name, value));
+            labels
+        };
+        let measured = &source.measured;
+        set(&score, labels(), f64::from(source.health.score));
+        add(&packets, labels(), measured.packets);
+        set(&nulls, labels(), measured.null_ratio);
+        if let Some(ms) = measured.pcr_jitter_ms {
+            set(&jitter, labels(), ms / 1000.0);
+        }
+        if let Some(ppm) = measured.pcr_drift_ppm {
+            set(&drift, labels(), ppm);
+        }
+        for status in &measured.indicators {
+            let name = || status.indicator.as_str().to_owned();
+            add(&errors, labelled("indicator", name()), status.count);
+            set(&active, labelled("indicator", name()), flag(status.active));
+        }
+        for status in &measured.pids {
+            let mut labels = labelled("pid", format!("{:#06x}", status.pid));
+            labels.push(("kind", status.kind.as_str().into()));
+            set(&pids, labels, status.bitrate as f64);
+        }
+        for track in measured.tracks.iter().filter(|t| t.caption_pictures > 0) {
+            add(&captions, labelled("pid", format!("{:#06x}", track.id.0)), track.caption_pictures);
+        }
+        for splice in &measured.scte35 {
+            add(&splices, labelled("pid", format!("{:#06x}", splice.pid)), splice.messages);
         }
     }
 }

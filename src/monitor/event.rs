@@ -43,6 +43,10 @@ pub enum EventKind {
     SourceAnchored,
     /// Packets of a source were lost or damaged.
     SourceDamaged,
+    /// An indicator of ETSI TR 101 290 became active for a source.
+    IndicatorRaised,
+    /// An indicator of ETSI TR 101 290 is over.
+    IndicatorCleared,
     /// A pipeline changed its source.
     SourceSwitched,
     /// A pipeline has no source left.
@@ -89,6 +93,8 @@ impl EventKind {
             Self::SourceTracks => "source-tracks",
             Self::SourceAnchored => "source-anchored",
             Self::SourceDamaged => "source-damaged",
+            Self::IndicatorRaised => "indicator-raised",
+            Self::IndicatorCleared => "indicator-cleared",
             Self::SourceSwitched => "source-switched",
             Self::SourceNone => "source-none",
             Self::EncoderStarted => "encoder-started",

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::encode::ipc::Showing;
+use crate::measure::Measured;
 use crate::media::{ChannelId, PipelineId, RenditionId, SourceName, TrackInfo};
 
 /// One channel at one moment.
@@ -74,6 +75,21 @@ pub struct SourceStatus {
     pub link: Option<LinkStatus>,
     /// Why it cannot be used, in one sentence.
     pub alarm: Option<String>,
+    /// How well it is.
+    #[serde(default)]
+    pub health: HealthStatus,
+    /// Its transport stream, measured.
+    #[serde(default)]
+    pub measured: Measured,
+}
+
+/// How well a source is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// 0 to 100.
+    pub score: u8,
+    /// What it lost points for, the worst first, each in one sentence.
+    pub reasons: Vec<String>,
 }
 
 /// Figures of an SRT link since it came up.

@@ -146,6 +146,7 @@ impl Judge {
                     self.excuse_unless_other(source, ms, until + 2000);
                 }
             }
+            Fault::NoVideo { source, .. } => self.trouble(source, until),
             Fault::Burst { source, .. } => self.trouble(source, until),
             Fault::Down { source, .. } => self.trouble(source, until),
             Fault::NewTimeline { source, .. } => {

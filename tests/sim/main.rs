@@ -22,10 +22,10 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use script::{Mode, Script};
+use script::{Fault, Mode, Script};
 use tandem::channel::{Action, Channel, Generation, Input};
 use tandem::clock;
-use tandem::config::Redundancy;
+use tandem::config::{Condition, Limits, Redundancy};
 use tandem::encode::ipc::{FromWorker, Hello};
 use tandem::media::PipelineId;
 use tandem::monitor::EventKind;
@@ -179,4 +179,23 @@ fn a_word_of_a_killed_process_is_not_taken_for_its_successors() {
     };
     assert!(!greets(&mut new, first[0], &word), "it is not there any more");
     assert!(greets(&mut new, second[0], &word));
+}
+
+/// A source whose pictures stop for two seconds, again and again, while its sound flows on.
+#[test]
+fn a_source_that_flaps_is_left_once_and_only_if_the_config_says_so() {
+    let run = |conditions: &[Limits]| {
+        let mut script = Script::new(Mode::Chaos, Redundancy::Hot, 1);
+        script.sources = [vec![0, 1], vec![2, 3]];
+        script.revert = Some(Duration::from_secs(1));
+        script.hold_down = Some(Duration::from_secs(10));
+        script.conditions = conditions.to_vec();
+        script.faults = (0..18).map(|n| (10_000 + n * 4000, Fault::NoVideo { source: 0, ms: 2000 })).collect();
+        world::run(script).unwrap()
+    };
+    let second = Duration::from_secs(1);
+    let no_video = Limits { after: second, clear: second, ..Limits::usual(Condition::NoVideo) };
+    // Each pipeline's first choice is one.
+    assert_eq!(run(&[no_video]).switches, 3);
+    assert_eq!(run(&[]).switches, 2);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem::config::Redundancy;
+use tandem::config::{Limits, Redundancy};
 
 use super::encoder::Nature;
 use super::programme::Manner;
@@ -28,6 +28,8 @@ pub enum Fault {
     NewTimeline { source: usize, ms: u64, by_s: i64 },
     /// The timestamps jump in the midst of the connection.
     Jump { source: usize, by_s: i64 },
+    /// No pictures come for so long; sound does.
+    NoVideo { source: usize, ms: u64 },
     /// Held back for so long, then all at once.
     Burst { source: usize, ms: u64 },
     /// For so long one packet in twenty is lost.
@@ -59,6 +61,7 @@ impl Fault {
     pub fn ms(self) -> u64 {
         match self {
             Self::Silent { ms, .. }
+            | Self::NoVideo { ms, .. }
             | Self::Down { ms, .. }
             | Self::NewTimeline { ms, .. }
             | Self::Burst { ms, .. }
@@ -89,6 +92,9 @@ pub struct Script {
     pub base: u64,
     pub segment: Duration,
     pub revert: Option<Duration>,
+    /// What sources are left for, beside silence, and the hold-down then; no seed has any.
+    pub conditions: Vec<Limits>,
+    pub hold_down: Option<Duration>,
     pub natures: [Nature; 2],
     pub video_rungs: usize,
     pub redundancy: Redundancy,
@@ -136,6 +142,8 @@ impl Script {
             base,
             segment: Duration::from_secs(rng.range(1, 3)),
             revert: rng.one_in(3).then(|| Duration::from_secs(3)),
+            conditions: Vec::new(),
+            hold_down: None,
             natures: [nature(&mut rng), nature(&mut rng)],
             video_rungs: rng.range(1, 3) as usize,
             redundancy,

@@ -20,6 +20,7 @@ use super::judge::Judge;
 use super::programme::{FRAME_MS, Stream};
 use super::rng::Rng;
 use super::script::{Fault, HEAD_FRAMES, STEP_MS, Script};
+use super::ts;
 
 pub const LOSS_AFTER: Duration = Duration::from_millis(200);
 pub const JOIN_BUFFER: Duration = Duration::from_secs(4);
@@ -56,6 +57,7 @@ struct Source {
     up_at: Option<u64>,
     loss_until: u64,
     wrong_bits_until: u64,
+    no_video_until: u64,
 }
 
 /// What runs for a pipeline.
@@ -116,6 +118,7 @@ impl World {
                 up_at: Some(rng.range(0, 30) * STEP_MS),
                 loss_until: 0,
                 wrong_bits_until: 0,
+                no_video_until: 0,
             })
             .collect();
         Self {
@@ -169,6 +172,7 @@ impl World {
                 self.sources[source].move_by(by_s);
             }
             Fault::Jump { source, by_s } => self.sources[source].move_by(by_s),
+            Fault::NoVideo { source, .. } => self.sources[source].no_video_until = until,
             Fault::Burst { source, .. } => self.sources[source].held_until = until,
             Fault::Loss { source, .. } => self.sources[source].loss_until = until,
             Fault::WrongBits { source, .. } => self.sources[source].wrong_bits_until = until,
@@ -338,12 +342,16 @@ impl Source {
     /// Loses packets or bits, while it is to.
     fn spoil(&self, ms: u64, chunk: Bytes, rng: &mut Rng) -> Bytes {
         let (lossy, wrong) = (ms < self.loss_until, ms < self.wrong_bits_until);
-        if !lossy && !wrong {
+        let no_video = ms < self.no_video_until;
+        if !lossy && !wrong && !no_video {
             return chunk;
         }
         let mut out = Vec::with_capacity(chunk.len());
         for packet in chunk.chunks(PACKET) {
             if lossy && rng.one_in(20) {
+                continue;
+            }
+            if no_video && u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2]) == ts::VIDEO_PID {
                 continue;
             }
             let begin = out.len();
@@ -404,11 +412,7 @@ pub fn config(script: &Script) -> config::Channel {
         pipelines: PipelineId::BOTH
             .map(|p| config::Pipeline { id: p, sources: script.sources[p.index()].iter().map(|&i| name(i)).collect() })
             .to_vec(),
-        failover: config::Failover {
-            loss_after: LOSS_AFTER,
-            join_buffer: JOIN_BUFFER,
-            revert: script.revert.map_or(config::Revert::Never, config::Revert::After),
-        },
+        failover: failover(script),
         ladder: config::Ladder {
             file: "model.toml".into(),
             auto: false,
@@ -416,4 +420,11 @@ pub fn config(script: &Script) -> config::Channel {
             audio: vec![AudioRung { id: rendition("a0"), bitrate: 64_000, channels: 2, language: None }],
         },
     }
+}
+
+fn failover(script: &Script) -> config::Failover {
+    let revert = script.revert.map_or(config::Revert::Never, config::Revert::After);
+    let plain = config::Failover::new(LOSS_AFTER, JOIN_BUFFER, revert);
+    let hold_down = script.hold_down.unwrap_or(plain.hold_down);
+    config::Failover { hold_down, conditions: script.conditions.clone(), ..plain }
 }

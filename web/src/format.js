@@ -25,6 +25,12 @@ export function age(ms) {
 
 export const whole = (count) => count.toLocaleString("en", { useGrouping: true }).replaceAll(",", "\u202f");
 
+/** A count that has to fit in a chip: 999, 12k, 3M. */
+export const short = (count) => count < 1000 ? String(count) : count < 1e6 ? `${Math.floor(count / 1e3)}k` : `${Math.floor(count / 1e6)}M`;
+
+/** 0x0100 */
+export const pid = (number) => `0x${number.toString(16).padStart(4, "0")}`;
+
 /** 13:37:05 of an RFC 3339 date, UTC as it stands there. */
 export const timeOfDay = (date) => date.slice(11, 19);
 

@@ -8,6 +8,12 @@ export function ofSource(source) {
   return { level: "ready", word: "standby" };
 }
 
+/** How well a source is, by its score. */
+export function ofHealth({ connected, health }) {
+  if (!connected) return { level: "off", word: "offline" };
+  return { level: health.score >= 90 ? "air" : health.score >= 50 ? "warn" : "off", word: `health ${health.score}` };
+}
+
 export function ofPipeline(pipeline) {
   if (!pipeline.running) return { level: "off", word: "stopped" };
   if (!pipeline.locked) return { level: "wait", word: "locking" };

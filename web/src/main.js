@@ -5,6 +5,7 @@ import { Flow } from "./flow.js";
 import * as format from "./format.js";
 import * as judge from "./judge.js";
 import { Player } from "./player.js";
+import * as signal from "./signal.js";
 
 const EVENTS_MAX = 200;
 
@@ -88,6 +89,7 @@ function show() {
   flow.show(channel);
   showCounters(channel.publish);
   fill(byId("sources").tBodies[0], channel.sources.map(sourceRow));
+  signal.show(byId("signals"), channel);
   showPipelines(channel);
   fill(byId("renditions").tBodies[0], channel.publish.renditions.map((r) => renditionRow(r, channel.loudness.find((l) => l.rendition === r.id))));
   if (addresses) {

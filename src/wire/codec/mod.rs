@@ -5,8 +5,10 @@ pub mod ac3;
 pub mod annexb;
 pub mod av1;
 mod bits;
+pub mod captions;
 pub mod h264;
 pub mod hevc;
+pub mod layout;
 pub mod mpeg_audio;
 pub mod mpeg_video;
 

@@ -73,15 +73,32 @@ impl<'a> Section<'a> {
     }
 }
 
+/// Longest private section, and with it EIT's: section_length is at most 4093 (ETSI EN 300 468 §5.2.4).
+const LONG_SECTION_MAX: usize = 4096;
+
 /// Puts the sections of one PID together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SectionReader {
+    /// Longest section it takes, bytes.
+    max: usize,
     buf: Vec<u8>,
     /// A section is being collected; otherwise everything up to the next start is stuffing.
     open: bool,
 }
 
+impl Default for SectionReader {
+    /// For PAT and PMT.
+    fn default() -> Self {
+        Self { max: SECTION_MAX, buf: Vec::new(), open: false }
+    }
+}
+
 impl SectionReader {
+    /// For tables whose sections may be longer than those of PAT and PMT: EIT and private ones.
+    pub fn long() -> Self {
+        Self { max: LONG_SECTION_MAX, ..Self::default() }
+    }
+
     /// Takes a packet's payload; `sink` gets each section that is whole, unchecked, or why there is none.
     /// `starts` is the packet's payload_unit_start_indicator.
     pub fn push(&mut self, payload: &[u8], starts: bool, mut sink: impl FnMut(Result<&[u8], PsiError>)) {
@@ -108,7 +125,7 @@ impl SectionReader {
         self.open = false;
     }
 
-    /// Bytes kept, at most 1,024 (and one packet while at work).
+    /// Bytes kept, at most 1,024, or 4,096 of long ones (and one packet while at work).
     pub fn buffered(&self) -> usize {
         self.buf.len()
     }
@@ -127,7 +144,7 @@ impl SectionReader {
             }
             let Some(&[_, high, low]) = rest.first_chunk() else { break };
             let length = 3 + (usize::from(high & 0x0f) << 8 | usize::from(low));
-            if length > SECTION_MAX {
+            if length > self.max {
                 self.reset();
                 return sink(Err(PsiError::TooLong(length)));
             }

@@ -1,13 +1,24 @@
 //! One pipeline's choice among its sources.
 //!
-//! In:    how each source fares, in the order of preference; the time.
+//! In:    how each source fares, in the order of preference; the operator's orders; the time.
 //! Out:   which source to take, and when to ask again.
-//! Never: looks into media, or switches away from a source that flows unless the operator asked for a return.
+//! Never: looks into media, or leaves a source that flows unless the config names what it is left for.
+//!
+//! A silent source is left as soon as another one is alive. For everything else there is a hold-down: no change within it of
+//! the last one, and nobody is gone back to who has not been well for as long. So a source that comes and goes costs one
+//! change, however often it does.
+
+mod judge;
+
+#[cfg(test)]
+mod policy_tests;
+
+pub use judge::{Evidence, Judge, Reason, Score};
 
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config;
+use crate::config::{self, Condition, SourceOrder};
 
 /// At the first choice a preferred source that is not there yet is waited for so long after another one flows: publishers
 /// started together do not connect in order.
@@ -24,7 +35,18 @@ pub struct Health {
     pub steady_since: Option<Now>,
     /// A key frame with an unbroken chain behind it is at hand.
     pub joinable: bool,
+    /// The worst of what it is to be left for, if anything.
+    pub fault: Option<Condition>,
+    /// Something of that kind is there, but not for long enough.
+    pub suspect: bool,
+    /// When the last of that kind was over; `None`: there never was.
+    pub well_since: Option<Now>,
+    /// Points its score has lost to faults, 0 to 100.
+    pub lost_points: u8,
 }
+
+/// A source with as many points more is better even if it has faults of its own.
+const CLEARLY_BETTER: u8 = 20;
 
 impl Health {
     /// Notes that media arrived.
@@ -51,8 +73,35 @@ pub enum Why {
     First,
     /// The one on air went silent.
     Loss,
+    /// The one on air flows, but with a fault.
+    Fault(Condition),
     /// A preferred one has been well for long enough.
     Revert,
+    /// The operator said so.
+    Order,
+}
+
+/// What an operator may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Take this source now; from then on all goes its usual way.
+    Take(usize),
+    /// Take this source, and stay on it whatever becomes of it.
+    Lock(usize),
+    /// No lock any more.
+    Unlock,
+}
+
+/// Why an order is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// There is no such source.
+    #[error("the pipeline has no such source")]
+    Unknown,
+    /// It could not be shown.
+    #[error("nothing comes from the source, or no key frame yet")]
+    NotUsable,
 }
 
 /// A change of source.
@@ -71,12 +120,17 @@ pub struct Failover {
     on_air: Option<usize>,
     /// When any source was first seen flowing while none was on air.
     first_seen: Option<Now>,
+    /// The last change; the first choice is none.
+    switched: Option<Now>,
+    /// An order not yet followed.
+    ordered: Option<usize>,
+    locked: bool,
 }
 
 impl Failover {
     /// Nothing chosen yet.
     pub const fn new(config: config::Failover) -> Self {
-        Self { config, on_air: None, first_seen: None }
+        Self { config, on_air: None, first_seen: None, switched: None, ordered: None, locked: false }
     }
 
     /// The source on air: its place in the order of preference.
@@ -84,24 +138,92 @@ impl Failover {
         self.on_air
     }
 
+    /// It stays on its source whatever becomes of it.
+    pub const fn locked(&self) -> bool {
+        self.locked
+    }
+
+    /// Takes an order; the next decision follows it.
+    ///
+    /// # Errors
+    /// The source could not be shown. Nothing changes then.
+    pub fn order(&mut self, now: Now, order: Order, sources: &[Health]) -> Result<(), Refused> {
+        let (Order::Take(to) | Order::Lock(to)) = order else {
+            self.locked = false;
+            return Ok(());
+        };
+        let source = sources.get(to).ok_or(Refused::Unknown)?;
+        if self.on_air != Some(to) && !(source.joinable && source.flows(now, self.config.loss_after)) {
+            return Err(Refused::NotUsable);
+        }
+        self.ordered = Some(to);
+        self.locked = matches!(order, Order::Lock(_));
+        Ok(())
+    }
+
     /// Decides. `sources` is in the order of preference and always the same list.
     pub fn decide(&mut self, now: Now, sources: &[Health]) -> Option<Switch> {
+        let switch = match self.ordered.take().filter(|&to| self.on_air != Some(to)) {
+            Some(to) => Some(Switch { to, why: Why::Order }),
+            None if self.locked => None,
+            None => self.choose(now, sources),
+        }?;
+        if self.on_air.is_some() {
+            self.switched = Some(now);
+        }
+        self.on_air = Some(switch.to);
+        Some(switch)
+    }
+
+    fn choose(&mut self, now: Now, sources: &[Health]) -> Option<Switch> {
         let usable = |s: &Health| s.joinable && s.flows(now, self.config.loss_after);
-        let switch = match self.on_air {
+        match self.on_air {
             None => {
-                let best = sources.iter().position(usable)?;
+                let best = self.best(sources, usable)?;
                 let first_seen = *self.first_seen.get_or_insert(now);
                 let waited = now.since(first_seen) >= FIRST_CHOICE_GRACE;
                 (best == 0 || waited).then_some(Switch { to: best, why: Why::First })
             }
             Some(current) if !sources[current].flows(now, self.config.loss_after) => {
                 let trusted = |s: &Health| usable(s) && self.outlived(now, s, &sources[current]);
-                sources.iter().position(trusted).map(|to| Switch { to, why: Why::Loss })
+                self.best(sources, trusted).map(|to| Switch { to, why: Why::Loss })
             }
-            Some(current) => self.reverts_to(now, sources, current).map(|to| Switch { to, why: Why::Revert }),
-        }?;
-        self.on_air = Some(switch.to);
-        Some(switch)
+            Some(current) => {
+                let fault = self.leaves(now, sources, current);
+                fault.or_else(|| self.reverts_to(now, sources, current).map(|to| Switch { to, why: Why::Revert }))
+            }
+        }
+    }
+
+    /// The best of those that `may` be taken: without faults before one that has some, then in order; or, where they are
+    /// equal, by score.
+    fn best(&self, sources: &[Health], may: impl Fn(&Health) -> bool) -> Option<usize> {
+        let rank = |s: &Health| match self.config.order {
+            SourceOrder::Preferred => (s.fault.is_some(), if s.fault.is_some() { s.lost_points } else { 0 }),
+            SourceOrder::Equal => (s.fault.is_some(), s.lost_points),
+        };
+        (0..sources.len()).filter(|&at| may(&sources[at])).min_by_key(|&at| rank(&sources[at]))
+    }
+
+    /// A source that flows with a fault is left for one that is well, or clearly better.
+    fn leaves(&self, now: Now, sources: &[Health], current: usize) -> Option<Switch> {
+        let fault = sources[current].fault?;
+        if self.held_until().is_some_and(|until| now.mono < until.mono) {
+            return None;
+        }
+        let points = sources[current].lost_points;
+        let better = |s: &Health| {
+            s.joinable
+                && !s.suspect
+                && s.flows(now, self.config.loss_after)
+                && s.flowing_since.is_some_and(|since| now.since(since) >= self.config.loss_after)
+                && (s.fault.is_none() || s.lost_points + CLEARLY_BETTER <= points)
+        };
+        self.best(sources, better).map(|to| Switch { to, why: Why::Fault(fault) })
+    }
+
+    fn held_until(&self) -> Option<Now> {
+        self.switched.map(|at| at.after(self.config.hold_down))
     }
 
     /// Whether a source is alive where the one on air is not: it flowed on when that one stopped, or has flowed for `loss_after`
@@ -120,12 +242,24 @@ impl Failover {
     }
 
     fn reverts_to(&self, now: Now, sources: &[Health], current: usize) -> Option<usize> {
-        let config::Revert::After(hold_down) = self.config.revert else { return None };
         sources[..current].iter().position(|s| {
             s.joinable
+                && !s.suspect
                 && s.flows(now, self.config.loss_after)
-                && s.flowing_since.is_some_and(|since| now.since(since) >= hold_down)
+                && self.may_be_back(s).is_some_and(|at| now.mono >= at.mono)
         })
+    }
+
+    /// When a preferred source that stays as it is may be gone back to.
+    fn may_be_back(&self, source: &Health) -> Option<Now> {
+        let config::Revert::After(well) = self.config.revert else { return None };
+        if self.config.order == SourceOrder::Equal || source.fault.is_some() {
+            return None;
+        }
+        let well = well.max(self.config.hold_down);
+        let flows = source.flowing_since?.after(well);
+        let is_well = source.well_since.map(|since| since.after(well));
+        [Some(flows), is_well, self.held_until()].into_iter().flatten().max_by_key(|at| at.mono)
     }
 
     /// When the answer may change although nothing arrives.
@@ -146,17 +280,14 @@ impl Failover {
         let grace = self.first_seen.filter(|_| self.on_air.is_none()).map(|at| at.after(FIRST_CHOICE_GRACE));
         // Once it is over, the first source that can be joined is taken: with its media.
         let grace = grace.filter(|at| at.mono > now.mono);
-        let revert = match (self.on_air, self.config.revert) {
-            (Some(current), config::Revert::After(hold_down)) => sources[..current]
-                .iter()
-                .filter(|s| s.flows(now, self.config.loss_after))
-                .filter_map(|s| s.flowing_since)
-                .map(|since| since.after(hold_down))
-                .filter(|at| at.mono > now.mono)
-                .min_by_key(|at| at.mono),
-            _ => None,
-        };
-        [loss, trust, grace, revert].into_iter().flatten().min_by_key(|at| at.mono)
+        let revert = self.on_air.and_then(|current| {
+            let flowing = sources[..current].iter().filter(|s| s.flows(now, self.config.loss_after));
+            let back = flowing.filter_map(|s| self.may_be_back(s)).filter(|at| at.mono > now.mono);
+            back.min_by_key(|at| at.mono)
+        });
+        let faulty = self.on_air.is_some_and(|current| sources[current].fault.is_some());
+        let held = self.held_until().filter(|at| faulty && at.mono > now.mono);
+        [loss, trust, grace, revert, held].into_iter().flatten().min_by_key(|at| at.mono)
     }
 }
 
@@ -168,7 +299,7 @@ mod tests {
     const LOSS: Duration = Duration::from_millis(200);
 
     fn config(revert: config::Revert) -> config::Failover {
-        config::Failover { loss_after: LOSS, join_buffer: Duration::from_secs(4), revert }
+        config::Failover::new(LOSS, Duration::from_secs(4), revert)
     }
 
     fn start() -> Now {
