@@ -79,6 +79,12 @@ impl<'a> Packet<'a> {
         }
         Ok(Self { head: RtpHead::read(fixed), payload: rest })
     }
+
+    /// Whether the payload can be MPEG-TS, whatever the payload type says: some senders take a dynamic one. RFC 2250 §2: whole
+    /// TS packets. A packet without payload keeps the sequence going.
+    pub fn may_be_ts(&self) -> bool {
+        self.payload.first().is_none_or(|first| *first == 0x47)
+    }
 }
 
 impl RtpHead {
