@@ -41,7 +41,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 const LINK_EVERY: Duration = Duration::from_secs(1);
 
 /// What makes a source's events of its datagrams.
-pub(super) trait Core: Send {
+pub trait Core: Send {
     /// A datagram at the media's port, from somebody who may send.
     fn media(&mut self, now: Now, peer: SocketAddr, datagram: &[u8]);
     /// A datagram at a port of FEC.

@@ -4,7 +4,7 @@
 //! Out:   TS bytes with their arrival time; connection news; link figures.
 //! Never: looks into the stream.
 
-mod datagrams;
+pub mod datagrams;
 pub mod fec;
 pub mod reorder;
 pub mod rtp;

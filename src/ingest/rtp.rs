@@ -88,7 +88,9 @@ struct Stream {
 struct Other {
     peer: SocketAddr,
     ssrc: u32,
+    since: Now,
     newest: u16,
+    /// Since the last packet of the one that has the place.
     packets: VecDeque<(Now, Bytes)>,
 }
 
@@ -130,6 +132,10 @@ impl Path {
         stream.newest = stream.newest.max(number);
         stream.heard = now;
         stream.packets += 1;
+        if let Some(other) = &mut self.other {
+            self.refused += other.packets.len() as u64;
+            other.packets.clear();
+        }
         stream.jitter.note(now, head.timestamp);
         if let Some(fec) = &mut stream.fec {
             fec.media(number, now, &datagram);
@@ -179,7 +185,7 @@ impl Path {
         };
         let other = match self.other.take().filter(near) {
             Some(other) => other,
-            None => Other { peer, ssrc: head.ssrc, newest: head.sequence, packets: VecDeque::new() },
+            None => Other { peer, ssrc: head.ssrc, since: now, newest: head.sequence, packets: VecDeque::new() },
         };
         let other = self.other.insert(other);
         other.newest = head.sequence;
@@ -189,7 +195,7 @@ impl Path {
             self.refused += 1;
         }
         if self.told_of_other.is_none_or(|told| now.since(told) >= TELL_EVERY)
-            && other.packets.front().is_some_and(|(first, _)| now.since(*first) >= QUIET)
+            && now.since(other.since) >= QUIET
             && self.stream.as_ref().is_some_and(|stream| now.since(stream.heard) < QUIET)
         {
             self.told_of_other = Some(now);
