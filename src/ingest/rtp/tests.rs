@@ -175,7 +175,7 @@ fn fec_restores_and_what_it_takes_is_waited_for() {
         // A burst of five in each matrix of twenty; columns come up to a matrix later.
         for sequence in 0..200u16 {
             encoder.push(&packet(7, sequence));
-            let lost = sequence > 40 && sequence % 20 < 5;
+            let lost = sequence >= 40 && sequence % 20 < 5;
             if !lost {
                 played.send(5 * u64::from(sequence), 1, 7, sequence);
             }
