@@ -414,7 +414,7 @@ fn each_mistake_is_named_with_its_mend() {
             "channel[c].source[s1].allow",
             "we choose whom we call",
         ),
-        ("no address", source, "type = \"rtp\"\n", 8, "channel[c].source[s1].address", "is missing"),
+        ("no address", source, "type = \"rtp\"\n", 6, "channel[c].source[s1].address", "is missing"),
         (
             "a name is no address",
             source,

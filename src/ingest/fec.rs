@@ -63,6 +63,8 @@ struct Heard {
     number: u64,
     arrival: Now,
     datagram: Bytes,
+    /// By a sum; it has not come itself.
+    computed: bool,
 }
 
 /// A sum from which what is known was taken out again.
@@ -86,11 +88,15 @@ impl Decoder {
         }
     }
 
-    /// A media packet arrived. `number` is its sequence number, extended so that it never wraps.
-    pub fn media(&mut self, number: u64, arrival: Now, datagram: &Bytes) {
-        if self.keep(number, arrival, datagram) {
+    /// A media packet arrived. `number` is its sequence number, extended so that it never wraps. True if it had been computed
+    /// before: it was late, not lost.
+    pub fn media(&mut self, number: u64, arrival: Now, datagram: &Bytes) -> bool {
+        if self.keep(number, arrival, datagram, false) {
             self.solve(vec![(number, datagram.clone())], arrival);
+            return false;
         }
+        let known = self.history[(number % HISTORY) as usize].as_mut().filter(|heard| heard.number == number);
+        known.is_some_and(|heard| std::mem::take(&mut heard.computed))
     }
 
     /// An FEC packet arrived. Returns how long the oldest of its packets had been here by then: so long a packet must be waited
@@ -108,7 +114,7 @@ impl Decoder {
         if missing.is_empty() {
             return late;
         }
-        let mut open = Open { missing, last: numbers.clone().last().unwrap_or(base), sum: fec.sum };
+        let mut open = Open { missing, last: numbers.clone().next_back().unwrap_or(base), sum: fec.sum };
         for number in numbers {
             if let Some(heard) = self.heard(number) {
                 open.sum.toggle(&heard.datagram);
@@ -149,13 +155,14 @@ impl Decoder {
     }
 
     /// False if it is known already, or too old to be of use.
-    fn keep(&mut self, number: u64, arrival: Now, datagram: &Bytes) -> bool {
+    fn keep(&mut self, number: u64, arrival: Now, datagram: &Bytes, computed: bool) -> bool {
         let newest = self.newest.map_or(number, |newest| newest.max(number));
         self.newest = Some(newest);
         if number + HISTORY <= newest || self.heard(number).is_some() {
             return false;
         }
-        self.history[(number % HISTORY) as usize] = Some(Heard { number, arrival, datagram: datagram.clone() });
+        self.history[(number % HISTORY) as usize] =
+            Some(Heard { number, arrival, datagram: datagram.clone(), computed });
         self.sums.retain(|sum| sum.last + HISTORY > newest);
         true
     }
@@ -172,7 +179,10 @@ impl Decoder {
                 }
             }
             self.sums.retain(|open| !open.missing.is_empty());
-            let Some(at) = self.sums.iter().position(|open| open.missing.len() == 1) else { return };
+            // What nothing has overtaken yet is not missing but still to come: its sum was faster.
+            let Some(newest) = self.newest else { return };
+            let one = |open: &Open| open.missing.len() == 1 && open.missing.iter().all(|number| *number < newest);
+            let Some(at) = self.sums.iter().position(one) else { return };
             let Some(Open { missing, sum, .. }) = self.sums.remove(at) else { return };
             let [number] = missing[..] else { return };
             let packet = sum.into_packet(number as u16, self.ssrc);
@@ -181,7 +191,7 @@ impl Decoder {
                 continue;
             };
             let datagram = Bytes::from(packet);
-            if self.keep(number, now, &datagram) {
+            if self.keep(number, now, &datagram, true) {
                 self.stats.recovered += 1;
                 self.recovered.push_back(Recovered { number, datagram: datagram.clone() });
                 new.push((number, datagram));

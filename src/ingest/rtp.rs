@@ -77,6 +77,8 @@ struct Stream {
     heard: Now,
     packets: u64,
     recovered: u64,
+    /// Restored, and then they came.
+    early: u64,
     jitter: Jitter,
     reorder: Reorder<(RtpHead, Bytes)>,
     fec: Option<Decoder>,
@@ -109,6 +111,7 @@ impl Path {
             heard: now,
             packets: 0,
             recovered: 0,
+            early: 0,
             jitter: Jitter::new(now),
             reorder: Reorder::new(self.reorder),
             fec: self.fec.then(|| Decoder::new(head.ssrc)),
@@ -138,7 +141,10 @@ impl Path {
         }
         stream.jitter.note(now, head.timestamp);
         if let Some(fec) = &mut stream.fec {
-            fec.media(number, now, &datagram);
+            // Restored too early, it would count as lost, and now as doubled.
+            let early = u64::from(fec.media(number, now, &datagram));
+            stream.recovered = stream.recovered.saturating_sub(early);
+            stream.early += early;
         }
         self.hand_on(now, number, head, datagram);
         self.take_recovered(now);
@@ -284,8 +290,9 @@ impl Core for Path {
             lost: reorder.given_up + stream.recovered,
             dropped: reorder.given_up,
             recovered: stream.recovered,
-            reordered: reorder.reordered,
-            duplicates: reorder.duplicates,
+            // What was restored came behind later ones, too.
+            reordered: reorder.reordered.saturating_sub(stream.recovered + stream.early),
+            duplicates: reorder.duplicates.saturating_sub(stream.early),
             jitter_ms: stream.jitter.ms(),
             refused: self.refused,
             ..LinkStatus::default()

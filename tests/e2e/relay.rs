@@ -93,10 +93,13 @@ pub enum Fate {
     Twice,
 }
 
+/// Sequence number and payload of each media packet, by its place from 0 on.
+pub type Sent = BTreeMap<u64, (u16, Vec<u8>)>;
+
 /// A network for RTP, one way: media, and FEC two and four ports above. It knows what was sent.
 #[derive(Debug)]
 pub struct Lanes {
-    media: Arc<Mutex<BTreeMap<u64, Vec<u8>>>>,
+    media: Arc<Mutex<Sent>>,
     stops: Arc<AtomicBool>,
 }
 
@@ -109,6 +112,7 @@ impl Lanes {
             let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
             back.connect((Ipv4Addr::LOCALHOST, to + behind)).expect("loopback");
             front.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+            socket2::SockRef::from(&front).set_recv_buffer_size(4 << 20).expect("a buffer");
             let (media, stops, fate) = (Arc::clone(&media), Arc::clone(&stops), fate.clone());
             std::thread::spawn(move || {
                 let (mut buffer, mut index) = ([0u8; 2048], 0);
@@ -118,7 +122,10 @@ impl Lanes {
                     let datagram = &buffer[..length];
                     if lane == Lane::Media {
                         // Senders here write no more than the fixed header.
-                        media.lock().expect("no panic inside").insert(index, datagram[12..].to_vec());
+                        media
+                            .lock()
+                            .expect("no panic inside")
+                            .insert(index, (u16::from_be_bytes([datagram[2], datagram[3]]), datagram[12..].to_vec()));
                     }
                     match fate(lane, index) {
                         Fate::Lost => {}
@@ -139,8 +146,8 @@ impl Lanes {
         Self { media, stops }
     }
 
-    /// Payloads of the media packets that were sent, in their order.
-    pub fn media(&self) -> BTreeMap<u64, Vec<u8>> {
+    /// Sequence numbers and payloads of the media packets that were sent, in their order.
+    pub fn media(&self) -> Sent {
         self.media.lock().expect("no panic inside").clone()
     }
 }

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_joined_senders_datagrams_arrive_and_others_do_not() {
-        for (group, sender, stranger) in [("232.7.7.7:0", "127.0.0.1:0", "127.0.0.2:0"), ("[ff31::7]:0", "[::1]:0", "")]
+        for (group, sender, stranger) in [("232.7.7.7:0", "127.0.0.1:0", "127.0.0.2:0"), ("[ff3e::7]:0", "[::1]:0", "")]
         {
             let group: SocketAddr = group.parse().expect("an address");
             let kind = if group.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };

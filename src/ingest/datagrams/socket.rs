@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 8 << 20;
 
 /// A socket at the input's address and `port`.
 pub(super) fn open(input: &DatagramInput, port: u16) -> io::Result<UdpSocket> {
-    let address = SocketAddr::new(input.address.ip(), port);
+    let mut address = SocketAddr::new(input.address.ip(), port);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     grow_buffer(&socket)?;
@@ -31,6 +31,10 @@ pub(super) fn open(input: &DatagramInput, port: u16) -> io::Result<UdpSocket> {
         }
     } else if let Some(Interface::Name(name)) = &input.interface {
         socket.bind_device(Some(name.as_bytes()))?;
+    }
+    if let (true, SocketAddr::V6(address)) = (group, &mut address) {
+        // A group of link-local scope is one on each interface.
+        address.set_scope_id(index(input)?);
     }
     // To the group itself, so that other groups on this port are not heard.
     socket.bind(&address.into())?;
@@ -54,12 +58,10 @@ fn grow_buffer(socket: &Socket) -> io::Result<()> {
 }
 
 fn join(socket: &Socket, group: SocketAddr, input: &DatagramInput) -> io::Result<()> {
-    let index = match &input.interface {
-        None => 0,
-        Some(Interface::Name(name)) => index_of_name(name)?,
-        Some(Interface::Address(IpAddr::V6(address))) => index_of_address(*address)?,
-        Some(Interface::Address(IpAddr::V4(own))) => return join_at(socket, group, *own, &input.from),
-    };
+    if let Some(Interface::Address(IpAddr::V4(own))) = input.interface {
+        return join_at(socket, group, own, &input.from);
+    }
+    let index = index(input)?;
     for source in &input.from {
         join_source(socket, index, group, SocketAddr::new(*source, 0))?;
     }
@@ -67,6 +69,15 @@ fn join(socket: &Socket, group: SocketAddr, input: &DatagramInput) -> io::Result
         _ if !input.from.is_empty() => Ok(()),
         IpAddr::V4(group) => socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)),
         IpAddr::V6(group) => socket.join_multicast_v6(&group, index),
+    }
+}
+
+/// The interface's index; 0 is the system's choice.
+fn index(input: &DatagramInput) -> io::Result<u32> {
+    match &input.interface {
+        Some(Interface::Name(name)) => index_of_name(name),
+        Some(Interface::Address(IpAddr::V6(address))) => index_of_address(*address),
+        None | Some(Interface::Address(IpAddr::V4(_))) => Ok(0),
     }
 }
 

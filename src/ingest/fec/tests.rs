@@ -91,6 +91,11 @@ fn played(
         }
         out.extend(std::iter::from_fn(|| decoder.pop()));
     }
+    // The last one of all is overtaken by one more, which no sum has.
+    let end = first + matrices * size;
+    arrived.insert(end);
+    decoder.media(end, now, &media(end, first));
+    out.extend(std::iter::from_fn(|| decoder.pop()));
     let recovered: BTreeSet<u64> = out.iter().map(|packet| packet.number).collect();
     prop_assert_eq!(recovered.len(), out.len(), "none twice");
     let known: BTreeSet<u64> = arrived.union(&recovered).copied().collect();
@@ -163,6 +168,21 @@ fn nothing_is_kept_and_nothing_made_up_without_loss() {
     assert_eq!((stats.recovered, stats.wrong, stats.astray), (0, 0, 0), "{stats:?}");
     // Rows of five matrices; the columns of the last one are still to be sent.
     assert_eq!(stats.packets, 50 + 40);
+}
+
+#[test]
+fn what_is_only_late_is_not_lost() {
+    let mut encoder = Encoder::new(4, 4, true).expect("a matrix");
+    (0..4).for_each(|number| encoder.push(&media(number, 7)));
+    let row = FecPacket::parse(&encoder.pop().expect("a row").1).expect("our own");
+    let mut decoder = Decoder::new(0xfeed);
+    (0..3).for_each(|number| assert!(!decoder.media(number, start(), &media(number, 7))));
+    decoder.parity(start(), row);
+    assert_eq!(decoder.pop(), None, "the sum was faster than its last packet");
+    decoder.media(4, start(), &media(4, 7));
+    assert_eq!(decoder.pop().map(|packet| packet.number), Some(3), "which is overtaken now");
+    assert!(decoder.media(3, start(), &media(3, 7)), "and comes after all");
+    assert!(!decoder.media(3, start(), &media(3, 7)), "once more is once too often");
 }
 
 #[test]
