@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::control::{self, Board};
 use crate::ingest;
+use crate::ingest::rtp::Order;
 use crate::ingest::srt::News;
 use crate::monitor::EventLog;
 use crate::origin::{self, ChannelFeed, Directory, Limits};
@@ -131,11 +132,20 @@ fn start_ingest(
         Some(channels[at].media.clone())
     };
     for source in &sources {
-        if let config::Input::Test(shape) = &source.input
-            && let Some(sink) = sink(&source.id)
-        {
-            let run = ingest::test::run(child::program(), source.id.clone(), shape.clone(), sink, stopped.clone());
-            tokio::spawn(run.instrument(info_span!("source", id = %source.id)));
+        let Some(sink) = sink(&source.id) else { continue };
+        let (id, stop, span) = (source.id.clone(), stopped.clone(), info_span!("source", id = %source.id));
+        match source.input.clone() {
+            config::Input::Test(shape) => {
+                tokio::spawn(ingest::test::run(child::program(), id, shape, sink, stop).instrument(span));
+            }
+            config::Input::Rtp(input) => {
+                tokio::spawn(ingest::rtp::run(id, input, Order::Restored, sink, stop).instrument(span));
+            }
+            config::Input::Udp(input) => {
+                tokio::spawn(ingest::udp::run(id, input, sink, stop).instrument(span));
+            }
+            // They share gateways, which are started below.
+            config::Input::Srt(_) => {}
         }
     }
     ingest::srt::start(child::program(), &config.srt, &sources, sink)

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tandem::config::{
-    Condition, Config, Input, Ladder, Limits, Redundancy, Report, Revert, SourceOrder, SrtMode, schema,
+    Condition, Config, FecPorts, Input, Interface, Ladder, Limits, Redundancy, Report, Revert, SourceOrder, SrtMode,
+    schema,
 };
 use tandem::media::PipelineId;
 
@@ -62,7 +63,10 @@ fn every_config_of_the_repository_is_good_and_says_what_it_does() {
             assert!(stdout.contains(needed), "{} does not tell `{needed}`:\n{stdout}", file.display());
         }
         assert!(!stdout.contains("correct horse"), "a secret in {stdout}");
-        let public = fs::read_to_string(&file).unwrap().lines().any(|l| l.starts_with("listen = \"0.0.0.0"));
+        let public = fs::read_to_string(&file)
+            .unwrap()
+            .lines()
+            .any(|l| l.starts_with("listen = \"0.0.0.0") || l.starts_with("address = \"0.0.0.0"));
         assert_eq!(stdout.contains("PUBLIC"), public, "{}:\n{stdout}", file.display());
     }
 }
@@ -248,7 +252,7 @@ passphrase = "hunter2hunter2"
 latency = "9s"
 [[channel.source]]
 id = "s3"
-type = "rtp"
+type = "rtmp"
 [[channel.source]]
 id = "s4"
 [[channel.source]]
@@ -271,7 +275,7 @@ mode = "caler"
         (14, "channel[News].pipelines.a[2]", "twice"),
         (18, "channel[News].source[s1].passphrase", "env:NAME"),
         (19, "channel[News].source[s1].latency", "20ms to 8s"),
-        (22, "channel[News].source[s3].type", "possible here: srt, test"),
+        (22, "channel[News].source[s3].type", "did you mean `rtp`?"),
         (23, "channel[News].source[s4]", "`type` is missing, or no text"),
         (28, "channel[News].source[s5].mode", "did you mean `caller`?"),
     ];
@@ -418,6 +422,120 @@ fn each_mistake_is_named_with_its_mend() {
             "channel[c].source[s1].key_length",
             "no passphrase",
         ),
+        ("nobody allowed", source, "type = \"srt\"\nallow = []\n", 9, "channel[c].source[s1].allow", "lets nobody in"),
+        (
+            "no range",
+            source,
+            "type = \"srt\"\nallow = [\"10.0.0.0/8\", \"10.0.0.1/8\"]\n",
+            9,
+            "channel[c].source[s1].allow[1]",
+            "no range of addresses",
+        ),
+        (
+            "allow of a caller",
+            source,
+            "type = \"srt\"\nmode = \"caller\"\naddress = \"x:1\"\nallow = [\"::1\"]\n",
+            11,
+            "channel[c].source[s1].allow",
+            "we choose whom we call",
+        ),
+        ("no address", source, "type = \"rtp\"\n", 6, "channel[c].source[s1].address", "is missing"),
+        (
+            "a name is no address",
+            source,
+            "type = \"udp\"\naddress = \"host:5004\"\n",
+            9,
+            "channel[c].source[s1].address",
+            "\"239.1.1.1:5004\"",
+        ),
+        (
+            "port 0 of UDP",
+            source,
+            "type = \"udp\"\naddress = \"0.0.0.0:0\"\n",
+            9,
+            "channel[c].source[s1].address",
+            "port 0 is none",
+        ),
+        (
+            "UDP at the shared SRT port",
+            source,
+            "type = \"udp\"\naddress = \"127.0.0.1:9710\"\n",
+            9,
+            "channel[c].source[s1].address",
+            "taken",
+        ),
+        (
+            "FEC at a port in use",
+            source,
+            "type = \"rtp\"\naddress = \"127.0.0.1:9708\"\nfec = true\n",
+            10,
+            "channel[c].source[s1].fec",
+            "taken",
+        ),
+        (
+            "no port for rows",
+            source,
+            "type = \"rtp\"\naddress = \"127.0.0.1:65533\"\nfec = true\n",
+            10,
+            "channel[c].source[s1].fec",
+            "no port for fec_rows",
+        ),
+        (
+            "a port of FEC that is off",
+            source,
+            "type = \"rtp\"\naddress = \"127.0.0.1:5004\"\nfec_rows = 5008\n",
+            10,
+            "channel[c].source[s1].fec_rows",
+            "fec = true",
+        ),
+        (
+            "reorder",
+            source,
+            "type = \"rtp\"\naddress = \"127.0.0.1:5004\"\nreorder = \"5s\"\n",
+            10,
+            "channel[c].source[s1].reorder",
+            "0s to 2s",
+        ),
+        (
+            "UDP has no reorder",
+            source,
+            "type = \"udp\"\naddress = \"127.0.0.1:5004\"\nreorder = \"1s\"\n",
+            10,
+            "channel[c].source[s1].reorder",
+            "unknown key",
+        ),
+        (
+            "from without a group",
+            source,
+            "type = \"rtp\"\naddress = \"127.0.0.1:5004\"\nfrom = [\"192.0.2.7\"]\n",
+            10,
+            "channel[c].source[s1].from",
+            "multicast address only",
+        ),
+        (
+            "from of another kind",
+            source,
+            "type = \"rtp\"\naddress = \"[ff3e::1]:5004\"\nfrom = [\"192.0.2.7\"]\n",
+            10,
+            "channel[c].source[s1].from[0]",
+            "2001:db8::7",
+        ),
+        (
+            "interface by address for unicast",
+            source,
+            "type = \"rtp\"\naddress = \"0.0.0.0:5004\"\ninterface = \"192.0.2.1\"\n",
+            10,
+            "channel[c].source[s1].interface",
+            "for multicast only",
+        ),
+        (
+            "no interface",
+            source,
+            "type = \"udp\"\naddress = \"239.1.1.1:5004\"\ninterface = \"../eth0\"\n",
+            10,
+            "channel[c].source[s1].interface",
+            "no interface",
+        ),
         ("program 0", source, "type = \"srt\"\nprogram = 0\n", 9, "channel[c].source[s1].program", "no programme"),
         (
             "program too large",
@@ -546,6 +664,31 @@ fn each_mistake_is_named_with_its_mend() {
         if *name != "no source" {
             assert_eq!(found.len(), 1, "{name}: one mistake, one complaint: {found:#?}");
         }
+    }
+}
+
+#[test]
+fn sources_of_datagrams_are_read_and_open_ones_are_told() {
+    let with = |keys: &str| {
+        let text = GOOD.replace("type = \"srt\"", keys);
+        parse(&text).unwrap_or_else(|r| panic!("{r}"))
+    };
+    let config =
+        with("type = \"rtp\"\naddress = \"[ff3e::1]:5004\"\nfec = true\nfec_rows = 6000\ninterface = \"eth0\"");
+    let Input::Rtp(rtp) = &config.channels[0].sources[0].input else { panic!("it is RTP") };
+    assert_eq!(rtp.fec, Some(FecPorts { columns: 5006, rows: 6000 }));
+    assert_eq!(
+        (rtp.reorder, &rtp.datagrams.interface),
+        (Duration::from_millis(50), &Some(Interface::Name("eth0".into())))
+    );
+    for (keys, open) in [
+        ("type = \"udp\"\naddress = \"0.0.0.0:5004\"", true),
+        ("type = \"udp\"\naddress = \"0.0.0.0:5004\"\nallow = [\"10.0.0.0/8\"]", false),
+        ("type = \"rtp\"\naddress = \"239.1.1.1:5004\"", true),
+        ("type = \"rtp\"\naddress = \"239.1.1.1:5004\"\nfrom = [\"192.0.2.7\"]", false),
+        ("type = \"udp\"\naddress = \"127.0.0.1:5004\"", false),
+    ] {
+        assert_eq!(with(keys).summary().to_string().contains("OPEN: "), open, "{keys}");
     }
 }
 

@@ -37,10 +37,7 @@ impl Source {
         let settings = demux::Config { program: config.program, all_audio, ..demux::Config::default() };
         Self {
             name: config.id.source.clone(),
-            transport: match config.input {
-                config::Input::Srt(_) => "srt",
-                config::Input::Test(_) => "test",
-            },
+            transport: config.input.transport(),
             feed: Feed::new(settings, failover),
             peer: None,
             up_since: now,
@@ -72,7 +69,7 @@ impl Channel {
                 source.feed.reconnected(now);
                 self.hand_on(at, vec![Item::Break(Break::Reconnect)]);
             }
-            IngestEvent::Data { arrival, data } => {
+            IngestEvent::Data { arrival, data, .. } => {
                 self.sources[at].heard = true;
                 let fed = self.sources[at].feed.push(arrival, &mut self.timeline, &data);
                 self.hand_on(at, fed.items);

@@ -58,12 +58,37 @@ impl Checks<'_, '_> {
             self.document.mistake(&span, "port 0 is none", format!("write a port, such as {}", default.port()));
             return address;
         }
+        self.reserve(address, &span, transport);
+        address
+    }
+
+    /// An address to receive datagrams at, of this host or a multicast group.
+    pub(super) fn receive(&mut self, text: &Mark<String>) -> Option<SocketAddr> {
+        let Ok(address) = text.value.parse::<SocketAddr>() else {
+            let wrong = format!("`{}` is no address to receive at", super::units::excerpt(&text.value));
+            let mend =
+                "write an IP address and a port, such as \"0.0.0.0:5004\", \"239.1.1.1:5004\" or \"[ff3e::1]:5004\"";
+            self.document.mistake(&text.span, wrong, mend);
+            return None;
+        };
+        if address.port() == 0 {
+            self.document.mistake(&text.span, "port 0 is none", "write a port, such as 5004");
+            return None;
+        }
+        self.reserve(address, &text.span, Transport::Udp);
+        Some(address)
+    }
+
+    /// Notes that a port is in use; no two may collide, but any number of sources may listen to one multicast group.
+    pub(super) fn reserve(&mut self, address: SocketAddr, span: &Span, transport: Transport) {
+        if address.ip().is_multicast() {
+            return;
+        }
         if self.ports.iter().any(|(t, a, _)| *t == transport && collide(*a, address)) {
             let wrong = format!("port {} is taken by another key of this config", address.port());
-            self.document.mistake(&span, wrong, "give each its own port");
+            self.document.mistake(span, wrong, "give each its own port");
         }
-        self.ports.push((transport, address, span));
-        address
+        self.ports.push((transport, address, span.clone()));
     }
 
     /// A duration within limits, which are spelled as in a config.

@@ -279,7 +279,7 @@ fn explain(message: &str) -> (String, String) {
         return (format!("{kind} does not fit here"), format!("write {wanted}"));
     }
     if message.starts_with("wanted exactly 1 element") {
-        return ("`type` is missing, or no text".into(), "write type = \"srt\" or type = \"test\"".into());
+        return ("`type` is missing, or no text".into(), "write type = \"srt\", \"rtp\", \"udp\" or \"test\"".into());
     }
     match message.rsplit_once(": ") {
         Some((wrong, mend)) => (wrong.to_owned(), mend.to_owned()),

@@ -267,6 +267,10 @@ pub(super) struct PipelinesFile {
 pub(super) enum SourceFile {
     /// MPEG-TS over SRT.
     Srt(SrtSourceFile),
+    /// MPEG-TS over RTP (RFC 2250), with FEC (SMPTE ST 2022-1) where the sender adds it.
+    Rtp(RtpSourceFile),
+    /// MPEG-TS in bare UDP datagrams.
+    Udp(UdpSourceFile),
     /// The built-in test signal.
     Test(TestSourceFile),
 }
@@ -298,6 +302,74 @@ pub(super) struct SrtSourceFile {
     /// Mode "caller" with a passphrase: AES key length in bytes. 16, 24 or 32; default 16. Publishers choose their own.
     #[schemars(range(min = 16, max = 32))]
     pub key_length: Option<Mark<u8>>,
+    /// Who may publish, as ranges of addresses such as "10.0.0.0/8" or "192.0.2.7". Default: anybody who can reach the port.
+    /// Not in mode "caller".
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub allow: Option<Mark<Vec<Mark<String>>>>,
+    /// Programme number in a stream with several. Default: the first one.
+    #[schemars(range(min = 1))]
+    pub program: Option<Mark<u16>>,
+}
+
+/// MPEG-TS over RTP (RFC 2250), with FEC (SMPTE ST 2022-1) where the sender adds it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id", "address"]))]
+pub(super) struct RtpSourceFile {
+    /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
+    #[schemars(with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Address and port (UDP) to receive at: one of this host's ("0.0.0.0:5004" for all), or a multicast group
+    /// ("239.1.1.1:5004", "[ff3e::1]:5004").
+    #[schemars(with = "String")]
+    pub address: Option<Mark<String>>,
+    /// Network interface, by name ("eth0") or, for multicast, by an address of its own. Default: the system's choice.
+    #[schemars(with = "String")]
+    pub interface: Option<Mark<String>>,
+    /// Multicast: join for these senders only (source-specific). Default: for any.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub from: Option<Mark<Vec<Mark<String>>>>,
+    /// Who may send, as ranges of addresses such as "10.0.0.0/8" or "192.0.2.7". Default: anybody who can reach the port.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub allow: Option<Mark<Vec<Mark<String>>>>,
+    /// How long a packet waits for those that it may have overtaken, 0s to 2s. Default "50ms". With FEC, the time comes on top
+    /// that FEC packets are seen to take.
+    pub reorder: Option<Mark<Time>>,
+    /// Receive column and row FEC as well. Default false.
+    #[schemars(with = "Option<bool>")]
+    pub fec: Option<Mark<bool>>,
+    /// Port of column FEC. Default: two above the media's.
+    #[schemars(range(min = 1))]
+    pub fec_columns: Option<Mark<u16>>,
+    /// Port of row FEC. Default: four above the media's.
+    #[schemars(range(min = 1))]
+    pub fec_rows: Option<Mark<u16>>,
+    /// Programme number in a stream with several. Default: the first one.
+    #[schemars(range(min = 1))]
+    pub program: Option<Mark<u16>>,
+}
+
+/// MPEG-TS in bare UDP datagrams. What the network loses or reorders cannot be mended; take RTP or SRT where you may choose.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id", "address"]))]
+pub(super) struct UdpSourceFile {
+    /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
+    #[schemars(with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Address and port (UDP) to receive at: one of this host's ("0.0.0.0:5004" for all), or a multicast group
+    /// ("239.1.1.1:5004", "[ff3e::1]:5004").
+    #[schemars(with = "String")]
+    pub address: Option<Mark<String>>,
+    /// Network interface, by name ("eth0") or, for multicast, by an address of its own. Default: the system's choice.
+    #[schemars(with = "String")]
+    pub interface: Option<Mark<String>>,
+    /// Multicast: join for these senders only (source-specific). Default: for any.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub from: Option<Mark<Vec<Mark<String>>>>,
+    /// Who may send, as ranges of addresses such as "10.0.0.0/8" or "192.0.2.7". Default: anybody who can reach the port.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub allow: Option<Mark<Vec<Mark<String>>>>,
     /// Programme number in a stream with several. Default: the first one.
     #[schemars(range(min = 1))]
     pub program: Option<Mark<u16>>,

@@ -6,6 +6,8 @@
 
 mod auto;
 mod checks;
+mod cidr;
+mod datagram;
 mod determinism;
 mod document;
 mod failover;
@@ -28,6 +30,7 @@ use crate::encode::ipc::{Deinterlace, InputLoss, Loudness};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, SourceId, SourceName};
 
+pub use cidr::Cidr;
 pub use report::{Mistake, Report};
 pub use summary::Summary;
 
@@ -344,8 +347,66 @@ pub struct Source {
 pub enum Input {
     /// SRT (see [`SrtInput`]).
     Srt(SrtInput),
+    /// MPEG-TS over RTP.
+    Rtp(RtpInput),
+    /// MPEG-TS in bare UDP datagrams.
+    Udp(DatagramInput),
     /// The built-in test signal, in process group but outside the main process.
     Test(SignalShape),
+}
+
+impl Input {
+    /// Its `type` in a config.
+    pub fn transport(&self) -> &'static str {
+        match self {
+            Self::Srt(_) => "srt",
+            Self::Rtp(_) => "rtp",
+            Self::Udp(_) => "udp",
+            Self::Test(_) => "test",
+        }
+    }
+}
+
+/// Where datagrams come in, and from whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatagramInput {
+    /// An address of this host, or a multicast group; and the port.
+    pub address: SocketAddr,
+    /// Where to join, or the only one to receive at; the system's choice where not said.
+    pub interface: Option<Interface>,
+    /// Senders to join a group for; empty: any.
+    pub from: Vec<IpAddr>,
+    /// Who may send; empty: anybody.
+    pub allow: Vec<Cidr>,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// The one that has this address.
+    Address(IpAddr),
+    /// The one of this name, 1 to 15 bytes, without `/`.
+    Name(String),
+}
+
+/// One RTP input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpInput {
+    /// Where the media comes in.
+    pub datagrams: DatagramInput,
+    /// How long a packet waits for those that it may have overtaken. Default 50 ms.
+    pub reorder: Duration,
+    /// Where FEC comes in, if it is to be used.
+    pub fec: Option<FecPorts>,
+}
+
+/// Ports of SMPTE ST 2022-1 FEC, at the media's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FecPorts {
+    /// Default: two above the media's.
+    pub columns: u16,
+    /// Default: four above the media's.
+    pub rows: u16,
 }
 
 /// One SRT input.
@@ -359,6 +420,8 @@ pub struct SrtInput {
     pub passphrase: Option<Secret>,
     /// AES key length for a caller: 16, 24 or 32 bytes. A listener takes the sender's.
     pub key_length: u8,
+    /// Who may publish; empty: anybody.
+    pub allow: Vec<Cidr>,
 }
 
 /// Who calls whom.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::checks::{Checks, Transport, read_text};
+use super::datagram;
 use super::document::{Mark, Span};
 use super::file::{SignalFile, SourceFile, SrtModeFile, SrtSourceFile, TestSourceFile};
 use super::ladder::{bitrate_within, picture_size};
@@ -27,6 +28,8 @@ pub(super) struct Declared {
 pub(super) fn id(source: &SourceFile) -> Option<&Mark<String>> {
     match source {
         SourceFile::Srt(source) => source.id.as_ref(),
+        SourceFile::Rtp(source) => source.id.as_ref(),
+        SourceFile::Udp(source) => source.id.as_ref(),
         SourceFile::Test(source) => source.id.as_ref(),
     }
 }
@@ -59,7 +62,16 @@ fn source(
     let id = name.map(|source| SourceId { channel: channel.clone(), source });
     let (input, program) = match &file.value {
         SourceFile::Srt(srt) => {
-            (Input::Srt(srt_input(checks, &file.span, srt, id.as_ref(), declared)?), program(checks, srt))
+            let input = srt_input(checks, &file.span, srt, id.as_ref(), declared);
+            (Input::Srt(input?), program(checks, srt.program.as_ref()))
+        }
+        SourceFile::Rtp(rtp) => {
+            let input = datagram::rtp(checks, &file.span, rtp);
+            (Input::Rtp(input?), program(checks, rtp.program.as_ref()))
+        }
+        SourceFile::Udp(udp) => {
+            let input = datagram::udp(checks, &file.span, udp);
+            (Input::Udp(input?), program(checks, udp.program.as_ref()))
         }
         SourceFile::Test(test) => (Input::Test(test_shape(checks, test)), None),
     };
@@ -82,8 +94,8 @@ fn source_name(
     SourceName::new(&id.value).map_err(|error| checks.document.refuse(&id.span, &error)).ok()
 }
 
-fn program(checks: &mut Checks<'_, '_>, file: &SrtSourceFile) -> Option<u16> {
-    let program = file.program.as_ref()?;
+fn program(checks: &mut Checks<'_, '_>, program: Option<&Mark<u16>>) -> Option<u16> {
+    let program = program?;
     if program.value == 0 {
         // ISO/IEC 13818-1 §2.4.4.5: programme number 0 is the network PID.
         checks.document.mistake(
@@ -106,6 +118,10 @@ fn srt_input(
     let latency = checks.time(file.latency.as_ref(), "200ms", "20ms", "8s");
     let passphrase = file.passphrase.as_ref().map(|place| passphrase(checks, place));
     let key_length = key_length(checks, file, matches!(mode, Some(SrtMode::Caller { .. })));
+    let allow = datagram::allow(checks, file.allow.as_ref());
+    if let (Some(list), Some(SrtMode::Caller { .. })) = (&file.allow, &mode) {
+        checks.document.mistake(&list.span, "means nothing in mode \"caller\"", "remove it; we choose whom we call");
+    }
     if let (Some(SrtMode::Shared), Some(id)) = (&mode, id) {
         declared.stream_ids.insert(id.to_string());
         if passphrase.is_some() {
@@ -120,6 +136,7 @@ fn srt_input(
             Some(found) => Some(found?),
         },
         key_length,
+        allow,
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::units::{spell, spell_bitrate};
-use super::{Channel, Config, Input, Ladder, Redundancy, SrtMode, is_public};
+use super::{Channel, Config, DatagramInput, Input, Ladder, Redundancy, SrtMode, is_public};
 use crate::encode::ladder::{RateControl, VideoRung};
 
 /// Prints a [`Config`] in a few lines; no secrets.
@@ -15,7 +15,11 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "listens")?;
         for (what, address) in self.listeners() {
-            let mark = if is_public(address.ip()) { "   PUBLIC: other hosts can reach it" } else { "" };
+            let mark = match address.ip() {
+                ip if ip.is_multicast() => "   multicast",
+                ip if is_public(ip) => "   PUBLIC: other hosts can reach it",
+                _ => "",
+            };
             writeln!(f, "  {what:<28} {address}{mark}")?;
         }
         for channel in &self.0.channels {
@@ -42,12 +46,21 @@ impl Summary<'_> {
         ];
         let mut shared = false;
         for source in config.channels.iter().flat_map(|channel| &channel.sources) {
-            if let Input::Srt(srt) = &source.input {
-                match &srt.mode {
+            match &source.input {
+                Input::Srt(srt) => match &srt.mode {
                     SrtMode::Shared => shared = true,
                     SrtMode::Listener(address) => all.push((format!("{} (SRT)", source.id), *address)),
                     SrtMode::Caller { .. } => {}
+                },
+                Input::Rtp(rtp) => {
+                    let media = rtp.datagrams.address;
+                    all.push((format!("{} (RTP)", source.id), media));
+                    for port in rtp.fec.into_iter().flat_map(|fec| [fec.columns, fec.rows]) {
+                        all.push((format!("{} (FEC)", source.id), SocketAddr::new(media.ip(), port)));
+                    }
                 }
+                Input::Udp(udp) => all.push((format!("{} (UDP)", source.id), udp.address)),
+                Input::Test(_) => {}
             }
         }
         if shared {
@@ -85,6 +98,11 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
                     SrtMode::Caller { address, .. } => format!("calls srt://{address}{key}"),
                 }
             }
+            Input::Rtp(rtp) => {
+                let fec = if rtp.fec.is_some() { ", with FEC" } else { "" };
+                format!("send RTP to {}{fec}{}", rtp.datagrams.address, doubt(&rtp.datagrams))
+            }
+            Input::Udp(udp) => format!("send UDP to {}{}", udp.address, doubt(udp)),
         };
         let on_air = channel.pipelines.iter().any(|p| p.sources.contains(&source.id.source));
         let idle = if on_air { "" } else { "   in no pipeline: never on air" };
@@ -129,6 +147,12 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         writeln!(f, "  loudness {} LUFS, peaks below {} dBTP", loudness.target, loudness.true_peak)?;
     }
     Ok(())
+}
+
+/// Neither protocol knows who sends: only addresses tell.
+fn doubt(input: &DatagramInput) -> &'static str {
+    let open = input.allow.is_empty() && input.from.is_empty() && is_public(input.address.ip());
+    if open { "   OPEN: whoever can reach it may send; `allow` says who" } else { "" }
 }
 
 fn write_video(f: &mut fmt::Formatter<'_>, rung: &VideoRung) -> fmt::Result {

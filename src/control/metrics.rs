@@ -71,6 +71,13 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let resent = counts(registry, "source_retransmitted_packets", "Packets that came by retransmission.");
     let dropped = counts(registry, "source_dropped_packets", "Packets given up because they came too late.");
     let sealed = counts(registry, "source_undecrypted_packets", "Packets that could not be decrypted.");
+    let recovered = counts(registry, "source_recovered_packets", "Packets that FEC restored.");
+    let reordered = counts(registry, "source_reordered_packets", "Packets that came after a later one.");
+    let doubled = counts(registry, "source_duplicate_packets", "Packets that came once more.");
+    let jitter = gauges(registry, "source_jitter", "Interarrival jitter of the link (RFC 3550).", Some(Unit::Seconds));
+    let refused = counts(registry, "source_refused_datagrams", "Datagrams of strangers, or without media.");
+    let unread =
+        counts(registry, "source_unread_datagrams", "Datagrams the kernel dropped, as nobody read them in time.");
     for (channel, source) in channels.iter().flat_map(|c| c.sources.iter().map(move |s| (c, s))) {
         let labels = || vec![("channel", channel.id.to_string()), ("source", source.name.to_string())];
         set(&connected, labels(), flag(source.connected));
@@ -93,6 +100,12 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             add(&resent, labels(), link.retransmitted);
             add(&dropped, labels(), link.dropped);
             add(&sealed, labels(), link.undecrypted);
+            add(&recovered, labels(), link.recovered);
+            add(&reordered, labels(), link.reordered);
+            add(&doubled, labels(), link.duplicates);
+            set(&jitter, labels(), link.jitter_ms / 1000.0);
+            add(&refused, labels(), link.refused);
+            add(&unread, labels(), link.unread);
         }
     }
 }

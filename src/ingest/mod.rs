@@ -4,13 +4,19 @@
 //! Out:   TS bytes with their arrival time; connection news; link figures.
 //! Never: looks into the stream.
 
+pub mod datagrams;
+pub mod fec;
+pub mod reorder;
+pub mod rtp;
 pub mod srt;
 pub mod test;
+pub mod udp;
 
 use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::monitor::LinkStatus;
+use crate::wire::rtp::RtpHead;
 
 /// What a transport says of one source.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub enum IngestEvent {
         arrival: Now,
         /// The bytes.
         data: Bytes,
+        /// Over RTP: what the packet that brought them says of itself.
+        rtp: Option<RtpHead>,
     },
     /// The connection ended.
     Down {

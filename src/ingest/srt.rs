@@ -7,7 +7,7 @@
 //! A gateway that dies or falls silent is started again at the pace of a [`Backoff`]; its sources are `Down` meanwhile.
 
 pub mod admission;
-mod deliver;
+pub(in crate::ingest) mod deliver;
 pub mod gateway;
 pub mod ipc;
 mod outbox;
@@ -196,6 +196,7 @@ fn doors(listener: &SrtListener, sources: &[Source]) -> BTreeMap<Door, Vec<Feed>
             id: source.id.clone(),
             latency: input.latency,
             passphrase: input.passphrase.as_ref().map(|secret| Key(secret.reveal().to_owned())),
+            allow: input.allow.clone(),
             call,
         });
     }
@@ -380,6 +381,7 @@ mod tests {
                 latency: Duration::from_millis(200),
                 passphrase: Some(Secret::new("correct horse".into())),
                 key_length: 16,
+                allow: Vec::new(),
             }),
             program: None,
         }

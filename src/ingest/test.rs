@@ -70,7 +70,7 @@ async fn live(
             Ok(0) => break,
             Ok(_) => {
                 let data = portion.freeze();
-                sink.send((id.clone(), IngestEvent::Data { arrival: clock::now(), data })).await.ok()?;
+                sink.send((id.clone(), IngestEvent::Data { arrival: clock::now(), data, rtp: None })).await.ok()?;
             }
             Err(error) => return Some(error.to_string()),
         }

@@ -52,7 +52,7 @@ pub struct LeftOut {
 pub struct SourceStatus {
     /// Its name.
     pub name: SourceName,
-    /// `srt`, `test`.
+    /// `srt`, `rtp`, `udp`, `test`.
     pub transport: String,
     /// Its connection is up.
     pub connected: bool,
@@ -92,12 +92,12 @@ pub struct HealthStatus {
     pub reasons: Vec<String>,
 }
 
-/// Figures of an SRT link since it came up.
+/// Figures of a link since it came up. Where a transport knows none of a kind, it is 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LinkStatus {
     /// Round-trip time, ms.
     pub rtt_ms: f64,
-    /// Negotiated latency, ms.
+    /// SRT: negotiated latency; RTP: how long packets wait for others; ms.
     pub latency_ms: u32,
     /// Packets received.
     pub packets: u64,
@@ -109,6 +109,24 @@ pub struct LinkStatus {
     pub dropped: u64,
     /// Packets that could not be decrypted.
     pub undecrypted: u64,
+    /// Packets that FEC restored.
+    #[serde(default)]
+    pub recovered: u64,
+    /// Packets that came after a later one, and in time.
+    #[serde(default)]
+    pub reordered: u64,
+    /// Packets that came once more.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Interarrival jitter (RFC 3550 §6.4.1), ms.
+    #[serde(default)]
+    pub jitter_ms: f64,
+    /// Datagrams left out: not from whom they may be, or no media.
+    #[serde(default)]
+    pub refused: u64,
+    /// Datagrams that the kernel dropped because nobody read them in time.
+    #[serde(default)]
+    pub unread: u64,
 }
 
 /// One encode pipeline.

@@ -22,6 +22,8 @@ impl Reject {
     pub const BAD_REQUEST: Self = Self(1400);
     /// The server takes nobody at the moment.
     pub const OVERLOAD: Self = Self(1402);
+    /// SRT_REJX_FORBIDDEN.
+    pub const FORBIDDEN: Self = Self(1403);
     /// There is no such stream.
     pub const NOT_FOUND: Self = Self(1404);
     /// Only publishing is possible here.
@@ -40,6 +42,7 @@ impl fmt::Display for Reject {
             Self::TIMEOUT => "no answer",
             Self::BAD_REQUEST => "malformed stream id",
             Self::OVERLOAD => "overloaded",
+            Self::FORBIDDEN => "not allowed to publish",
             Self::NOT_FOUND => "no such stream",
             Self::BAD_MODE => "only m=publish is possible here",
             Self::CONFLICT => "already publishing",

@@ -69,6 +69,7 @@ impl Stats {
             retransmitted: self.retransmitted,
             dropped: self.dropped,
             undecrypted: self.undecrypted,
+            ..LinkStatus::default()
         }
     }
 }

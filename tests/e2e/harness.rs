@@ -89,6 +89,8 @@ pub struct Options {
     pub extra: String,
     pub save_segments: bool,
     pub ladder: &'static str,
+    /// Sources as a config writes them; by default those named above, over SRT.
+    pub sources: Option<String>,
     /// Frames a second of the channel, as a config writes it.
     pub rate: &'static str,
 }
@@ -101,6 +103,7 @@ impl Default for Options {
             extra: String::new(),
             save_segments: false,
             ladder: "test",
+            sources: None,
             rate: "25",
         }
     }
@@ -127,7 +130,7 @@ impl Server {
             options.rate,
             options.extra,
             names(&options.sources_a),
-            sources.iter().map(source).collect::<String>(),
+            options.sources.clone().unwrap_or_else(|| sources.iter().map(source).collect()),
         );
         let config = dir.path().join("tandem.toml");
         std::fs::write(&config, text).expect("config is written");

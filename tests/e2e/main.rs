@@ -19,6 +19,7 @@ mod nginx;
 mod origin;
 mod players;
 mod relay;
+mod rtp;
 mod soak;
 mod srt;
 mod warm;

@@ -1,9 +1,10 @@
 //! A UDP relay between a publisher and the server that loses datagrams by a seed, both ways: the network this kernel cannot
 //! play.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// One publisher's way to the server.
@@ -69,6 +70,89 @@ impl Relay {
 }
 
 impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stops.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One of the ports of an RTP stream with FEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Media,
+    Columns,
+    Rows,
+}
+
+/// What the network does to a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Passes,
+    Lost,
+    /// The two behind it overtake it.
+    Late,
+    Twice,
+}
+
+/// Sequence number and payload of each media packet, by its place from 0 on.
+pub type Sent = BTreeMap<u64, (u16, Vec<u8>)>;
+
+/// A network for RTP, one way: media, and FEC two and four ports above. It knows what was sent.
+#[derive(Debug)]
+pub struct Lanes {
+    media: Arc<Mutex<Sent>>,
+    stops: Arc<AtomicBool>,
+}
+
+impl Lanes {
+    /// From the ports `front` and above to those at `to`; `fate` says of each datagram of a lane, by its number from 0 on.
+    pub fn start(front: u16, to: u16, fate: impl Fn(Lane, u64) -> Fate + Send + Clone + 'static) -> Self {
+        let (media, stops) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicBool::new(false)));
+        for (lane, behind) in [(Lane::Media, 0), (Lane::Columns, 2), (Lane::Rows, 4)] {
+            let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, front + behind)).expect("a free port");
+            let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+            back.connect((Ipv4Addr::LOCALHOST, to + behind)).expect("loopback");
+            front.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+            socket2::SockRef::from(&front).set_recv_buffer_size(4 << 20).expect("a buffer");
+            let (media, stops, fate) = (Arc::clone(&media), Arc::clone(&stops), fate.clone());
+            std::thread::spawn(move || {
+                let (mut buffer, mut index) = ([0u8; 2048], 0);
+                let mut late: Option<(u8, Vec<u8>)> = None;
+                while !stops.load(Ordering::Relaxed) {
+                    let Ok(length) = front.recv(&mut buffer) else { continue };
+                    let datagram = &buffer[..length];
+                    if lane == Lane::Media {
+                        // Senders here write no more than the fixed header.
+                        media
+                            .lock()
+                            .expect("no panic inside")
+                            .insert(index, (u16::from_be_bytes([datagram[2], datagram[3]]), datagram[12..].to_vec()));
+                    }
+                    match fate(lane, index) {
+                        Fate::Lost => {}
+                        Fate::Late if late.is_none() => late = Some((3, datagram.to_vec())),
+                        Fate::Twice => drop((back.send(datagram), back.send(datagram))),
+                        Fate::Passes | Fate::Late => drop(back.send(datagram)),
+                    }
+                    index += 1;
+                    if let Some((waits, _)) = &mut late {
+                        *waits -= 1;
+                    }
+                    if let Some((_, datagram)) = late.take_if(|(waits, _)| *waits == 0) {
+                        let _ = back.send(&datagram);
+                    }
+                }
+            });
+        }
+        Self { media, stops }
+    }
+
+    /// Sequence numbers and payloads of the media packets that were sent, in their order.
+    pub fn media(&self) -> Sent {
+        self.media.lock().expect("no panic inside").clone()
+    }
+}
+
+impl Drop for Lanes {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Relaxed);
     }

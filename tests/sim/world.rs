@@ -243,7 +243,7 @@ impl World {
         }
         if source.held_until <= ms && !source.held.is_empty() {
             let data = std::mem::take(&mut source.held).concat().into();
-            let input = Input::Source(source.name.clone(), IngestEvent::Data { arrival: now, data });
+            let input = Input::Source(source.name.clone(), IngestEvent::Data { arrival: now, data, rtp: None });
             self.media.push_back(input);
         }
     }

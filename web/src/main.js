@@ -119,9 +119,24 @@ function sourceRow(source) {
     el("td", el("b", source.name), el("small", source.tracks.map(format.track).join(", ") || source.transport.toUpperCase())),
     el("td", state(judge.ofSource(source)), why && el("small", why)),
     number("Bitrate", source.connected ? format.bitrate(source.bitrate) : format.NONE),
-    number("RTT", link ? `${link.rtt_ms.toFixed(link.rtt_ms < 10 ? 1 : 0)} ms` : format.NONE),
-    number("Lost", link ? lost(link) : format.NONE),
+    number("RTT", link && source.transport === "srt" ? milliseconds(link.rtt_ms) : format.NONE),
+    el("td.n", { "data-label": "Lost", title: link ? linkDetails(link) : "" }, link ? lost(link) : format.NONE),
     number("Given up", link ? format.whole(link.dropped + link.undecrypted) : format.NONE));
+}
+
+const milliseconds = (ms) => `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+
+/** What only some transports know. */
+function linkDetails(link) {
+  return [
+    link.recovered && `${format.whole(link.recovered)} restored by FEC`,
+    link.retransmitted && `${format.whole(link.retransmitted)} sent again`,
+    link.reordered && `${format.whole(link.reordered)} out of order`,
+    link.duplicates && `${format.whole(link.duplicates)} twice`,
+    link.jitter_ms && `jitter ${milliseconds(link.jitter_ms)}`,
+    link.refused && `${format.whole(link.refused)} refused`,
+    link.unread && `${format.whole(link.unread)} dropped unread by the kernel`,
+  ].filter(Boolean).join(", ");
 }
 
 function lost({ lost, packets }) {

@@ -143,6 +143,11 @@ impl Admission {
         let (Some(feed), Some(place)) = (self.feeds.get(index.get()), self.places.get_mut(index.get())) else {
             return refuse(Reject::NOT_FOUND, "no source at this port".into());
         };
+        // libsrt tells the address of every caller; one without is nobody's on a list.
+        let listed = |peer: SocketAddr| feed.allow.iter().any(|range| range.contains(peer.ip()));
+        if !feed.allow.is_empty() && !peer.is_some_and(listed) {
+            return refuse(Reject::FORBIDDEN, "its address is not on the source's allow-list".into());
+        }
         match *place {
             Place::Taken { silent, peer: its, .. } if !silent || peer.is_none_or(|peer| peer.ip() != its.ip()) => {
                 return refuse(Reject::CONFLICT, "another publisher is connected".into());
@@ -240,6 +245,7 @@ fn shown(stream_id: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Cidr;
     use crate::media::{ChannelId, SourceName};
 
     fn feed(source: &str) -> Feed {
@@ -250,6 +256,7 @@ mod tests {
             },
             latency: Duration::from_millis(200),
             passphrase: Some(Key(format!("key of {source}"))),
+            allow: Vec::new(),
             call: None,
         }
     }
@@ -285,6 +292,19 @@ mod tests {
             (b"#!::r=live/main,m=request", 1405),
         ] {
             assert_eq!(code(a.ask(stream_id, 7, None, all)), want, "{}", shown(stream_id));
+        }
+    }
+
+    #[test]
+    fn only_hosts_on_the_allow_list_are_let_in() {
+        let address = "127.0.0.1:9710".parse().expect("an address");
+        let mut feed = feed("main");
+        feed.allow = ["192.0.2.0/30", "2001:db8::/32"].map(|range| Cidr::parse(range).expect("a range")).to_vec();
+        let mut a = Admission::new(Listen { address, shared: true }, &[feed]);
+        for (name, peer, want) in
+            [("a stranger", Some(host(9)), 1403), ("an unknown", None, 1403), ("one of the list", Some(host(2)), 0)]
+        {
+            assert_eq!(code(a.ask(b"live/main", 1, peer, |_| true)), want, "{name}");
         }
     }
 

@@ -39,7 +39,7 @@ impl Outlets {
     /// `arrival`: UTC since the Unix epoch, as the gateway saw it.
     pub(super) fn data(&mut self, feed: FeedIndex, arrival: Duration, data: Bytes) {
         let arrival = instant(arrival, clock::now());
-        self.with(feed, |outlet| outlet.media(IngestEvent::Data { arrival, data }));
+        self.with(feed, |outlet| outlet.media(IngestEvent::Data { arrival, data, rtp: None }));
     }
 
     pub(super) fn link(&mut self, feed: FeedIndex, link: LinkStatus) {
@@ -81,7 +81,7 @@ fn instant(arrival: Duration, now: Now) -> Now {
     Now { mono: now.mono.checked_sub(age).unwrap_or(now.mono), utc: now.utc - age }
 }
 
-struct Outlet {
+pub(in crate::ingest) struct Outlet {
     id: SourceId,
     sink: Sink,
     /// The gateway says it is up.
@@ -95,17 +95,17 @@ struct Outlet {
 }
 
 impl Outlet {
-    fn new(id: SourceId, sink: Sink) -> Self {
+    pub(in crate::ingest) fn new(id: SourceId, sink: Sink) -> Self {
         Self { id, sink, up: false, told_up: false, down_waits: None, up_waits: None, dropped: 0 }
     }
 
-    fn up(&mut self, peer: String) {
+    pub(in crate::ingest) fn up(&mut self, peer: String) {
         self.up = true;
         self.up_waits = Some(peer);
         self.settle();
     }
 
-    fn down(&mut self, reason: &str) {
+    pub(in crate::ingest) fn down(&mut self, reason: &str) {
         self.up_waits = None;
         if std::mem::take(&mut self.up) && self.told_up && self.down_waits.is_none() {
             self.down_waits = Some(reason.to_owned());
@@ -113,21 +113,21 @@ impl Outlet {
         self.settle();
     }
 
-    fn media(&mut self, event: IngestEvent) {
+    pub(in crate::ingest) fn media(&mut self, event: IngestEvent) {
         if !(self.settle() && self.sent(event)) {
             self.dropped += 1;
         }
     }
 
     /// Of no consequence when lost.
-    fn aside(&mut self, event: IngestEvent) {
+    pub(in crate::ingest) fn aside(&mut self, event: IngestEvent) {
         if self.settle() {
             self.sent(event);
         }
     }
 
     /// Tells what waits; whether nothing waits any more.
-    fn settle(&mut self) -> bool {
+    pub(in crate::ingest) fn settle(&mut self) -> bool {
         if let Some(reason) = self.down_waits.take() {
             if !self.sent(IngestEvent::Down { reason: reason.clone() }) {
                 self.down_waits = Some(reason);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Cidr;
 use crate::media::SourceId;
 use crate::monitor::LinkStatus;
 
@@ -54,6 +55,8 @@ pub struct Feed {
     pub latency: Duration,
     /// AES key, where one is asked for.
     pub passphrase: Option<Key>,
+    /// Who may publish it; empty: anybody.
+    pub allow: Vec<Cidr>,
     /// Whom to call; none: it is called.
     pub call: Option<Call>,
 }

@@ -116,7 +116,13 @@ async fn a_gateway_does_not_outlive_the_main_process() {
         lines: None,
     };
     let (mut child, to, mut from) = child::spawn::<ToGateway, FromGateway>(spec).expect("started");
-    let feed = Feed { id: id("live/main"), latency: Duration::from_millis(120), passphrase: None, call: None };
+    let feed = Feed {
+        id: id("live/main"),
+        latency: Duration::from_millis(120),
+        passphrase: None,
+        allow: Vec::new(),
+        call: None,
+    };
     let listen = Some(Listen { address: free_port(), shared: true });
     to.send(&ToGateway::Setup(Setup { listen, feeds: vec![feed] })).expect("room");
     assert_eq!(from.next().await.expect("a word").expect("ours"), FromGateway::Listening);

@@ -59,6 +59,7 @@ pub fn source(name: &str, mode: SrtMode, key: Option<&str>) -> Source {
         latency: Duration::from_millis(300),
         passphrase: key.map(|key| Secret::new(key.into())),
         key_length: 16,
+        allow: Vec::new(),
     };
     Source { id: id(name), input: Input::Srt(input), program: None }
 }
