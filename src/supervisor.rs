@@ -131,11 +131,20 @@ fn start_ingest(
         Some(channels[at].media.clone())
     };
     for source in &sources {
-        if let config::Input::Test(shape) = &source.input
-            && let Some(sink) = sink(&source.id)
-        {
-            let run = ingest::test::run(child::program(), source.id.clone(), shape.clone(), sink, stopped.clone());
-            tokio::spawn(run.instrument(info_span!("source", id = %source.id)));
+        let Some(sink) = sink(&source.id) else { continue };
+        let (id, stopped, span) = (source.id.clone(), stopped.clone(), info_span!("source", id = %source.id));
+        match &source.input {
+            config::Input::Test(shape) => {
+                tokio::spawn(ingest::test::run(child::program(), id, shape.clone(), sink, stopped).instrument(span));
+            }
+            config::Input::Rtsp(input) => {
+                tokio::spawn(ingest::rtsp::run(input.clone(), id, sink, stopped).instrument(span));
+            }
+            config::Input::File(path) => {
+                tokio::spawn(ingest::file::run(path.clone(), id, sink, stopped).instrument(span));
+            }
+            // Together, below: several share a gateway.
+            config::Input::Srt(_) => {}
         }
     }
     ingest::srt::start(child::program(), &config.srt, &sources, sink)

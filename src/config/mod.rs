@@ -236,6 +236,10 @@ pub struct Source {
 pub enum Input {
     /// SRT (see [`SrtInput`]).
     Srt(SrtInput),
+    /// RTSP (see [`RtspInput`]).
+    Rtsp(RtspInput),
+    /// A file, again and again.
+    File(PathBuf),
     /// The built-in test signal, in process group but outside the main process.
     Test(SignalShape),
 }
@@ -251,6 +255,17 @@ pub struct SrtInput {
     pub passphrase: Option<Secret>,
     /// AES key length for a caller: 16, 24 or 32 bytes. A listener takes the sender's.
     pub key_length: u8,
+}
+
+/// One RTSP input: we call a server.
+#[derive(Clone, Debug)]
+pub struct RtspInput {
+    /// `rtsp://host[:port]/path`, without user and password.
+    pub url: String,
+    /// RTP in UDP packets; else inside the RTSP connection.
+    pub udp: bool,
+    /// Who we are, where the server asks.
+    pub user: Option<(String, Secret)>,
 }
 
 /// Who calls whom.

@@ -91,6 +91,8 @@ pub struct Options {
     pub ladder: &'static str,
     /// Frames a second of the channel, as a config writes it.
     pub rate: &'static str,
+    /// The sources as a config writes them, in place of SRT sources of these names.
+    pub written: Option<String>,
 }
 
 impl Default for Options {
@@ -102,6 +104,7 @@ impl Default for Options {
             save_segments: false,
             ladder: "test",
             rate: "25",
+            written: None,
         }
     }
 }
@@ -127,7 +130,7 @@ impl Server {
             options.rate,
             options.extra,
             names(&options.sources_a),
-            sources.iter().map(source).collect::<String>(),
+            options.written.clone().unwrap_or_else(|| sources.iter().map(source).collect()),
         );
         let config = dir.path().join("tandem.toml");
         std::fs::write(&config, text).expect("config is written");

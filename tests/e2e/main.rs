@@ -17,6 +17,7 @@ mod loss;
 mod nginx;
 mod origin;
 mod players;
+mod pull;
 mod relay;
 mod soak;
 mod srt;
