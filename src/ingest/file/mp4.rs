@@ -207,7 +207,7 @@ mod tests {
     fn times(clip: &mut Clip, pass: i64, of: u16) -> Vec<i64> {
         let samples: Vec<Due> = clip.samples.iter().copied().filter(|due| due.track == of).collect();
         let units = samples.into_iter().flat_map(|due| clip.unit(due, pass, &[0, 0, 0, 1, 0x41]));
-        let pts = |item| if let Item::Unit(unit) = item { Some(unit.pts.ticks()) } else { None };
+        let pts = |item: Item<SourceTime>| if let Item::Unit(unit) = item { Some(unit.pts.ticks()) } else { None };
         units.filter_map(pts).collect()
     }
 
