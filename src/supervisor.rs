@@ -144,6 +144,12 @@ fn start_ingest(
             config::Input::Udp(input) => {
                 tokio::spawn(ingest::udp::run(id, input, sink, stop).instrument(span));
             }
+            config::Input::Rtsp(input) => {
+                tokio::spawn(ingest::rtsp::run(input, id, sink, stop).instrument(span));
+            }
+            config::Input::File(path) => {
+                tokio::spawn(ingest::file::run(path, id, sink, stop).instrument(span));
+            }
             // They share gateways, which are started below.
             config::Input::Srt(_) => {}
         }

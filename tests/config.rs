@@ -55,6 +55,7 @@ fn every_config_of_the_repository_is_good_and_says_what_it_does() {
             .args(["check".as_ref(), file.as_os_str()])
             .env("STUDIO_KEY", "correct horse battery")
             .env("FEED_KEY", "correct horse battery")
+            .env("CAMERA_KEY", "correct horse battery")
             .output()
             .unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
@@ -776,6 +777,79 @@ fn secrets_come_from_files_and_stay_unseen() {
                 assert!(!report.to_string().contains(secret), "{report}");
             }
         }
+    }
+}
+
+/// [`GOOD`] with these lines for its source, from line 7 on.
+fn with_source(lines: &str) -> String {
+    let ladder = root().join("pipelines/ladders/test.toml");
+    let text = GOOD.replace("../pipelines/ladders/test.toml", ladder.to_str().unwrap());
+    text.replace("id = \"s1\"\ntype = \"srt\"\n", &format!("id = \"s1\"\n{lines}\n"))
+}
+
+#[test]
+fn sources_that_we_fetch_are_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), "correct horse\n").unwrap();
+    fs::write(folder.path().join("clip.ts"), "").unwrap();
+    let parse = |lines: &str| Config::parse(&folder.path().join("c.toml"), &with_source(lines));
+    for (lines, url, udp, user) in [
+        ("type = \"rtsp\"\nurl = \"rtsp://camera.example/a?b=c\"", "rtsp://camera.example/a?b=c", false, None),
+        ("type = \"rtsp\"\nurl = \"rtsp://[::1]:8554/a\"\ntransport = \"udp\"", "rtsp://[::1]:8554/a", true, None),
+        (
+            "type = \"rtsp\"\nurl = \"rtsp://192.0.2.1\"\nuser = \"me\"\npassword = \"file:key\"",
+            "rtsp://192.0.2.1",
+            false,
+            Some("me"),
+        ),
+    ] {
+        let config = parse(lines).unwrap_or_else(|r| panic!("{lines}: {r}"));
+        let Input::Rtsp(rtsp) = &config.channels[0].sources[0].input else { panic!("it is RTSP") };
+        let name = rtsp.user.as_ref().map(|(name, _)| name.as_str());
+        assert_eq!((rtsp.url.as_str(), rtsp.udp, name), (url, udp, user), "{lines}");
+        if let Some((_, password)) = &rtsp.user {
+            assert_eq!(password.reveal(), "correct horse");
+        }
+        let told = format!("{config:?}{}", config.summary());
+        assert!(!told.contains("correct horse") && told.contains(url), "{told}");
+    }
+    let config = parse("type = \"file\"\npath = \"clip.ts\"\nprogram = 7").unwrap_or_else(|r| panic!("{r}"));
+    let source = &config.channels[0].sources[0];
+    assert!(matches!(&source.input, Input::File(path) if *path == folder.path().join("clip.ts")), "{source:?}");
+    assert_eq!(source.program, Some(7));
+    assert!(config.summary().to_string().contains("clip.ts again and again"), "{}", config.summary());
+}
+
+#[test]
+fn sources_that_cannot_be_fetched_are_refused_with_a_mend() {
+    for (lines, line, key, wrong, mend) in [
+        ("type = \"rtsp\"", 6, "url", "is missing", "add url"),
+        ("type = \"rtsp\"\nurl = \"http://a/b\"", 9, "url", "no rtsp:// address", "rtsp://camera"),
+        ("type = \"rtsp\"\nurl = \"rtsp:///b\"", 9, "url", "cannot be called", "rtsp://camera"),
+        ("type = \"rtsp\"\nurl = \"rtsp://a:99999/b\"", 9, "url", "cannot be called", "rtsp://camera"),
+        ("type = \"rtsp\"\nurl = \"rtsp://me:hunter2@a/b\"", 9, "url", "never stands in the config", "env:NAME"),
+        ("type = \"rtsp\"\nurl = \"me:hunter2@a/b\"", 9, "url", "is no rtsp:// address", "rtsp://camera"),
+        ("type = \"rtsp\"\nurl = \"rtsp://a\"\nuser = \"me\"", 10, "user", "has no password", "password"),
+        ("type = \"rtsp\"\nurl = \"rtsp://a\"\npassword = \"env:PATH\"", 10, "password", "no user", "add user"),
+        (
+            "type = \"rtsp\"\nurl = \"rtsp://a\"\nuser = \"me\"\npassword = \"env:NO_SUCH_NAME\"",
+            11,
+            "password",
+            "no environment variable NO_SUCH_NAME",
+            "set NO_SUCH_NAME",
+        ),
+        ("type = \"rtsp\"\nurl = \"rtsp://a\"\ntransport = \"sctp\"", 10, "transport", "sctp", "tcp"),
+        ("type = \"file\"", 6, "path", "is missing", "add path"),
+        ("type = \"file\"\npath = \"none.ts\"", 9, "path", "none.ts", "give the path"),
+        ("type = \"file\"\npath = \"/\"", 9, "path", "is no file", "give the path"),
+        ("type = \"file\"\npath = \"/dev/null\"", 9, "path", "is no file", "give the path"),
+    ] {
+        let found = mistakes(&with_source(lines));
+        assert_eq!(found.len(), 1, "{lines}: {found:?}");
+        let (at, path, text) = &found[0];
+        assert_eq!((*at, path.rsplit('.').next()), (line, Some(key)), "{lines}: {text}");
+        assert!(text.contains(wrong) && text.contains(mend), "{lines}: {text}");
+        assert!(!text.contains("hunter2"), "a secret in {text}");
     }
 }
 

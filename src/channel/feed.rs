@@ -1,6 +1,6 @@
 //! One source inside its channel: demux, anchor, and the join buffer from which a pipeline starts with a key frame at hand.
 //!
-//! In:    TS bytes with their arrival time.
+//! In:    TS bytes with their arrival time, or items that came without TS.
 //! Out:   items on the channel timeline, kept for `join_buffer` and handed to the pipelines that have this source on air.
 //! Never: decides who takes it.
 
@@ -244,10 +244,28 @@ impl Feed {
         while let Some(item) = self.demux.pop() {
             self.item(now, timeline, item, &mut fed);
         }
+        self.taken();
+        fed
+    }
+
+    /// Takes items of a transport that carries no TS.
+    pub fn push_media(&mut self, now: Now, timeline: &mut Timeline, items: Vec<Item<SourceTime>>) -> Fed {
+        let mut fed = Fed::default();
+        for item in items {
+            if let Item::Unit(unit) = &item {
+                self.bytes += unit.data.len() as u64;
+            }
+            self.item(now, timeline, item, &mut fed);
+        }
+        self.taken();
+        fed
+    }
+
+    /// After each input.
+    fn taken(&mut self) {
         self.trim();
         // Asked for with every input of the channel, but it changes only here.
         self.health.joinable = self.join_index(None).is_some();
-        fed
     }
 
     fn item(&mut self, now: Now, timeline: &mut Timeline, item: Item<SourceTime>, fed: &mut Fed) {
@@ -279,7 +297,7 @@ impl Feed {
                 }
                 self.unit(now, timeline, unit, fed);
             }
-            // A demux knows of none.
+            // Neither a demux nor a transport knows of any.
             Item::Break(_) | Item::Pace(_) | Item::End => {}
         }
     }

@@ -4,7 +4,7 @@
 //! Out:   its media, to the pipelines that have it on air; events.
 //! Never: decides which source a pipeline takes.
 
-use super::feed::Feed;
+use super::feed::{Fed, Feed};
 use super::{Action, Channel};
 use crate::clock::Now;
 use crate::config;
@@ -72,10 +72,12 @@ impl Channel {
             IngestEvent::Data { arrival, data, .. } => {
                 self.sources[at].heard = true;
                 let fed = self.sources[at].feed.push(arrival, &mut self.timeline, &data);
-                self.hand_on(at, fed.items);
-                for news in fed.news {
-                    self.feed_news(now, at, news);
-                }
+                self.fed(now, at, fed);
+            }
+            IngestEvent::Media { arrival, items } => {
+                self.sources[at].heard = true;
+                let fed = self.sources[at].feed.push_media(arrival, &mut self.timeline, items);
+                self.fed(now, at, fed);
             }
             IngestEvent::Down { reason } => {
                 let text = format!("connection ended: {reason}");
@@ -90,6 +92,13 @@ impl Channel {
                 self.source_event(now, at, Severity::Warning, EventKind::SourceRefused, text);
             }
             IngestEvent::Link(link) => self.sources[at].link = Some(link),
+        }
+    }
+
+    fn fed(&mut self, now: Now, source: usize, fed: Fed) {
+        self.hand_on(source, fed.items);
+        for news in fed.news {
+            self.feed_news(now, source, news);
         }
     }
 

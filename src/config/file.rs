@@ -271,6 +271,10 @@ pub(super) enum SourceFile {
     Rtp(RtpSourceFile),
     /// MPEG-TS in bare UDP datagrams.
     Udp(UdpSourceFile),
+    /// H.264 or HEVC and AAC from an RTSP server that we call.
+    Rtsp(RtspSourceFile),
+    /// A file, again and again.
+    File(FileSourceFile),
     /// The built-in test signal.
     Test(TestSourceFile),
 }
@@ -385,6 +389,52 @@ pub(super) enum SrtModeFile {
     Listener,
     /// We call a server.
     Caller,
+}
+
+/// H.264 or HEVC and AAC from an RTSP server that we call, such as a camera.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id", "url"]))]
+pub(super) struct RtspSourceFile {
+    /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
+    #[schemars(with = "String")]
+    pub id: Option<Mark<String>>,
+    /// What is called: "rtsp://host/path", with a port where it is not 554; without user and password.
+    #[schemars(with = "String")]
+    pub url: Option<Mark<String>>,
+    /// How media comes: "tcp" inside the connection, or "udp" in packets beside it. Default "tcp".
+    pub transport: Option<Mark<RtspTransportFile>>,
+    /// User name, where the server asks for one (digest or basic authentication).
+    #[schemars(with = "Option<String>")]
+    pub user: Option<Mark<String>>,
+    /// Where the password is: "env:NAME" or "file:path" (relative to this file).
+    pub password: Option<Mark<SecretRef>>,
+}
+
+/// How media comes from an RTSP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RtspTransportFile {
+    /// Inside the connection.
+    Tcp,
+    /// In UDP packets; those that come out of order are lost.
+    Udp,
+}
+
+/// A file that is played again and again at its own pace.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id", "path"]))]
+pub(super) struct FileSourceFile {
+    /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
+    #[schemars(with = "String")]
+    pub id: Option<Mark<String>>,
+    /// The file, relative to this one: a transport stream, or an MP4 with H.264 or HEVC and AAC.
+    #[schemars(with = "String")]
+    pub path: Option<Mark<String>>,
+    /// Programme number in a transport stream with several. Default: the first one.
+    #[schemars(range(min = 1))]
+    pub program: Option<Mark<u16>>,
 }
 
 /// The built-in test signal, without a network between.

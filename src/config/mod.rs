@@ -351,6 +351,10 @@ pub enum Input {
     Rtp(RtpInput),
     /// MPEG-TS in bare UDP datagrams.
     Udp(DatagramInput),
+    /// RTSP (see [`RtspInput`]).
+    Rtsp(RtspInput),
+    /// A file, again and again.
+    File(PathBuf),
     /// The built-in test signal, in process group but outside the main process.
     Test(SignalShape),
 }
@@ -362,6 +366,8 @@ impl Input {
             Self::Srt(_) => "srt",
             Self::Rtp(_) => "rtp",
             Self::Udp(_) => "udp",
+            Self::Rtsp(_) => "rtsp",
+            Self::File(_) => "file",
             Self::Test(_) => "test",
         }
     }
@@ -422,6 +428,17 @@ pub struct SrtInput {
     pub key_length: u8,
     /// Who may publish; empty: anybody.
     pub allow: Vec<Cidr>,
+}
+
+/// One RTSP input: we call a server.
+#[derive(Clone, Debug)]
+pub struct RtspInput {
+    /// `rtsp://host[:port]/path`, without user and password.
+    pub url: String,
+    /// RTP in UDP packets; else inside the RTSP connection.
+    pub udp: bool,
+    /// Who we are, where the server asks.
+    pub user: Option<(String, Secret)>,
 }
 
 /// Who calls whom.

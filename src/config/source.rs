@@ -1,5 +1,7 @@
 //! Whether sources and generators make sense: addresses, keys, passphrases, who calls whom.
 
+mod pulled;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -30,6 +32,8 @@ pub(super) fn id(source: &SourceFile) -> Option<&Mark<String>> {
         SourceFile::Srt(source) => source.id.as_ref(),
         SourceFile::Rtp(source) => source.id.as_ref(),
         SourceFile::Udp(source) => source.id.as_ref(),
+        SourceFile::Rtsp(source) => source.id.as_ref(),
+        SourceFile::File(source) => source.id.as_ref(),
         SourceFile::Test(source) => source.id.as_ref(),
     }
 }
@@ -72,6 +76,11 @@ fn source(
         SourceFile::Udp(udp) => {
             let input = datagram::udp(checks, &file.span, udp);
             (Input::Udp(input?), program(checks, udp.program.as_ref()))
+        }
+        SourceFile::Rtsp(rtsp) => (Input::Rtsp(pulled::rtsp(checks, &file.span, rtsp)?), None),
+        SourceFile::File(played) => {
+            let input = pulled::file(checks, &file.span, played);
+            (Input::File(input?), program(checks, played.program.as_ref()))
         }
         SourceFile::Test(test) => (Input::Test(test_shape(checks, test)), None),
     };
@@ -207,8 +216,20 @@ fn key_length(checks: &mut Checks<'_, '_>, file: &SrtSourceFile, caller: bool) -
     length.value
 }
 
-/// Fetches a secret and checks its length; says where it was looked for, and never what was found.
+/// Fetches a passphrase and checks its length.
 fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Secret> {
+    let secret = secret(checks, place, "passphrase")?;
+    let length = secret.reveal().len();
+    if !PASSPHRASE_BYTES.contains(&length) {
+        let wrong = format!("what it points at has {length} characters");
+        checks.document.mistake(&place.span, wrong, "SRT takes passphrases of 10 to 79 characters");
+        return None;
+    }
+    Some(secret)
+}
+
+/// Fetches a secret; says where it was looked for, and never what was found.
+fn secret(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>, what: &str) -> Option<Secret> {
     let (found, wrong, mend) = match &place.value {
         SecretRef::Env(name) => {
             let name = excerpt(name);
@@ -222,20 +243,14 @@ fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Se
             let path = checks.path(path);
             let found = read_text(&path);
             let wrong = found.as_ref().err().map_or(String::new(), |error| format!("{}: {error}", path.display()));
-            (found.ok(), wrong, "put the passphrase into that file, readable for this user".into())
+            (found.ok(), wrong, format!("put the {what} into that file, readable for this user"))
         }
     };
     let Some(text) = found else {
         checks.document.mistake(&place.span, wrong, mend);
         return None;
     };
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if !PASSPHRASE_BYTES.contains(&secret.len()) {
-        let wrong = format!("what it points at has {} characters", secret.len());
-        checks.document.mistake(&place.span, wrong, "SRT takes passphrases of 10 to 79 characters");
-        return None;
-    }
-    Some(Secret::new(secret.to_owned()))
+    Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -60,7 +60,7 @@ impl Summary<'_> {
                     }
                 }
                 Input::Udp(udp) => all.push((format!("{} (UDP)", source.id), udp.address)),
-                Input::Test(_) => {}
+                Input::Rtsp(_) | Input::File(_) | Input::Test(_) => {}
             }
         }
         if shared {
@@ -90,6 +90,12 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
     for source in &channel.sources {
         let how = match &source.input {
             Input::Test(shape) => format!("built-in test signal {}x{} at {}", shape.width, shape.height, shape.rate),
+            Input::Rtsp(rtsp) => {
+                let (over, user) = (if rtsp.udp { "UDP" } else { "TCP" }, rtsp.user.as_ref().map(|(name, _)| name));
+                let user = user.map_or_else(String::new, |name| format!(" as {name}"));
+                format!("calls {} over {over}{user}", rtsp.url)
+            }
+            Input::File(path) => format!("plays {} again and again", path.display()),
             Input::Srt(srt) => {
                 let key = if srt.passphrase.is_some() { ", encrypted" } else { "" };
                 match &srt.mode {

@@ -173,7 +173,7 @@ impl<C: Core> Line<C> {
             match event {
                 IngestEvent::Up { peer } => outlet.up(peer),
                 IngestEvent::Down { reason } => outlet.down(&reason),
-                IngestEvent::Data { .. } => outlet.media(event),
+                IngestEvent::Data { .. } | IngestEvent::Media { .. } => outlet.media(event),
                 IngestEvent::Refused { .. } | IngestEvent::Link(_) => outlet.aside(event),
             }
         }

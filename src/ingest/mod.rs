@@ -1,13 +1,16 @@
 //! Sockets → bytes of a source. One file a transport; each delivers [`IngestEvent`]s.
 //!
 //! In:    configuration of the sources of its kind.
-//! Out:   TS bytes with their arrival time; connection news; link figures.
-//! Never: looks into the stream.
+//! Out:   TS bytes with their arrival time, or items where a transport carries no TS; connection news; link figures.
+//! Never: looks into a transport stream.
 
 pub mod datagrams;
+mod elementary;
 pub mod fec;
+pub mod file;
 pub mod reorder;
 pub mod rtp;
+pub mod rtsp;
 pub mod srt;
 pub mod test;
 pub mod udp;
@@ -15,6 +18,7 @@ pub mod udp;
 use bytes::Bytes;
 
 use crate::clock::Now;
+use crate::media::{Item, SourceTime};
 use crate::monitor::LinkStatus;
 use crate::wire::rtp::RtpHead;
 
@@ -34,6 +38,14 @@ pub enum IngestEvent {
         data: Bytes,
         /// Over RTP: what the packet that brought them says of itself.
         rtp: Option<RtpHead>,
+    },
+    /// What a transport that carries no TS brings instead, as a demux would have given it: tracks, and units of whole access units and
+    /// frames.
+    Media {
+        /// When they left the transport's receive buffer.
+        arrival: Now,
+        /// Tracks first. Times of all of them are of one clock of the source's own.
+        items: Vec<Item<SourceTime>>,
     },
     /// The connection ended.
     Down {

@@ -141,7 +141,7 @@ mod tests {
                     "data".into()
                 }
                 IngestEvent::Refused { .. } => "refused".into(),
-                IngestEvent::Link(_) => "link".into(),
+                IngestEvent::Link(_) | IngestEvent::Media { .. } => "link".into(),
             });
             assert_eq!(said.collect::<Vec<_>>().join(", "), want, "{name}");
         }

@@ -18,6 +18,7 @@ mod loudness;
 mod nginx;
 mod origin;
 mod players;
+mod pull;
 mod relay;
 mod rtp;
 mod soak;

@@ -68,6 +68,7 @@ impl Seen {
             IngestEvent::Down { reason } => self.downs.push(reason),
             IngestEvent::Refused { reason, .. } => self.refusals.push(reason),
             IngestEvent::Link(link) => self.link = Some(link),
+            IngestEvent::Media { .. } => panic!("datagrams carry TS and nothing else"),
             IngestEvent::Data { data, rtp, .. } => {
                 assert!(self.ups > self.downs.len(), "media while it is up");
                 self.data.extend_from_slice(&data);

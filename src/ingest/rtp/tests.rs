@@ -59,7 +59,7 @@ impl Played {
                 IngestEvent::Up { peer } => format!("up {peer}"),
                 IngestEvent::Down { reason } => format!("down: {reason}"),
                 IngestEvent::Refused { .. } => "refused".into(),
-                IngestEvent::Link(_) => "link".into(),
+                IngestEvent::Link(_) | IngestEvent::Media { .. } => "link".into(),
                 IngestEvent::Data { data, rtp, .. } => {
                     let head = rtp.expect("it came over RTP");
                     assert_eq!(&data[..], &[0x47, head.sequence as u8]);

@@ -175,6 +175,7 @@ mod tests {
                 IngestEvent::Data { data, .. } => format!("data {}", data.len()),
                 IngestEvent::Refused { peer, .. } => format!("refused {peer}"),
                 IngestEvent::Link(_) => "link".into(),
+                IngestEvent::Media { .. } => "media".into(),
             })
             .collect()
     }

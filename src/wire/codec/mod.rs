@@ -3,6 +3,7 @@
 pub mod aac;
 pub mod ac3;
 pub mod annexb;
+pub mod asc;
 pub mod av1;
 mod bits;
 pub mod captions;

@@ -166,6 +166,7 @@ fn take(seen: &mut Seen, event: IngestEvent) {
             let packets = data.chunks(188).filter(|packet| !packet.starts_with(&PADDING));
             packets.for_each(|packet| seen.data.extend_from_slice(packet));
         }
+        IngestEvent::Media { .. } => panic!("SRT carries TS and nothing else"),
         IngestEvent::Link(link) => {
             seen.out_of_order += usize::from(!up);
             seen.link = Some(link);
