@@ -14,6 +14,7 @@ mod failover;
 mod file;
 mod ladder;
 mod memory;
+mod pulled;
 mod report;
 mod slate;
 mod source;

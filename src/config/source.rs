@@ -1,7 +1,5 @@
 //! Whether sources and generators make sense: addresses, keys, passphrases, who calls whom.
 
-mod pulled;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -10,6 +8,7 @@ use super::datagram;
 use super::document::{Mark, Span};
 use super::file::{SignalFile, SourceFile, SrtModeFile, SrtSourceFile, TestSourceFile};
 use super::ladder::{bitrate_within, picture_size};
+use super::pulled;
 use super::units::{BitRate, Rate, SecretRef, Size, excerpt};
 use super::{Input, Secret, Signal, SignalShape, Source, SrtInput, SrtMode};
 use crate::media::{ChannelId, FrameRate, SIGNAL_RATES, SourceId, SourceName};
@@ -229,7 +228,7 @@ fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Se
 }
 
 /// Fetches a secret; says where it was looked for, and never what was found.
-fn secret(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>, what: &str) -> Option<Secret> {
+pub(super) fn secret(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>, what: &str) -> Option<Secret> {
     let (found, wrong, mend) = match &place.value {
         SecretRef::Env(name) => {
             let name = excerpt(name);
@@ -344,7 +343,7 @@ fn destination(url: &str, shared: SocketAddr, declared: &Declared) -> Result<(),
 }
 
 /// `host:port`, `1.2.3.4:port` or `[v6]:port`.
-fn is_host_and_port(text: &str) -> bool {
+pub(super) fn is_host_and_port(text: &str) -> bool {
     if text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0) {
         return true;
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{is_host_and_port, secret};
+use super::source::{is_host_and_port, secret};
 use crate::config::RtspInput;
 use crate::config::checks::Checks;
 use crate::config::document::{Mark, Span};
