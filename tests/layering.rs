@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "monitor",
     "config",
     "ingest::IngestEvent",
+    "merge",
     "demux",
     "timeline",
     "failover",
