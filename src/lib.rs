@@ -11,7 +11,7 @@
 //!
 //! * [`media`]: the vocabulary: times, numbers, names, items. [`clock`]: the only reader of clocks.
 //! * [`wire`]: byte formats, slices in, values out. [`measure`]: what a source's transport stream is worth.
-//! * [`demux`], [`timeline`], [`failover`], [`package`]: pure cores; bytes and time in, values out.
+//! * [`merge`], [`demux`], [`timeline`], [`failover`], [`package`]: pure cores; bytes and time in, values out.
 //! * [`channel`]: owns one channel's state: `apply(event, now) -> actions`.
 //! * [`child`], [`srt`], [`ingest`], [`encode`], [`origin`], [`control`]: shells; they own processes, sockets and timers.
 //! * [`config`]: what the operator wrote, checked once. [`monitor`]: events, status, metrics.
@@ -33,6 +33,7 @@ pub mod ingest;
 pub mod inspect;
 pub mod measure;
 pub mod media;
+pub mod merge;
 pub mod monitor;
 pub mod origin;
 pub mod package;

@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "monitor",
     "config",
     "ingest::IngestEvent",
+    "merge",
     "demux",
     "timeline",
     "failover",
