@@ -41,6 +41,7 @@ fuzz_target!(|data: &[u8]| {
                     assert!(before.is_none_or(|before| (sequence.wrapping_sub(before) as i16) > 0));
                     before = Some(sequence);
                 }
+                IngestEvent::Media { .. } => panic!("RTP carries TS and nothing else"),
                 IngestEvent::Refused { .. } | IngestEvent::Link(_) => {}
             }
         }

@@ -15,7 +15,7 @@ const SHARE_X264: u64 = 4;
 const SHARE_OTHERS: u64 = 12;
 
 /// A generous multiple of what this ladder needs, bytes: it is to stop leaks, not growth. Measured with four rungs from 720p:
-/// 270 to 340 MB, for which it says 1.2 GB.
+/// 270 to 410 MB, for which it says 1.2 GB.
 pub(super) fn encoder_memory(ladder: &Ladder, grid: Grid) -> u64 {
     let rungs: u64 = ladder.video.iter().map(rung_memory).sum();
     // A pipeline on standby keeps the raw pictures of a segment and a half.
