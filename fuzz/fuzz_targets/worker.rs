@@ -41,7 +41,9 @@ fuzz_target!(|data: &[u8]| {
         !actions.iter().any(|action| matches!(action, Action::KillEncoder(..)))
     };
     let text = String::new;
-    assert!(say(FromWorker::Hello(Hello { version: text(), gstreamer: text(), x264: text(), simd: text() })));
+    let hello =
+        Hello { version: text(), gstreamer: text(), x264: text(), simd: text(), template: text(), encoders: Vec::new() };
+    assert!(say(FromWorker::Hello(hello)));
     let mut decoder = Decoder::default();
     for bytes in data.chunks(usize::from(portion) + 1) {
         decoder.buffer().extend_from_slice(bytes);
