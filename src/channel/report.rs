@@ -6,12 +6,11 @@ use super::Action;
 use super::Channel;
 use super::feed::FeedNews;
 use super::standby::News;
-use super::status::describe_tracks;
 use crate::clock::Now;
 use crate::config::Condition;
 use crate::failover::Reason;
 use crate::measure;
-use crate::media::{PipelineId, TrackKind};
+use crate::media::{Codec, PipelineId, TrackInfo, TrackKind, TrackSet};
 use crate::monitor::{Event, EventKind, Severity};
 use crate::package::{PackageEvent, Refusal};
 use crate::timeline::Slip;
@@ -45,6 +44,35 @@ pub(super) fn reason(now: Now, reason: &Reason) -> String {
         Some(since) => format!("{what}, for {:.1} s", now.since(since).as_secs_f64()),
         None => what.to_owned(),
     }
+}
+
+/// Tracks in one line, for people.
+fn describe_tracks(tracks: &TrackSet) -> String {
+    let one = |t: &TrackInfo| {
+        let name = match t.codec {
+            Codec::H264 => "H.264".to_owned(),
+            Codec::Hevc => "HEVC".to_owned(),
+            Codec::Mpeg2Video => "MPEG-2 video".to_owned(),
+            Codec::AacAdts => "AAC".to_owned(),
+            Codec::AacLatm => "AAC (LATM)".to_owned(),
+            Codec::MpegAudio => "MPEG audio".to_owned(),
+            Codec::Ac3 => "AC-3".to_owned(),
+            Codec::Eac3 => "E-AC-3".to_owned(),
+            Codec::Other(stream_type) => format!("stream_type {stream_type:#04x}"),
+        };
+        match t.shape {
+            Some(shape) => {
+                let rate = shape.rate.map_or_else(String::new, |r| format!(" at {r}"));
+                let scan = if shape.interlaced { "i" } else { "p" };
+                format!("{name} {}x{}{scan}{rate}", shape.width, shape.height)
+            }
+            None => name,
+        }
+    };
+    if tracks.tracks.is_empty() {
+        return "no tracks".to_owned();
+    }
+    tracks.tracks.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 impl Channel {

@@ -2,7 +2,7 @@
 
 use crate::clock::Now;
 use crate::encode::ipc::{Heartbeat, RenditionIndex, Showing};
-use crate::media::{Codec, PipelineId, TrackSet};
+use crate::media::PipelineId;
 use crate::monitor::{
     ChannelStatus, EventKind, HealthStatus, LadderStatus, LoudnessStatus, PipelineStatus, PublishStatus, Severity,
     SourceStatus, StandbyState, StandbyStatus, Thumbnail,
@@ -134,33 +134,4 @@ impl Channel {
             measured: source.feed.measured(),
         }
     }
-}
-
-/// Tracks in one line, for people.
-pub(super) fn describe_tracks(tracks: &TrackSet) -> String {
-    let one = |t: &crate::media::TrackInfo| {
-        let name = match t.codec {
-            Codec::H264 => "H.264".to_owned(),
-            Codec::Hevc => "HEVC".to_owned(),
-            Codec::Mpeg2Video => "MPEG-2 video".to_owned(),
-            Codec::AacAdts => "AAC".to_owned(),
-            Codec::AacLatm => "AAC (LATM)".to_owned(),
-            Codec::MpegAudio => "MPEG audio".to_owned(),
-            Codec::Ac3 => "AC-3".to_owned(),
-            Codec::Eac3 => "E-AC-3".to_owned(),
-            Codec::Other(stream_type) => format!("stream_type {stream_type:#04x}"),
-        };
-        match t.shape {
-            Some(shape) => {
-                let rate = shape.rate.map_or_else(String::new, |r| format!(" at {r}"));
-                let scan = if shape.interlaced { "i" } else { "p" };
-                format!("{name} {}x{}{scan}{rate}", shape.width, shape.height)
-            }
-            None => name,
-        }
-    };
-    if tracks.tracks.is_empty() {
-        return "no tracks".to_owned();
-    }
-    tracks.tracks.iter().map(one).collect::<Vec<_>>().join(", ")
 }

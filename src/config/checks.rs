@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Secret;
 use super::document::{Document, Mark, Span};
 use super::report::Report;
-use super::units::{Time, spell};
+use super::units::{SecretRef, Time, excerpt, spell};
 
 /// Files a config points at are small; a wrong path may be anything.
 const POINTED_BYTES_MAX: u64 = 1 << 20;
@@ -112,6 +113,31 @@ impl Checks<'_, '_> {
     pub(super) fn path(&self, text: &str) -> PathBuf {
         self.base.join(text)
     }
+
+    /// Fetches a secret; says where it was looked for, and never what was found.
+    pub fn secret(&mut self, place: &Mark<SecretRef>, what: &str) -> Option<Secret> {
+        let (found, wrong, mend) = match &place.value {
+            SecretRef::Env(name) => {
+                let name = excerpt(name);
+                (
+                    variable(&name),
+                    format!("there is no environment variable {name}"),
+                    format!("set {name} before the start"),
+                )
+            }
+            SecretRef::File(path) => {
+                let path = self.path(path);
+                let found = read_text(&path);
+                let wrong = found.as_ref().err().map_or(String::new(), |error| format!("{}: {error}", path.display()));
+                (found.ok(), wrong, format!("put the {what} into that file, readable for this user"))
+            }
+        };
+        let Some(text) = found else {
+            self.document.mistake(&place.span, wrong, mend);
+            return None;
+        };
+        Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
 }
 
 /// A small text file, and nothing else: opening a pipe would wait for ever.
@@ -132,4 +158,19 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let everything = |ip: IpAddr| ip.is_unspecified();
     a.port() == b.port() && (a.ip() == b.ip() || everything(a.ip()) || everything(b.ip()))
+}
+
+fn variable(name: &str) -> Option<String> {
+    // std::env::var panics on names no system has.
+    if name.is_empty() || name.contains(['=', '\0']) { None } else { std::env::var(name).ok() }
+}
+
+/// `host:port`, `1.2.3.4:port` or `[v6]:port`.
+pub(super) fn is_host_and_port(text: &str) -> bool {
+    if text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0) {
+        return true;
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_';
+    !host.is_empty() && host.bytes().all(letters) && port.parse::<u16>().is_ok_and(|port| port != 0)
 }

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::source::{is_host_and_port, secret};
 use crate::config::RtspInput;
-use crate::config::checks::Checks;
+use crate::config::checks::{Checks, is_host_and_port};
 use crate::config::document::{Mark, Span};
 use crate::config::file::{FileSourceFile, RtspSourceFile, RtspTransportFile};
 use crate::config::units::excerpt;
@@ -27,7 +26,7 @@ pub(super) fn rtsp(checks: &mut Checks<'_, '_>, span: &Span, file: &RtspSourceFi
             if user.value.is_empty() || user.value.len() > TEXT_BYTES_MAX || user.value.chars().any(char::is_control) {
                 checks.document.mistake(&user.span, "is no user name", "write the name the server knows");
             }
-            Some((user.value.clone(), secret(checks, place, "password")?))
+            Some((user.value.clone(), checks.secret(place, "password")?))
         }
         (Some(user), None) => {
             checks.document.mistake(&user.span, "has no password", "add password = \"env:NAME\" or \"file:path\"");

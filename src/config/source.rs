@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::checks::{Checks, Transport, read_text};
+use super::checks::{Checks, Transport, is_host_and_port};
 use super::datagram;
 use super::document::{Mark, Span};
 use super::file::{SignalFile, SourceFile, SrtModeFile, SrtSourceFile, TestSourceFile};
@@ -217,7 +217,7 @@ fn key_length(checks: &mut Checks<'_, '_>, file: &SrtSourceFile, caller: bool) -
 
 /// Fetches a passphrase and checks its length.
 fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Secret> {
-    let secret = secret(checks, place, "passphrase")?;
+    let secret = checks.secret(place, "passphrase")?;
     let length = secret.reveal().len();
     if !PASSPHRASE_BYTES.contains(&length) {
         let wrong = format!("what it points at has {length} characters");
@@ -225,36 +225,6 @@ fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Se
         return None;
     }
     Some(secret)
-}
-
-/// Fetches a secret; says where it was looked for, and never what was found.
-pub(super) fn secret(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>, what: &str) -> Option<Secret> {
-    let (found, wrong, mend) = match &place.value {
-        SecretRef::Env(name) => {
-            let name = excerpt(name);
-            (
-                variable(&name),
-                format!("there is no environment variable {name}"),
-                format!("set {name} before the start"),
-            )
-        }
-        SecretRef::File(path) => {
-            let path = checks.path(path);
-            let found = read_text(&path);
-            let wrong = found.as_ref().err().map_or(String::new(), |error| format!("{}: {error}", path.display()));
-            (found.ok(), wrong, format!("put the {what} into that file, readable for this user"))
-        }
-    };
-    let Some(text) = found else {
-        checks.document.mistake(&place.span, wrong, mend);
-        return None;
-    };
-    Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-fn variable(name: &str) -> Option<String> {
-    // std::env::var panics on names no system has.
-    if name.is_empty() || name.contains(['=', '\0']) { None } else { std::env::var(name).ok() }
 }
 
 fn test_shape(checks: &mut Checks<'_, '_>, file: &TestSourceFile) -> SignalShape {
@@ -340,14 +310,4 @@ fn destination(url: &str, shared: SocketAddr, declared: &Declared) -> Result<(),
         return Err((format!("`{stream_id}` wants a passphrase, and this generator has none"), mend.into()));
     }
     Ok(())
-}
-
-/// `host:port`, `1.2.3.4:port` or `[v6]:port`.
-pub(super) fn is_host_and_port(text: &str) -> bool {
-    if text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0) {
-        return true;
-    }
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_';
-    !host.is_empty() && host.bytes().all(letters) && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
