@@ -343,11 +343,12 @@ impl Area {
 }
 
 fn fit(from: &gst_video::VideoInfo, out: &gst_video::VideoInfo) -> Area {
-    let par = from.par();
+    let part = |value: i32| u64::from(value.max(1).unsigned_abs());
+    let (par, out_par) = (from.par(), out.par());
     fit_area(
         (
-            u64::from(from.width()) * par.numer().max(1).unsigned_abs() as u64,
-            u64::from(from.height()) * par.denom().max(1).unsigned_abs() as u64,
+            u64::from(from.width()) * part(par.numer()) * part(out_par.denom()),
+            u64::from(from.height()) * part(par.denom()) * part(out_par.numer()),
         ),
         (out.width(), out.height()),
     )
