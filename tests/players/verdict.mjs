@@ -11,9 +11,6 @@ const DROPPED = 0.1;
 /** The playhead keeps step with the wall clock within this. */
 const STEP_S = 1.0;
 
-/** A stall that is shorter, with media at hand, is none, ms. */
-const UNSEEN_MS = 10;
-
 /**
  * Faults of a report.
  * `seconds`: how long it was to play; `rate`: pictures a second there must be; `codec`: how their codec must begin. The
@@ -28,8 +25,6 @@ export function faults(report, { seconds, rate, codec }) {
   if (r.started_ms === null) return [...found, `nothing played within ${START_MS} ms`];
   if (r.started_ms > START_MS) found.push(`started after ${r.started_ms} ms only`);
   for (const s of r.stalls) {
-    // With media in front of it the element says `waiting` when its own threads are late; less than a picture's time is not seen.
-    if (!s.open && s.ms < UNSEEN_MS && s.ahead_s >= 1) continue;
     const length = s.open ? `${s.ms} ms and no end` : `${s.ms} ms`;
     found.push(`stall ${s.at_s} s after the start, ${length}, ${s.ahead_s} s buffered (${s.cause})`);
   }
