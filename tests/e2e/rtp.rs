@@ -199,6 +199,19 @@ fn assert_restored(seen: &Seen, sent: &Sent, link: &LinkStatus) {
     assert!(link.recovered >= lost, "{lost} lost, {link:?}");
 }
 
+/// GStreamer sends `file` as RTP to `front`, with 5×5 column and row FEC to the ports behind it.
+fn with_gstreamers_fec(file: &Path, front: u16) -> Process {
+    // Its encoder wants SSRC 0 of the media.
+    gstreamer(&format!(
+        "filesrc location={} ! queue ! tsparse set-timestamps=true ! rtpmp2tpay ssrc=0 ! rtpst2022-1-fecenc name=fec rows=5 \
+         columns=5 ! udpsink host=127.0.0.1 port={front} fec.fec_0 ! udpsink host=127.0.0.1 port={} async=false fec.fec_1 ! \
+         udpsink host=127.0.0.1 port={} async=false",
+        file.display(),
+        front + 2,
+        front + 4,
+    ))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn gstreamers_fec_restores_bursts_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
@@ -206,15 +219,7 @@ async fn gstreamers_fec_restores_bursts_to_the_byte() {
     let (front, back) = (free_ports(), free_ports());
     let receiver = Receiver::rtp(with_fec(back));
     let lanes = Lanes::start(front, back, bursts);
-    // Its encoder wants SSRC 0 of the media.
-    let _sender = gstreamer(&format!(
-        "filesrc location={} ! queue ! tsparse set-timestamps=true ! rtpmp2tpay ssrc=0 ! rtpst2022-1-fecenc name=fec rows=5 \
-         columns=5 ! udpsink host=127.0.0.1 port={front} fec.fec_0 ! udpsink host=127.0.0.1 port={} async=false fec.fec_1 ! \
-         udpsink host=127.0.0.1 port={} async=false",
-        file.display(),
-        front + 2,
-        front + 4,
-    ));
+    let _sender = with_gstreamers_fec(&file, front);
     receiver.until("its end", |seen| !seen.downs.is_empty()).await;
     let (seen, lanes) = (receiver.seen(), lanes.media());
     let link = seen.link.clone().expect("figures");
@@ -247,14 +252,7 @@ async fn random_loss_costs_only_what_cannot_be_solved() {
             _ => Fate::Passes,
         }
     });
-    let _sender = gstreamer(&format!(
-        "filesrc location={} ! queue ! tsparse set-timestamps=true ! rtpmp2tpay ssrc=0 ! rtpst2022-1-fecenc name=fec rows=5 \
-         columns=5 ! udpsink host=127.0.0.1 port={front} fec.fec_0 ! udpsink host=127.0.0.1 port={} async=false fec.fec_1 ! \
-         udpsink host=127.0.0.1 port={} async=false",
-        file.display(),
-        front + 2,
-        front + 4,
-    ));
+    let _sender = with_gstreamers_fec(&file, front);
     receiver.until("its end", |seen| !seen.downs.is_empty()).await;
     let (seen, sent) = (receiver.seen(), lanes.media());
     let link = seen.link.clone().expect("figures");
