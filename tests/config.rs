@@ -220,6 +220,23 @@ fn low_latency_is_in_the_encoders_and_in_what_is_not_said() {
 }
 
 #[test]
+fn bytes_are_equal_on_all_hosts_where_that_is_asked_for() {
+    for (ladder, key, want) in [
+        ("../pipelines/ladders/test.toml", "", false),
+        ("../pipelines/ladders/test.toml", "instruction_set = \"host\"", false),
+        ("../pipelines/ladders/test.toml", "instruction_set = \"avx2\"", true),
+        ("auto", "instruction_set = \"avx2\"", true),
+    ] {
+        let text = GOOD.replace("../pipelines/ladders/test.toml", ladder);
+        let config =
+            parse(&text.replace("id = \"c\"", &format!("id = \"c\"\n{key}"))).unwrap_or_else(|r| panic!("{r}"));
+        let channel = &config.channels[0];
+        assert!(channel.ladder.video.iter().all(|rung| rung.portable == want), "{ladder} {key}");
+        assert_eq!(config.summary().to_string().contains("on all hosts with AVX2"), want, "{ladder} {key}");
+    }
+}
+
+#[test]
 fn an_automatic_ladder_has_no_file() {
     let text = GOOD.replace("../pipelines/ladders/test.toml", "auto");
     let config = parse(&text).unwrap_or_else(|r| panic!("{r}"));
@@ -306,6 +323,14 @@ fn each_mistake_is_named_with_its_mend() {
         ("part tiny", "id = \"c\"", "id = \"c\"\npart = \"5ms\"", 3, "channel[c].part", "shorter than a frame"),
         ("segment", "id = \"c\"", "id = \"c\"\nsegment = \"500ms\"", 3, "channel[c].segment", "1 s to 10 s"),
         ("template", "id = \"c\"", "id = \"c\"\ntemplate = \"nowhere.toml\"", 3, "channel[c].template", "nowhere.toml"),
+        (
+            "an instruction set",
+            "id = \"c\"",
+            "id = \"c\"\ninstruction_set = \"mmx\"",
+            3,
+            "channel[c].instruction_set",
+            "host, avx2",
+        ),
         ("latency", "id = \"c\"", "id = \"c\"\nlatency = \"lowest\"", 3, "channel[c].latency", "normal, low"),
         ("black", "id = \"c\"", "id = \"c\"\nblack_for = \"2h\"", 3, "channel[c].black_for", "0s to 1h are possible"),
         (

@@ -35,7 +35,8 @@ impl Ladder {
             return self.clone();
         }
         let made = Self::auto(shape, rate);
-        if self.video.iter().any(|rung| rung.zero_latency) { made.low_latency() } else { made }
+        let made = if self.video.iter().any(|rung| rung.zero_latency) { made.low_latency() } else { made };
+        if self.video.iter().any(|rung| rung.portable) { made.portable() } else { made }
     }
 
     /// The ladder until the source is known: as for 1280x720.

@@ -84,6 +84,7 @@ fn video_rung(
         lookahead,
         profile: profile.as_str().to_owned(),
         zero_latency: rung.zero_latency,
+        portable: false,
         gops,
         chains,
         ..VideoRung::new(id?, size.width, size.height, rate?)

@@ -504,6 +504,13 @@ impl Ladder {
         self
     }
 
+    /// The same renditions, encoded so that bytes are equal on all hosts from AVX2 up, and not only on hosts alike.
+    #[must_use]
+    pub(crate) fn portable(mut self) -> Self {
+        self.video.iter_mut().for_each(|rung| rung.portable = true);
+        self
+    }
+
     /// Whether a rung asks for a language: then every audio track of a source counts, not only the first.
     pub fn has_languages(&self) -> bool {
         self.audio.iter().any(|rung| rung.language.is_some())

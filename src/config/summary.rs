@@ -124,7 +124,9 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         writeln!(f, "  ladder   rungs that the source cannot fill are left out when its first picture is there:")?;
         writeln!(f, "           larger in both directions, or richer than its bit rate beside another of that size")?;
     }
-    let bytes = if channel.deterministic {
+    let bytes = if channel.deterministic && channel.ladder.video.iter().any(|rung| rung.portable) {
+        "equal in both pipelines, and on all hosts with AVX2; a difference is told as damage"
+    } else if channel.deterministic {
         "equal in both pipelines; a difference is told as damage"
     } else {
         "may differ between pipelines (deterministic = false); they are not compared"

@@ -8,7 +8,8 @@ use super::checks::{Checks, Transport, read_text};
 use super::determinism;
 use super::document::{Document, Mark, Span};
 use super::file::{
-    ChannelFile, File, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile, RedundancyFile, SrtFile,
+    ChannelFile, File, InstructionSetFile, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile, RedundancyFile,
+    SrtFile,
 };
 use super::memory::encoder_memory;
 use super::report::Report;
@@ -112,6 +113,10 @@ impl Checks<'_, '_> {
             slate: self.slate(file),
         };
         let ladder = self.ladder(span, file.ladder.as_ref(), grid.rate(), low);
+        let ladder = match file.instruction_set {
+            InstructionSetFile::Host => ladder,
+            InstructionSetFile::Avx2 => ladder.map(Ladder::portable),
+        };
         let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
         let deterministic = file.deterministic.unwrap_or(true);

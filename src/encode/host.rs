@@ -53,9 +53,15 @@ pub fn hello(job: &Job, template: &Template, elements: &[Element]) -> Hello {
         gstreamer: gstreamer::version_string().to_string(),
         encoders: job.video.iter().zip(elements).map(in_use).collect(),
         x264,
-        simd: Simd::detect().as_str().to_owned(),
+        simd: simd(job).as_str().to_owned(),
         template: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
     }
+}
+
+/// The most that any rung is encoded with.
+fn simd(job: &Job) -> Simd {
+    let host = Simd::detect();
+    job.video.iter().map(|rung| host.for_rung(rung)).max().unwrap_or_else(|| host.min(Simd::Avx2))
 }
 
 fn probe(template: &Template) -> Result<Option<String>, Box<dyn std::error::Error>> {

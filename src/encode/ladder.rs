@@ -31,6 +31,8 @@ pub struct VideoRung {
     pub gops: u8,
     /// Chains at work at once, 1 to 8: for rungs too heavy for one thread. Each more is a GOP of latency; bytes stay the same.
     pub chains: u8,
+    /// Its encoder is held at instructions whose bytes are the same on every host ([`Simd`](super::template::Simd)).
+    pub portable: bool,
 }
 
 impl VideoRung {
@@ -49,6 +51,7 @@ impl VideoRung {
             zero_latency: false,
             gops: 1,
             chains: 1,
+            portable: false,
         }
     }
 

@@ -10,9 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
+use gstreamer_video::VideoFrameExt;
 
+use self::resize::{Resizer, Site};
 use super::ladder::VideoRung;
 use crate::media::FrameRate;
+
+mod resize;
 
 /// Width and height, pixels.
 type Size = (u32, u32);
@@ -129,6 +133,8 @@ fn through(ladder: &[VideoRung], rung: &VideoRung) -> Vec<Size> {
 /// Scales for one rung. It keeps no state that a picture could depend on.
 #[derive(Debug)]
 pub struct Scaler {
+    /// Brings pictures of other formats and colours to ours, in their own size.
+    plain: Option<Conversion>,
     /// To the rungs on the way, largest first, and to its own.
     steps: Vec<Step>,
     last: Option<(u64, gst::Buffer)>,
@@ -136,9 +142,10 @@ pub struct Scaler {
 
 #[derive(Debug)]
 struct Step {
-    /// On the way to it, where it is two.
-    first: Option<Stage>,
-    stage: Stage,
+    out: gst_video::VideoInfo,
+    pool: Pool,
+    /// For pictures of this layout.
+    sizes: Option<(gst_video::VideoInfo, Sizes)>,
     /// Other rungs are scaled from it.
     shared: bool,
 }
@@ -156,15 +163,15 @@ impl Scaler {
         for (width, height) in through(ladder, rung).into_iter().chain([own]) {
             let caps = rung_caps(&VideoRung { width, height, ..rung.clone() }, rate);
             let out = raw_info(gst_video::VideoFormat::I420, width, height, gst::Fraction::new(1, 1), &bt709());
-            let stage = out.and_then(|out| Stage::new(out, &caps));
-            let stage = stage.map_err(|source| ScaleError::new(width, height, source))?;
+            let made = out.and_then(|out| Ok((Pool::new(&out, &caps)?, out)));
+            let (pool, out) = made.map_err(|source| ScaleError::new(width, height, source))?;
             let at = (width, height);
             let takers =
                 ladder.iter().filter(|rung| (rung.width, rung.height) == at || through(ladder, rung).contains(&at));
             let shared = takers.count() > 1;
-            steps.push(Step { first: None, stage, shared });
+            steps.push(Step { out, pool, sizes: None, shared });
         }
-        Ok(Self { steps, last: None })
+        Ok(Self { plain: None, steps, last: None })
     }
 
     /// The picture in the rung's shape. The pixels are shared with later calls for the same picture, and with other rungs;
@@ -182,22 +189,35 @@ impl Scaler {
     }
 
     fn make(&mut self, picture: &Picture) -> Result<gst::Buffer, ScaleError> {
-        let (mut buffer, mut info) = (picture.buffer.clone(), &picture.info);
         let own = self.steps.len() - 1;
-        for (i, Step { first, stage, shared }) in self.steps.iter_mut().enumerate() {
-            let same_shape = fit(&picture.info, &stage.out).is_all_of(&stage.out);
+        let size = (picture.info.width(), picture.info.height());
+        let failed = |(width, height): Size| move |source| ScaleError::new(width, height, source);
+        let (mut buffer, mut info) = if is_plain(&picture.info) {
+            (picture.buffer.clone(), picture.info.clone())
+        } else {
+            let conversion = match self.plain.take().filter(|conversion| conversion.from == picture.info) {
+                Some(conversion) => conversion,
+                None => Conversion::new(&picture.info).map_err(failed(size))?,
+            };
+            let conversion = self.plain.insert(conversion);
+            // No step is made at the picture's own size, so this one has the place to itself.
+            let buffer = picture.once(size, || conversion.convert(&picture.buffer).map_err(failed(size)))?;
+            (buffer, conversion.out.clone())
+        };
+        for (i, step) in self.steps.iter_mut().enumerate() {
+            let same_shape = fit(&picture.info, &step.out).is_all_of(&step.out);
             // A rung of the picture's own size, or above, is no step down.
-            let is_down = stage.out.width() < info.width() && stage.out.height() < info.height();
+            let is_down = step.out.width() < info.width() && step.out.height() < info.height();
             if i < own && !(same_shape && is_down) {
                 continue;
             }
-            let (width, height) = (stage.out.width(), stage.out.height());
-            let mut make = || {
-                let made = step(first, stage, &buffer, info);
-                made.map_err(|source| ScaleError::new(width, height, source))
-            };
-            buffer = if *shared && same_shape { picture.once((width, height), make)? } else { make()? };
-            info = &stage.out;
+            if fits_as_it_is(&info, &step.out) {
+                continue;
+            }
+            let (to, shared) = ((step.out.width(), step.out.height()), step.shared && same_shape && is_down);
+            let mut make = || step.scale(&buffer, &info).map_err(failed(to));
+            buffer = if shared { picture.once(to, make)? } else { make()? };
+            info = step.out.clone();
         }
         Ok(buffer)
     }
@@ -210,121 +230,141 @@ impl Drop for Scaler {
     }
 }
 
-/// One step of a scaler, or two where one would be too long or too dear.
-fn step(
-    first: &mut Option<Stage>,
-    to: &mut Stage,
-    picture: &gst::Buffer,
-    from: &gst_video::VideoInfo,
-) -> Result<gst::Buffer, gst::glib::BoolError> {
-    if fits_as_it_is(from, &to.out) {
-        return Ok(picture.clone());
-    }
-    let Some(info) = on_the_way(from, &to.out)? else { return to.convert(picture, from) };
-    let mut stage = match first.take().filter(|stage| stage.out == info) {
-        Some(stage) => stage,
-        None => Stage::new(info.clone(), &info.to_caps()?)?,
-    };
-    let buffer = stage.convert(picture, from)?;
-    *first = Some(stage);
-    to.convert(&buffer, &info)
-}
-
-/// From so many times a rung's size on a picture is halved first: the taps of one step then are so many and so small that their
-/// rounding to 1/64 is seen (1080p to 384×216 in one step 37 to 43 dB to bicubic, in two steps 52 to 55).
-const HALVE_FROM: u32 = 4;
-
-/// The layout between two steps, where there are two.
-fn on_the_way(
-    from: &gst_video::VideoInfo,
-    out: &gst_video::VideoInfo,
-) -> Result<Option<gst_video::VideoInfo>, gst::glib::BoolError> {
-    let (width, height) = (from.width(), from.height());
-    let (width, height, par) = if width >= out.width() * HALVE_FROM && height >= out.height() * HALVE_FROM {
-        // Whole chroma samples on all sides.
-        (width / 4 * 2, height / 4 * 2, from.par())
-    } else if width > out.width() && height > out.height() && width != out.width() * 2 {
-        // Along a row GStreamer gathers its samples one by one, down the columns it takes many at once; so it goes down first, and there
-        // are fewer rows left. Half a picture it has a faster way for.
-        let rows = fit(from, out).height;
-        (width, rows.unsigned_abs(), from.par() * gst::Fraction::new(rows, height as i32))
-    } else {
-        return Ok(None);
-    };
-    raw_info(from.format(), width, height, par, &from.colorimetry()).map(Some)
-}
-
-/// One step: a converter, and the buffers its pictures lie in.
-#[derive(Debug)]
-struct Stage {
-    out: gst_video::VideoInfo,
-    pool: gst::BufferPool,
-    converter: Option<(gst_video::VideoInfo, gst_video::VideoConverter)>,
-}
-
-impl Stage {
-    fn new(out: gst_video::VideoInfo, caps: &gst::Caps) -> Result<Self, gst::glib::BoolError> {
-        // Buffers are used again: fresh ones cost 4 % of all CPU in page faults.
-        let pool: gst::BufferPool = gst_video::VideoBufferPool::new().upcast();
-        let mut config = pool.config();
-        config.set_params(Some(caps), u32::try_from(out.size()).unwrap_or(u32::MAX), 0, 0);
-        pool.set_config(config)?;
-        pool.set_active(true)?;
-        Ok(Self { out, pool, converter: None })
-    }
-
-    fn convert(
+impl Step {
+    fn scale(
         &mut self,
         picture: &gst::Buffer,
         info: &gst_video::VideoInfo,
     ) -> Result<gst::Buffer, gst::glib::BoolError> {
-        if self.converter.as_ref().is_none_or(|(known, _)| known != info) {
-            self.converter = Some((info.clone(), converter(info, &self.out)?));
+        if self.sizes.as_ref().is_none_or(|(known, _)| known != info) {
+            self.sizes = Some((info.clone(), Sizes::new(info, &self.out)));
         }
-        let Some((_, converter)) = &self.converter else { unreachable!("made above") };
-        let mut buffer = self.pool.acquire_buffer(None).map_err(|_| gst::glib::bool_error!("no buffer"))?;
+        let Some((_, sizes)) = &mut self.sizes else { unreachable!("made above") };
+        let mut buffer = self.pool.buffer()?;
         {
             let from = gst_video::VideoFrameRef::from_buffer_ref_readable(picture, info)?;
             let target = buffer.get_mut().expect("fresh from the pool");
             let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(target, &self.out)?;
-            converter.frame_ref(&from, &mut to);
+            sizes.scale(&from, &mut to)?;
         }
         Ok(buffer)
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // A pool that will not stop frees its buffers when the last of them comes back.
-        let _ = self.pool.set_active(false);
+/// The two sizes of planes in a picture of 4:2:0.
+#[derive(Debug)]
+struct Sizes {
+    luma: Resizer,
+    chroma: Resizer,
+    area: Area,
+    bars: bool,
+}
+
+/// Black in limited range (ITU-R BT.709-6 §4): luma, chroma, chroma.
+const BLACK: [u8; 3] = [16, 128, 128];
+
+impl Sizes {
+    fn new(from: &gst_video::VideoInfo, out: &gst_video::VideoInfo) -> Self {
+        let area = fit(from, out);
+        let size = |width: u32, height: u32| (width as usize, height as usize);
+        let half = |width: u32, height: u32| size(width.div_ceil(2), height.div_ceil(2));
+        let (width, height) = (area.width.unsigned_abs(), area.height.unsigned_abs());
+        Self {
+            luma: Resizer::new(size(from.width(), from.height()), size(width, height), Site::Centre),
+            chroma: Resizer::new(half(from.width(), from.height()), half(width, height), Site::First),
+            area,
+            bars: !area.is_all_of(out),
+        }
+    }
+
+    fn scale(
+        &mut self,
+        from: &gst_video::VideoFrameRef<&gst::BufferRef>,
+        to: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<(), gst::glib::BoolError> {
+        let (x, y) = (self.area.x.unsigned_abs() as usize, self.area.y.unsigned_abs() as usize);
+        for (plane, black) in BLACK.into_iter().enumerate() {
+            let (resizer, x, y) = if plane == 0 { (&mut self.luma, x, y) } else { (&mut self.chroma, x / 2, y / 2) };
+            let no_plane = |_| gst::glib::bool_error!("no plane {plane}");
+            let stride = |strides: &[i32]| strides[plane].unsigned_abs() as usize;
+            let (from_stride, to_stride) = (stride(from.plane_stride()), stride(to.plane_stride()));
+            let from = from.plane_data(plane as u32).map_err(no_plane)?;
+            let to = to.plane_data_mut(plane as u32).map_err(no_plane)?;
+            if self.bars {
+                to.fill(black);
+            }
+            resizer.resize(from, from_stride, &mut to[y * to_stride + x..], to_stride);
+        }
+        Ok(())
     }
 }
 
-fn fits_as_it_is(from: &gst_video::VideoInfo, out: &gst_video::VideoInfo) -> bool {
-    from.format() == out.format()
-        && (from.width(), from.height()) == (out.width(), out.height())
-        && from.par() == out.par()
-        && from.colorimetry() == out.colorimetry()
+/// What the scaler takes as it is: eight bits, 4:2:0, and the colours of every rung. Transfer and primaries are names: they change no sample here.
+fn is_plain(info: &gst_video::VideoInfo) -> bool {
+    let (own, ours) = (info.colorimetry(), bt709());
+    info.format() == gst_video::VideoFormat::I420 && own.matrix() == ours.matrix() && own.range() == ours.range()
 }
 
-fn converter(
-    from: &gst_video::VideoInfo,
-    out: &gst_video::VideoInfo,
-) -> Result<gst_video::VideoConverter, gst::glib::BoolError> {
-    let mut config = gst_video::VideoConverterConfig::new();
-    // Linear with taps by ratio is `videoscale method=4`: the cheapest that does not alias at 3:1 (44 dB to bicubic).
-    config.set_resampler_method(gst_video::VideoResamplerMethod::Linear);
-    config.set_chroma_resampler_method(gst_video::VideoResamplerMethod::Linear);
-    config.set_dither_method(gst_video::VideoDitherMethod::None);
-    config.set_threads(1);
-    let area = fit(from, out);
-    config.set_dest_x(area.x);
-    config.set_dest_y(area.y);
-    config.set_dest_width(Some(area.width));
-    config.set_dest_height(Some(area.height));
-    config.set_fill_border(true);
-    config.set_border_argb(0xff00_0000);
-    gst_video::VideoConverter::new(from, out, Some(config))
+fn fits_as_it_is(from: &gst_video::VideoInfo, out: &gst_video::VideoInfo) -> bool {
+    (from.width(), from.height()) == (out.width(), out.height()) && fit(from, out).is_all_of(out)
+}
+
+/// Pictures of another format or of other colours, in their own size, by GStreamer's converter.
+#[derive(Debug)]
+struct Conversion {
+    from: gst_video::VideoInfo,
+    out: gst_video::VideoInfo,
+    pool: Pool,
+    converter: gst_video::VideoConverter,
+}
+
+impl Conversion {
+    fn new(from: &gst_video::VideoInfo) -> Result<Self, gst::glib::BoolError> {
+        let out = raw_info(gst_video::VideoFormat::I420, from.width(), from.height(), from.par(), &bt709())?;
+        let mut config = gst_video::VideoConverterConfig::new();
+        config.set_chroma_resampler_method(gst_video::VideoResamplerMethod::Linear);
+        config.set_dither_method(gst_video::VideoDitherMethod::None);
+        config.set_threads(1);
+        let converter = gst_video::VideoConverter::new(from, &out, Some(config))?;
+        Ok(Self { from: from.clone(), pool: Pool::new(&out, &out.to_caps()?)?, out, converter })
+    }
+
+    fn convert(&self, picture: &gst::Buffer) -> Result<gst::Buffer, gst::glib::BoolError> {
+        let mut buffer = self.pool.buffer()?;
+        {
+            let from = gst_video::VideoFrameRef::from_buffer_ref_readable(picture, &self.from)?;
+            let target = buffer.get_mut().expect("fresh from the pool");
+            let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(target, &self.out)?;
+            self.converter.frame_ref(&from, &mut to);
+        }
+        Ok(buffer)
+    }
+}
+
+/// Buffers are used again: fresh ones cost 4 % of all CPU in page faults.
+#[derive(Debug)]
+struct Pool(gst::BufferPool);
+
+impl Pool {
+    fn new(info: &gst_video::VideoInfo, caps: &gst::Caps) -> Result<Self, gst::glib::BoolError> {
+        let pool: gst::BufferPool = gst_video::VideoBufferPool::new().upcast();
+        let mut config = pool.config();
+        config.set_params(Some(caps), u32::try_from(info.size()).unwrap_or(u32::MAX), 0, 0);
+        pool.set_config(config)?;
+        pool.set_active(true)?;
+        Ok(Self(pool))
+    }
+
+    fn buffer(&self) -> Result<gst::Buffer, gst::glib::BoolError> {
+        self.0.acquire_buffer(None).map_err(|_| gst::glib::bool_error!("no buffer"))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // A pool that will not stop frees its buffers when the last of them comes back.
+        let _ = self.0.set_active(false);
+    }
 }
 
 /// Where a picture lies inside its rung, in pixels.

@@ -37,7 +37,7 @@ impl Recipe {
     pub fn new(template: &Template, element: Element, rung: &VideoRung, grid: Grid) -> Result<Self, TemplateError> {
         let gop = grid.segment() / u32::from(rung.gops.max(1));
         let (from, rate) = (rung_caps(rung, grid.rate()), grid.rate());
-        let description = template.video_encoder(element, rung, gop, Simd::detect())?;
+        let description = template.video_encoder(element, rung, gop, Simd::detect().for_rung(rung))?;
         Ok(Self { description, from, to: coded_caps(rung), rate })
     }
 

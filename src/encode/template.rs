@@ -190,6 +190,8 @@ impl Template {
             RateControl::Vbr { .. } => &encode.vbr,
             RateControl::Cbr { .. } => &encode.cbr,
         };
+        // x265 takes AVX-512 only where it is told to, and is not.
+        let simd = if element == Element::X264enc { simd } else { simd.min(Simd::Avx2) };
         let values = values(rung, gop, simd);
         let delay = if rung.zero_latency { &encode.zero_latency } else { &encode.normal };
         let put_in = |text: &str| substitute(text, &values).expect("checked in parse");
@@ -220,8 +222,13 @@ impl Template {
                 if !has("threads=1") {
                     doubts.push("x264 with more than one thread below a cap gives other bytes on each run".to_owned());
                 }
-                if !chain.contains(":asm=") && !has("asm=AVX2") {
-                    doubts.push("x264 gives other bytes on AVX-512 hosts, and no asm= holds it at AVX2".to_owned());
+                let held = chain.contains(":asm=") || has("asm=AVX2");
+                if !held && Simd::Avx512.for_rung(rung) != Simd::Avx512 {
+                    doubts.push(
+                        "x264's AVX-512 code gives other bytes on each run at widths that are no multiple of 128, or than \
+                         AVX2 does, and no asm= keeps it from there"
+                            .to_owned(),
+                    );
                 }
             }
             Element::X265enc if !has("frame-threads=1") || !has("pools=none") => {
@@ -277,7 +284,7 @@ fn values(rung: &VideoRung, gop: Duration, simd: Simd) -> [(&'static str, String
         vbv.buffer_ms().to_string(),
         (vbv.buffer_ms() * 9 / 10).to_string(),
         room.to_string(),
-        simd.x264_option().to_owned(),
+        simd.option().to_owned(),
     ];
     let mut values = values.into_iter();
     WORDS.map(|word| (word, values.next().expect("as many values as words")))
@@ -336,24 +343,33 @@ fn substitute(chain: &str, values: &[(&str, String)]) -> Result<String, Template
     Ok(out)
 }
 
-/// The instruction set x264 is held at. Its output is equal for SSE4.2, AVX and AVX2, and different below. Its AVX-512 code
-/// gives other bytes for some pictures at any width, and reads memory it never wrote where a row of macroblocks is no multiple of eight: then
-/// bytes depend on the heap's history, too (docs/encode.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The instruction set x264 works with. Its output is equal for SSE4.2, AVX and AVX2, and different below. Its AVX-512 code
+/// gives other bytes for some pictures: the same ones on each run where a row of macroblocks is a multiple of eight; elsewhere it reads memory it
+/// never wrote, and bytes depend on the heap's history (docs/encode.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Simd {
-    /// x86-64 with AVX2 or better.
-    Avx2,
-    /// x86-64 with SSE4.2.
-    Sse42,
     /// Whatever x264 finds.
     Host,
+    /// x86-64 with SSE4.2.
+    Sse42,
+    /// x86-64 with AVX2.
+    Avx2,
+    /// x86-64 with those parts of AVX-512 that x264 uses.
+    Avx512,
 }
+
+/// Widths at which x264's AVX-512 code reads nothing but what it wrote: whole groups of eight macroblocks.
+const AVX512_WIDTHS: u32 = 128;
 
 impl Simd {
     /// What this host has.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx512f") && has!("avx512bw") && has!("avx512cd") && has!("avx512dq") && has!("avx512vl") {
+                return Self::Avx512;
+            }
             if std::arch::is_x86_feature_detected!("avx2") {
                 return Self::Avx2;
             }
@@ -364,21 +380,31 @@ impl Simd {
         Self::Host
     }
 
+    /// What a rung is encoded with on a host that has this: the most that gives the same bytes on each run here, and, if
+    /// the rung is portable, on every host.
+    #[must_use]
+    pub fn for_rung(self, rung: &VideoRung) -> Self {
+        let repeats = rung.width.is_multiple_of(AVX512_WIDTHS) && !rung.portable;
+        if repeats { self } else { self.min(Self::Avx2) }
+    }
+
     /// For [`Hello`](super::ipc::Hello).
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Sse42 => "sse4.2",
             Self::Host => "host",
         }
     }
 
-    /// What holds x264 there, as the tail of an option string.
-    pub const fn x264_option(self) -> &'static str {
+    /// What holds an encoder there, as the tail of an option string.
+    pub const fn option(self) -> &'static str {
         match self {
             Self::Avx2 => ":asm=AVX2",
             Self::Sse42 => ":asm=SSE4.2",
-            Self::Host => "",
+            // x264 takes all it finds.
+            Self::Avx512 | Self::Host => "",
         }
     }
 }
@@ -500,8 +526,31 @@ mod tests {
     }
 
     #[test]
+    fn avx512_is_for_x264_at_widths_where_it_repeats_itself() {
+        let template = Template::parse(BUILT_IN).expect("good");
+        let good = rung(CRF);
+        let odd = VideoRung { width: 854, ..good.clone() };
+        let portable = VideoRung { portable: true, ..good.clone() };
+        for (name, host, rung, want, option) in [
+            ("a good width", Simd::Avx512, &good, Simd::Avx512, ""),
+            ("another width", Simd::Avx512, &odd, Simd::Avx2, ":asm=AVX2"),
+            ("for any host", Simd::Avx512, &portable, Simd::Avx2, ":asm=AVX2"),
+            ("an older host", Simd::Sse42, &good, Simd::Sse42, ":asm=SSE4.2"),
+            ("no x86", Simd::Host, &portable, Simd::Host, ""),
+        ] {
+            let simd = host.for_rung(rung);
+            assert_eq!(simd, want, "{name}");
+            let chain = template.video_encoder(Element::X264enc, rung, GOP, simd).expect("there");
+            assert!(chain.ends_with(&format!("scenecut=0{option}")), "{name}: {chain}");
+        }
+        let x265 = template.video_encoder(Element::X265enc, &good, GOP, Simd::Avx512).expect("there");
+        assert!(x265.contains(":asm=AVX2"), "{x265}");
+    }
+
+    #[test]
     fn what_cannot_promise_equal_bytes_is_known() {
         let odd = VideoRung { width: 854, ..rung(CRF) };
+        let portable = VideoRung { portable: true, ..rung(CRF) };
         let threaded = BUILT_IN.replace("threads=1 sync-lookahead", "threads=2 sync-lookahead");
         let pooled = BUILT_IN.replace("pools=none:", "");
         let free = BUILT_IN.replace("scenecut=0{asm}", "scenecut=0");
@@ -511,8 +560,9 @@ mod tests {
             ("libaom", BUILT_IN, Element::Av1enc, &odd, ""),
             ("threads", &threaded, Element::X264enc, &rung(CRF), "more than one thread"),
             ("a pool", &pooled, Element::X265enc, &rung(CRF), "more than one thread"),
-            ("any instruction set", &free, Element::X264enc, &odd, "no asm= holds it"),
-            ("any, at a good width", &free, Element::X264enc, &rung(CRF), "no asm= holds it"),
+            ("any instruction set", &free, Element::X264enc, &odd, "no asm= keeps it"),
+            ("any, at a good width", &free, Element::X264enc, &rung(CRF), ""),
+            ("any, for any host", &free, Element::X264enc, &portable, "no asm= keeps it"),
             ("SVT-AV1", BUILT_IN, Element::SvtAv1enc, &rung(CRF), "not been measured"),
             ("hardware", BUILT_IN, Element::Vah264enc, &rung(CRF), "hardware"),
         ] {
