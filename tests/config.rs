@@ -981,13 +981,13 @@ fn what_cannot_promise_equal_bytes_must_be_allowed_to() {
     let rung = |more: &str| format!("[[video]]\nid = \"v\"\nsize = \"854x480\"\nmax_bitrate = \"1Mbps\"\n{more}\n");
     let template = fs::read_to_string(root().join("pipelines/encode.toml")).unwrap();
     write("two.toml", &template.replace("threads=1 sync-lookahead", "threads=2 sync-lookahead"));
-    write("free.toml", &template.replace("scenecut=0{asm}", "scenecut=0"));
+    write("free.toml", &template.replace("key-int-max=600 {rate}{asm}", "key-int-max=600 {rate}"));
     for (name, more, key, reason) in [
         ("hardware", "encoder = \"vaapi\"", "", "is hardware"),
         ("perhaps hardware", "encoder = \"auto\"", "", "takes hardware where there is some"),
         ("not measured", "encoder = \"svtav1\"", "", "not been measured"),
         ("threads", "", "template = \"two.toml\"", "more than one thread"),
-        ("any instruction set", "", "template = \"free.toml\"", "no asm= holds it"),
+        ("any instruction set", "", "template = \"free.toml\"", "no asm= keeps it"),
     ] {
         write("ladder.toml", &rung(more));
         let channel = |deterministic: &str| {

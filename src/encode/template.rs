@@ -431,7 +431,12 @@ mod tests {
         let text = include_str!("../../pipelines/ladders/720p25.toml");
         let ladder = Ladder::parse(Path::new("720p25.toml"), text).expect("good");
         let chain = template.video_encoder(Element::X264enc, &ladder.video[0], GOP, Simd::Avx2).expect("there");
-        for part in ["speed-preset=veryfast", "bitrate=2250 ", "quantizer=23 ", "option-string=scenecut=0:asm=AVX2"] {
+        for part in [
+            "speed-preset=veryfast",
+            "bitrate=2250 ",
+            "quantizer=23 ",
+            "option-string=scenecut=0:zones=0,0,b=1.6:asm=AVX2",
+        ] {
             assert!(chain.contains(part), "{part} in {chain}");
         }
         let stereo = AudioEncoder { chain: "voaacenc bitrate=128000".to_owned(), delay: 1600 };
@@ -541,7 +546,7 @@ mod tests {
             let simd = host.for_rung(rung);
             assert_eq!(simd, want, "{name}");
             let chain = template.video_encoder(Element::X264enc, rung, GOP, simd).expect("there");
-            assert!(chain.ends_with(&format!("scenecut=0{option}")), "{name}: {chain}");
+            assert!(chain.ends_with(&format!(":zones=0,0,b=1.6{option}")), "{name}: {chain}");
         }
         let x265 = template.video_encoder(Element::X265enc, &good, GOP, Simd::Avx512).expect("there");
         assert!(x265.contains(":asm=AVX2"), "{x265}");
@@ -553,7 +558,7 @@ mod tests {
         let portable = VideoRung { portable: true, ..rung(CRF) };
         let threaded = BUILT_IN.replace("threads=1 sync-lookahead", "threads=2 sync-lookahead");
         let pooled = BUILT_IN.replace("pools=none:", "");
-        let free = BUILT_IN.replace("scenecut=0{asm}", "scenecut=0");
+        let free = BUILT_IN.replace("key-int-max=600 {rate}{asm}", "key-int-max=600 {rate}");
         for (name, text, element, rung, want) in [
             ("x264", BUILT_IN, Element::X264enc, &odd, ""),
             ("x265", BUILT_IN, Element::X265enc, &odd, ""),
