@@ -129,7 +129,14 @@ mod tests {
     use bytes::Bytes;
 
     fn unit(track: u16, pts: i64, key: bool) -> Unit<SourceTime> {
-        Unit { track: TrackId(track), pts: SourceTime::from_ticks(pts), key, damaged: false, data: Bytes::new() }
+        Unit {
+            track: TrackId(track),
+            pts: SourceTime::from_ticks(pts),
+            key,
+            damaged: false,
+            whole: false,
+            data: Bytes::new(),
+        }
     }
 
     fn tracks() -> Arc<TrackSet> {

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 
 use super::Output;
 use super::pes::Pes;
-use crate::media::{Codec, Round, SourceTime, TrackId};
+use crate::media::{Codec, Round, SourceTime, TrackId, Unit};
 use crate::wire::codec::{AudioFrameInfo, aac, ac3, mpeg_audio};
 
 /// Counts samples from a PTS.
@@ -184,7 +184,7 @@ impl AudioFramer {
                 self.codec = head.codec;
                 out.learn(id, |track| track.codec = head.codec);
             }
-            out.unit(id, pts, true, damaged, data);
+            out.unit(Unit { track: id, pts, key: true, damaged, whole: false, data });
         }
     }
 

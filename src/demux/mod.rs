@@ -37,15 +37,13 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use self::audio::AudioFramer;
 use self::pes::{Assembler, Pes};
 use self::programme::{Chooser, ProgrammeNews};
 use self::stamps::{Placed, Stamps};
 use crate::media::{Codec, Item, SourceTime, TrackId, TrackInfo, TrackKind, TrackSet, Unit, VideoShape};
 use crate::wire::ts::{
-    Continuity, Framer, NULL_PID, PACKET_BYTES, PAT_PID, PIDS, Packet, Pmt, Step, codec_of, language_of,
+    Continuity, Framer, NULL_PID, PACKET_BYTES, PAT_PID, PIDS, Packet, PesHeader, Pmt, Step, codec_of, language_of,
 };
 
 /// Most items that wait to be popped. Units that find the queue full are dropped and counted; a caller that pops after
@@ -305,8 +303,8 @@ struct Output {
 }
 
 impl Output {
-    fn unit(&mut self, track: TrackId, pts: SourceTime, key: bool, damaged: bool, data: Bytes) {
-        self.put(QUEUE_MAX, Item::Unit(Unit { track, pts, key, damaged, data }));
+    fn unit(&mut self, unit: Unit<SourceTime>) {
+        self.put(QUEUE_MAX, Item::Unit(unit));
     }
 
     fn step(&mut self, track: TrackId, step: TimeStep) {
@@ -446,17 +444,21 @@ impl Core {
                 let before = track.assembler.finish(stats);
                 let announced = std::mem::take(&mut track.announced);
                 track.assembler.begin(announced, packet.error);
-                self.take(place, before);
+                let behind = PesHeader::parse(payload).ok().and_then(|header| payload.get(header.header_bytes..));
+                let whole = step == Step::Follows
+                    && !packet.error
+                    && behind.is_some_and(|behind| video::is_delimiter(track.declared, behind));
+                self.take(place, before, whole);
                 payload
             }
         };
         let stats = &mut self.out.stats;
         let whole = self.active[place].assembler.push(payload, stats);
-        self.take(place, whole);
+        self.take(place, whole, false);
     }
 
-    /// A PES packet is whole: find its place in time and give out what is in it.
-    fn take(&mut self, place: usize, pes: Option<Pes>) {
+    /// A PES packet is whole: find its place in time and give out what is in it. `delimited`: behind it comes an access unit delimiter.
+    fn take(&mut self, place: usize, pes: Option<Pes>, delimited: bool) {
         let Some(pes) = pes else { return };
         let id = self.active[place].id;
         let pts = match pes.header.pts {
@@ -479,7 +481,7 @@ impl Core {
             Media::Video { last } => {
                 *last = pts.or(*last);
                 if let Some(pts) = *last {
-                    video::give(&mut self.out, id, track.declared, pts, pes);
+                    video::give(&mut self.out, id, track.declared, pts, pes, delimited);
                 }
             }
             Media::Audio(framer) => framer.push(pts, pes, &mut self.out, id),
@@ -491,7 +493,7 @@ impl Core {
         for place in 0..self.active.len() {
             if which(self.active[place].id) {
                 let last = self.active[place].assembler.finish(&mut self.out.stats);
-                self.take(place, last);
+                self.take(place, last, false);
             }
         }
     }

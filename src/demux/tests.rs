@@ -54,6 +54,25 @@ fn units_come_with_their_times() {
 }
 
 #[test]
+fn a_unit_is_whole_between_two_delimiters() {
+    let delimited = |rest: &[u8]| [&[0, 0, 0, 1, 9, 0xf0], rest].concat();
+    let mut mux = Mux::new().tables();
+    mux.pes(VIDEO, Some(1), false, &delimited(&picture(true, 500)));
+    mux.pes(VIDEO, Some(3601), false, &delimited(&picture(false, 300)));
+    // The rest of the picture before, under a time of its own.
+    mux.pes(VIDEO, Some(7201), false, &picture(false, 200)[4..]);
+    mux.pes(VIDEO, Some(10_801), false, &delimited(&picture(false, 300)));
+    mux.pes(VIDEO, Some(14_401), true, &delimited(&picture(false, 300)));
+    let (items, _) = demux(Config::default(), &mux.bytes, 188);
+    let whole = |item: &Item<SourceTime>| match item {
+        Item::Unit(unit) => Some(unit.whole),
+        _ => None,
+    };
+    // The last one comes with its last byte, before anybody knows what is behind it.
+    assert_eq!(items.iter().filter_map(whole).collect::<Vec<_>>(), [true, false, false, true, false]);
+}
+
+#[test]
 fn a_bounded_pes_packet_comes_with_its_last_byte() {
     let mut mux = Mux::new().tables();
     mux.pes(VIDEO, Some(1), true, &picture(true, 500));

@@ -18,6 +18,9 @@ use crate::media::{ChannelTime, Codec, FrameRate, Unit};
 
 /// Times of damaged units that are remembered until their pictures come out; more than any reorder depth.
 const DAMAGED_MAX: usize = 32;
+/// So many undamaged units in a row that are no access units show that the source now has another way of cutting them. What stands alone in front
+/// of a hole cannot be told from one.
+const NOT_WHOLE_MAX: u32 = 4;
 
 /// What came out of the decoder.
 #[derive(Debug)]
@@ -40,6 +43,10 @@ pub struct VideoDecoder {
     pulse: Pulse,
     codec: Codec,
     chain: Option<Chain>,
+    /// The chain takes each unit for one access unit.
+    by_unit: bool,
+    /// Units in a row that were none.
+    not_whole: u32,
     info: Option<(gst::Caps, gst_video::VideoInfo)>,
     damaged: VecDeque<ChannelTime>,
     serial: u64,
@@ -57,6 +64,8 @@ impl VideoDecoder {
             pulse,
             codec: Codec::H264,
             chain: None,
+            by_unit: false,
+            not_whole: 0,
             info: None,
             damaged: VecDeque::new(),
             serial: 0,
@@ -88,6 +97,7 @@ impl VideoDecoder {
             }
             self.damaged.push_back(unit.pts);
         }
+        let mut pictures = self.framing(unit);
         let mut buffer = gst::Buffer::from_slice(unit.data.clone());
         buffer.get_mut().expect("just made").set_pts(pts);
         let result = match self.chain() {
@@ -95,14 +105,29 @@ impl VideoDecoder {
             Err(error) => Err(error),
         };
         match result {
-            Ok(samples) => self.pictures(samples),
+            Ok(samples) => pictures.extend(self.pictures(samples)),
             Err(error) => {
                 self.errors += 1;
                 tracing::warn!(codec = ?self.codec, error = &error as &dyn std::error::Error, "video decoder begins anew");
                 self.chain = None;
-                Vec::new()
             }
         }
+        pictures
+    }
+
+    /// Decides whether a new chain takes units for access units, as its first one is, and what becomes of a chain whose units are none any more.
+    /// Damage makes a unit that is less than one: nothing has changed then.
+    fn framing(&mut self, unit: &Unit<ChannelTime>) -> Vec<Decoded> {
+        if self.chain.is_none() {
+            (self.by_unit, self.not_whole) = (unit.whole, 0);
+        }
+        self.not_whole = if unit.whole || unit.damaged { 0 } else { self.not_whole + 1 };
+        if !self.by_unit || self.not_whole < NOT_WHOLE_MAX {
+            return Vec::new();
+        }
+        let rest = self.drain();
+        self.by_unit = false;
+        rest
     }
 
     /// What follows does not continue what came before: empties the decoder and ends it.
@@ -118,7 +143,7 @@ impl VideoDecoder {
         if self.chain.is_none() {
             let description = self.template.video_decoder(self.codec, self.deinterlace, self.rate).unwrap_or_default();
             let any = gst::Caps::new_empty_simple("video/x-raw");
-            self.chain = Some(Chain::build(&description, &entry_caps(self.codec), &any, &self.pulse)?);
+            self.chain = Some(Chain::build(&description, &entry_caps(self.codec, self.by_unit), &any, &self.pulse)?);
         }
         Ok(self.chain.as_mut().expect("made above"))
     }
@@ -155,14 +180,17 @@ impl VideoDecoder {
 }
 
 /// What a decoder chain is told about its input. Alignment is not claimed: a PES payload need not be one access unit.
-fn entry_caps(codec: Codec) -> gst::Caps {
-    match codec {
-        Codec::Hevc => gst::Caps::builder("video/x-h265").field("stream-format", "byte-stream").build(),
+/// `by_unit`: each buffer is an access unit, so the parser need not see the next one to let it go: a picture less of delay.
+fn entry_caps(codec: Codec, by_unit: bool) -> gst::Caps {
+    let name = match codec {
+        Codec::Hevc => "video/x-h265",
         Codec::Mpeg2Video => {
-            gst::Caps::builder("video/mpeg").field("mpegversion", 2).field("systemstream", false).build()
+            return gst::Caps::builder("video/mpeg").field("mpegversion", 2).field("systemstream", false).build();
         }
-        _ => gst::Caps::builder("video/x-h264").field("stream-format", "byte-stream").build(),
-    }
+        _ => "video/x-h264",
+    };
+    let caps = gst::Caps::builder(name).field("stream-format", "byte-stream");
+    if by_unit { caps.field("alignment", "au").build() } else { caps.build() }
 }
 
 /// The decoder's layout with nothing left open.

@@ -44,7 +44,7 @@ impl Elementary {
             self.sent = false;
         }
         let key = scan.key || track.codec.kind() == TrackKind::Audio;
-        let unit = Item::Unit(Unit { track: track.id, pts, key, damaged, data: Bytes::from(data) });
+        let unit = Item::Unit(Unit { track: track.id, pts, key, damaged, whole: true, data: Bytes::from(data) });
         if std::mem::replace(&mut self.sent, true) {
             vec![unit]
         } else {

@@ -115,6 +115,9 @@ pub struct Unit<T> {
     pub key: bool,
     /// Bytes are known to be missing or wrong in it (continuity error, transport_error_indicator).
     pub damaged: bool,
+    /// Of video: it begins with an access unit delimiter, and behind it comes another. So it ends where an access unit does, and
+    /// its decoder need not wait for the next one to know.
+    pub whole: bool,
     /// The coded bytes, byte-stream format.
     pub data: Bytes,
 }
@@ -122,7 +125,7 @@ pub struct Unit<T> {
 impl<T> Unit<T> {
     /// The same unit on another timeline.
     pub fn at<U>(self, pts: U) -> Unit<U> {
-        Unit { track: self.track, pts, key: self.key, damaged: self.damaged, data: self.data }
+        Unit { track: self.track, pts, key: self.key, damaged: self.damaged, whole: self.whole, data: self.data }
     }
 }
 

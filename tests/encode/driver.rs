@@ -130,7 +130,7 @@ fn packets(ts: &Path, stream: &str, track: TrackId) -> Vec<(i64, Unit<i64>)> {
             (Ok(pts), _) => {
                 let order = dts.parse().unwrap_or(pts);
                 let key = flags.starts_with('K');
-                units.push((order, Unit { track, pts, key, damaged: false, data }));
+                units.push((order, Unit { track, pts, key, damaged: false, whole: false, data }));
             }
             (Err(_), Some((_, last))) => last.data = [last.data.clone(), data].concat().into(),
             (Err(_), None) => {}

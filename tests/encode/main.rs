@@ -2,6 +2,7 @@
 
 mod audio;
 mod changes;
+mod decoding;
 mod driver;
 mod loss;
 mod loudness;
