@@ -378,11 +378,12 @@ fn signal_by_ffmpeg(to: &[&str]) -> [Process; 2] {
     [ffmpeg, Process::start("tandem signal", signal.stdout(Stdio::null()).stderr(Stdio::null()))]
 }
 
+/// A busy machine may stop a sender in mid-matrix here, too.
 #[test]
 fn every_frame_of_rtp_with_lost_packets_and_fec_reaches_the_viewer() {
     need("ffmpeg");
     let (front, back) = (free_ports(), free_ports());
-    let server = server(&format!("type = \"rtp\"\naddress = \"127.0.0.1:{back}\"\nfec = true\nreorder = \"300ms\""));
+    let server = server(&format!("type = \"rtp\"\naddress = \"127.0.0.1:{back}\"\nfec = true\nreorder = \"800ms\""));
     let _lanes = Lanes::start(front, back, bursts);
     let url = format!("rtp://127.0.0.1:{front}");
     let _publishers = signal_by_ffmpeg(&["-f", "rtp_mpegts", "-fec", "prompeg=l=5:d=5", &url]);

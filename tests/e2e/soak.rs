@@ -29,6 +29,12 @@ fn five_minutes_of_equal_segments_at_5994() {
 }
 
 #[test]
+#[ignore = "six minutes"]
+fn a_minute_in_each_player() {
+    crate::players::play(60);
+}
+
+#[test]
 #[ignore = "five minutes"]
 fn twenty_deaths_of_the_one_that_encodes() {
     crate::warm::deaths(20);
