@@ -125,11 +125,8 @@ impl Merging {
                 let path = &mut self.paths[at];
                 (path.heard, path.flows) = (Some(now), true);
                 path.bytes += data.len() as u64;
-                let rtp = rtp.map(|head| merge::Rtp {
-                    ssrc: head.ssrc,
-                    sequence: head.sequence,
-                    timestamp: head.timestamp,
-                });
+                let rtp =
+                    rtp.map(|head| merge::Rtp { ssrc: head.ssrc, sequence: head.sequence, timestamp: head.timestamp });
                 self.merge.push(at, arrival, rtp, &data);
             }
             IngestEvent::Down { reason } => {

@@ -52,7 +52,8 @@ pub(super) fn sources(
         checks.document.missing(channel_span, "source", mend);
     }
     let mut names = BTreeSet::new();
-    let sources: Vec<_> = files.iter().map(|file| source(checks, file, (channel_span, files), channel, &mut names, declared)).collect();
+    let sources: Vec<_> =
+        files.iter().map(|file| source(checks, file, (channel_span, files), channel, &mut names, declared)).collect();
     sources.into_iter().collect()
 }
 
