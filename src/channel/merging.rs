@@ -73,6 +73,7 @@ pub(super) struct Merging {
     /// What merges before this one have counted: a source that ended and came back goes on counting.
     before: Figures,
     said: VecDeque<Said>,
+    polled: Option<Now>,
 }
 
 impl Merging {
@@ -101,6 +102,7 @@ impl Merging {
             ended: None,
             before: Figures::default(),
             said: VecDeque::new(),
+            polled: None,
         }
     }
 
@@ -150,6 +152,7 @@ impl Merging {
 
     /// What there is to say by now, in order.
     pub fn poll(&mut self, now: Now) -> impl Iterator<Item = Said> + use<> {
+        self.polled = Some(now);
         let mut portion: Vec<Bytes> = Vec::new();
         let mut arrival = now;
         let mut any_news = false;
@@ -178,8 +181,9 @@ impl Merging {
     }
 
     /// When to poll although nothing arrives.
-    pub fn wake_at(&self, now: Now) -> Option<Now> {
-        let merge = self.merge.wake_at().map(|at| if at.mono > now.mono { at } else { now.after(AGAIN) });
+    pub fn wake_at(&self) -> Option<Now> {
+        let asked = |at: Now| self.polled.filter(|polled| at.mono <= polled.mono);
+        let merge = self.merge.wake_at().map(|at| asked(at).map_or(at, |polled| polled.after(AGAIN)));
         let waiting = self.paths.iter().filter(|path| path.connected && !path.quiet);
         let quiet = waiting.filter_map(|path| path.heard).map(|heard| heard.after(QUIET));
         let drained = self.ended.filter(|_| self.up).map(|ended| self.drained_at(ended));
@@ -379,3 +383,6 @@ const fn letter(class: SkewClass) -> char {
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
+
+#[cfg(test)]
+mod tests;

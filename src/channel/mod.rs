@@ -188,7 +188,7 @@ impl Channel {
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
         let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
         let faults = self.sources.iter().filter_map(|s| s.feed.wake_at(now));
-        let merges = self.sources.iter().filter_map(|s| s.merging.as_ref()?.wake_at(now));
+        let merges = self.sources.iter().filter_map(|s| s.merging.as_ref()?.wake_at());
         let sources = faults.chain(merges);
         let all =
             pipelines.chain(sources).chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);

@@ -38,7 +38,8 @@ pub(super) fn owners(files: &[Mark<SourceFile>]) -> BTreeMap<&str, &str> {
     for file in files {
         let SourceFile::Merge(merge) = &file.value else { continue };
         let owner = merge.id.as_ref().map_or("", |id| &id.value);
-        for path in merge.of.iter().flat_map(|of| &of.value) {
+        // One that names itself is told so, and nothing else.
+        for path in merge.of.iter().flat_map(|of| &of.value).filter(|path| path.value != owner) {
             owners.entry(&*path.value).or_insert(owner);
         }
     }
