@@ -289,16 +289,12 @@ impl Core for Path {
     fn link(&self) -> Option<LinkStatus> {
         let stream = self.stream.as_ref()?;
         let reorder = stream.reorder.stats();
-        // What comes too late to be put in order is of use to a merge.
-        let (hold, given_up) = match self.order {
-            Order::Restored => (stream.reorder.hold(), reorder.given_up),
-            Order::AsTheyCome => (Duration::ZERO, reorder.given_up.saturating_sub(reorder.late)),
-        };
+        let hold = if self.order == Order::Restored { stream.reorder.hold() } else { Duration::ZERO };
         Some(LinkStatus {
             latency_ms: u32::try_from(hold.as_millis()).unwrap_or(u32::MAX),
             packets: stream.packets,
-            lost: given_up + stream.recovered,
-            dropped: given_up,
+            lost: reorder.given_up + stream.recovered,
+            dropped: reorder.given_up,
             recovered: stream.recovered,
             // What was restored came behind later ones, too.
             reordered: reorder.reordered.saturating_sub(stream.recovered + stream.early),
