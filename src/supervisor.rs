@@ -139,7 +139,11 @@ fn start_ingest(
                 tokio::spawn(ingest::test::run(child::program(), id, shape, sink, stop).instrument(span));
             }
             config::Input::Rtp(input) => {
-                tokio::spawn(ingest::rtp::run(id, input, Order::Restored, sink, stop).instrument(span));
+                let channel = config.channels.iter().find(|c| c.id == id.channel);
+                let is_path = channel.is_some_and(|channel| channel.merged_by(&id.source).is_some());
+                // A merge puts in order what several paths bring; one path alone must not wait for what another one has.
+                let order = if is_path { Order::AsTheyCome } else { Order::Restored };
+                tokio::spawn(ingest::rtp::run(id, input, order, sink, stop).instrument(span));
             }
             config::Input::Udp(input) => {
                 tokio::spawn(ingest::udp::run(id, input, sink, stop).instrument(span));
@@ -150,8 +154,8 @@ fn start_ingest(
             config::Input::File(path) => {
                 tokio::spawn(ingest::file::run(path, id, sink, stop).instrument(span));
             }
-            // They share gateways, which are started below.
-            config::Input::Srt(_) => {}
+            // Gateways are shared, and started below; what is merged comes by other sources.
+            config::Input::Srt(_) | config::Input::Merge(_) => {}
         }
     }
     ingest::srt::start(child::program(), &config.srt, &sources, sink)

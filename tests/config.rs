@@ -878,6 +878,83 @@ fn sources_that_cannot_be_fetched_are_refused_with_a_mend() {
     }
 }
 
+/// A merged source `m` of `s1` and `s2`; `keys` are further lines of it, from line 9 on.
+fn merged(keys: &str) -> String {
+    GOOD.replace("a = [\"s1\"]", "a = [\"m\"]").replace("id = \"s1\"\ntype = \"srt\"\n", &format!(
+        "id = \"m\"\ntype = \"merge\"\n{keys}[[channel.source]]\nid = \"s1\"\ntype = \"srt\"\n[[channel.source]]\nid = \"s2\"\n\
+         type = \"rtp\"\naddress = \"127.0.0.1:5004\"\n[[channel.source]]\nid = \"t\"\ntype = \"test\"\n"
+    ))
+}
+
+#[test]
+fn a_merged_source_has_paths_and_a_window() {
+    for (keys, window, program) in [
+        ("of = [\"s1\", \"s2\"]\n", Duration::from_millis(200), None),
+        ("of = [\"s2\", \"s1\"]\nrecovery_window = \"15s\"\nprogram = 3\n", Duration::from_secs(15), Some(3)),
+    ] {
+        let config = parse(&merged(keys)).unwrap_or_else(|r| panic!("{r}"));
+        let channel = &config.channels[0];
+        let source = &channel.sources[0];
+        let Input::Merge(merge) = &source.input else { panic!("{source:?}") };
+        assert_eq!((merge.of.len(), merge.recovery_window, source.program), (2, window, program));
+        for path in &merge.of {
+            assert_eq!(channel.merged_by(path), Some(&source.id.source));
+        }
+        assert_eq!(channel.merged_by(&channel.sources[3].id.source), None);
+        let told = config.summary().to_string();
+        assert!(told.contains("merges s") && told.matches("a path of m").count() == 2, "{told}");
+        assert_eq!(told.matches("never on air").count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn paths_that_cannot_be_merged_are_refused_with_a_mend() {
+    let of = |list: &str| merged(&format!("of = [{list}]\n"));
+    let good = of("\"s1\", \"s2\"");
+    let second = "[[channel.source]]\nid = \"n\"\ntype = \"merge\"\nof = [\"s1\", \"s2\"]\n";
+    for (name, text, line, key, wrong, mend) in [
+        ("none", merged(""), 6, "source[m].of", "is missing", "add of"),
+        ("one", of("\"s1\""), 9, "source[m].of", "1 paths", "2 to 8"),
+        ("no such", of("\"s1\", \"s3\""), 9, "source[m].of[1]", "no source `s3`", "did you mean"),
+        ("twice", of("\"s1\", \"s1\""), 9, "source[m].of[1]", "listed twice", "once"),
+        ("no transport stream", of("\"s1\", \"t\""), 9, "source[m].of[1]", "\"test\" and cannot", "\"srt\", \"rtp\""),
+        ("itself", of("\"s1\", \"m\""), 9, "source[m].of[1]", "\"merge\" and cannot", "\"srt\", \"rtp\""),
+        (
+            "too long",
+            merged("of = [\"s1\", \"s2\"]\nrecovery_window = \"16s\"\n"),
+            10,
+            "source[m].recovery_window",
+            "16s",
+            "20ms to 15s",
+        ),
+        (
+            "on air",
+            good.replace("a = [\"m\"]", "a = [\"m\", \"s2\"]"),
+            5,
+            "pipelines.a[1]",
+            "a path of `m`",
+            "merged source",
+        ),
+        (
+            "programme",
+            good.replace(":5004\"", ":5004\"\nprogram = 2"),
+            17,
+            "source[s2].program",
+            "whole stream",
+            "\"merge\"",
+        ),
+    ] {
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        let (at, path, told) = &found[0];
+        assert_eq!((*at, path.strip_prefix("channel[c].")), (line, Some(key)), "{name}: {told}");
+        assert!(told.contains(wrong) && told.contains(mend), "{name}: {told}");
+    }
+    let found = mistakes(&format!("{good}{second}"));
+    assert_eq!(found.len(), 2, "each of the two paths has an owner: {found:?}");
+    assert!(found.iter().all(|(_, _, told)| told.contains("is a path of `m` already")), "{found:?}");
+}
+
 #[test]
 fn text_that_is_no_toml_is_told_line_by_line() {
     let found = mistakes("id = \nladder = 1 2\nx = 3\nladder = [\n");

@@ -11,6 +11,7 @@ mod encoders;
 mod feed;
 mod ladder;
 pub mod loudness;
+mod merging;
 mod pipeline;
 mod placing;
 mod report;
@@ -115,9 +116,9 @@ pub struct Channel {
 impl Channel {
     /// A channel that begins now. With `save` every whole segment of both pipelines is handed out, too.
     pub fn new(config: config::Channel, save: bool, now: Now) -> Self {
-        let all_audio = config.ladder.has_languages();
-        let source = |s| Source::new(s, &config.failover, all_audio, now);
-        let sources: Vec<Source> = config.sources.iter().map(source).collect();
+        // Paths of a merged source are its own affair.
+        let own = config.sources.iter().filter(|s| config.merged_by(&s.id.source).is_none());
+        let sources: Vec<Source> = own.map(|s| Source::new(s, &config, now)).collect();
         let place = |name: &SourceName| {
             sources.iter().position(|s| s.name == *name).expect("validate checked that each pipeline's sources exist")
         };
@@ -187,8 +188,10 @@ impl Channel {
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
         let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
         let faults = self.sources.iter().filter_map(|s| s.feed.wake_at(now));
+        let merges = self.sources.iter().filter_map(|s| s.merging.as_ref()?.wake_at());
+        let sources = faults.chain(merges);
         let all =
-            pipelines.chain(faults).chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
+            pipelines.chain(sources).chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
         let first = all.min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
     }
@@ -200,6 +203,7 @@ impl Channel {
     // --- upkeep --------------------------------------------------------------------------------------------------
 
     fn upkeep(&mut self, now: Now) {
+        (0..self.sources.len()).for_each(|at| self.merge(now, at));
         self.make_ladder(now);
         self.sources.iter_mut().for_each(|s| s.feed.settle(now));
         let health = self.health();

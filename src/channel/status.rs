@@ -9,6 +9,7 @@ use crate::monitor::{
 };
 
 use super::Channel;
+use super::merging::Merging;
 use super::standby::{Figures, Role};
 use crate::package::Packager;
 
@@ -18,6 +19,9 @@ impl Channel {
         for at in 0..self.sources.len() {
             let source = &mut self.sources[at];
             source.bitrate = source.feed.take_bytes() * 8;
+            if let Some(merging) = &mut source.merging {
+                merging.tick();
+            }
             for news in source.feed.tick(now) {
                 self.indicator_news(now, at, news);
             }
@@ -120,7 +124,7 @@ impl Channel {
             connected: source.peer.is_some(),
             flowing: source.feed.health().flows(now, self.config.failover.loss_after),
             on_air: self.pipelines.iter().filter(|p| p.on_air() == Some(at)).map(|p| p.id).collect(),
-            peer: source.peer.clone(),
+            peer: source.merging.as_ref().map_or_else(|| source.peer.clone(), Merging::peer),
             bitrate: source.bitrate,
             continuity_errors: source.feed.stats().continuity_errors,
             drift_ppm: source.feed.drift_ppm(),
@@ -132,6 +136,7 @@ impl Channel {
                 reasons: score.reasons.iter().map(|reason| super::report::reason(now, reason)).collect(),
             },
             measured: source.feed.measured(),
+            merge: source.merging.as_ref().map(|merging| merging.status(now)),
         }
     }
 }

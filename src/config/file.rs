@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::document::Mark;
+use super::merge::MergeSourceFile;
 use super::units::{BitRate, Bytes, Lufs, Rate, RevertText, SecretRef, Size, Time, TruePeak};
 
 /// A Tandem configuration: channels, and where they are served.
@@ -289,6 +290,8 @@ pub(super) enum SourceFile {
     Rtsp(RtspSourceFile),
     /// A file, again and again.
     File(FileSourceFile),
+    /// One stream by several paths, merged without a seam.
+    Merge(MergeSourceFile),
     /// The built-in test signal.
     Test(TestSourceFile),
 }

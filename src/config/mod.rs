@@ -14,6 +14,7 @@ mod failover;
 mod file;
 mod ladder;
 mod memory;
+mod merge;
 mod pulled;
 mod report;
 mod slate;
@@ -332,6 +333,14 @@ pub enum Revert {
     After(Duration),
 }
 
+impl Channel {
+    /// The merged source that this one is a path of.
+    pub fn merged_by(&self, path: &SourceName) -> Option<&SourceName> {
+        let is_path = |source: &&Source| matches!(&source.input, Input::Merge(merge) if merge.of.contains(path));
+        self.sources.iter().find(is_path).map(|source| &source.id.source)
+    }
+}
+
 /// One contribution feed.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -358,6 +367,8 @@ pub enum Input {
     File(PathBuf),
     /// The built-in test signal, in process group but outside the main process.
     Test(SignalShape),
+    /// Other sources of the channel, merged.
+    Merge(MergeInput),
 }
 
 impl Input {
@@ -370,8 +381,21 @@ impl Input {
             Self::Rtsp(_) => "rtsp",
             Self::File(_) => "file",
             Self::Test(_) => "test",
+            Self::Merge(_) => "merge",
         }
     }
+}
+
+/// Most paths of a merged source.
+pub const MERGE_PATHS_MAX: usize = 8;
+
+/// Paths that carry copies of one transport stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeInput {
+    /// The paths: sources of the channel over SRT, RTP or UDP; 2 to [`MERGE_PATHS_MAX`].
+    pub of: Vec<SourceName>,
+    /// How long a packet waits for its copies, 20 ms to 15 s. Default 200 ms.
+    pub recovery_window: Duration,
 }
 
 /// Where datagrams come in, and from whom.

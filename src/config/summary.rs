@@ -60,7 +60,7 @@ impl Summary<'_> {
                     }
                 }
                 Input::Udp(udp) => all.push((format!("{} (UDP)", source.id), udp.address)),
-                Input::Rtsp(_) | Input::File(_) | Input::Test(_) => {}
+                Input::Rtsp(_) | Input::File(_) | Input::Test(_) | Input::Merge(_) => {}
             }
         }
         if shared {
@@ -109,9 +109,17 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
                 format!("send RTP to {}{fec}{}", rtp.datagrams.address, doubt(&rtp.datagrams))
             }
             Input::Udp(udp) => format!("send UDP to {}{}", udp.address, doubt(udp)),
+            Input::Merge(merge) => {
+                let paths: Vec<_> = merge.of.iter().map(|path| path.as_str()).collect();
+                format!("merges {}, {} later than they come", paths.join(" and "), spell(merge.recovery_window))
+            }
         };
         let on_air = channel.pipelines.iter().any(|p| p.sources.contains(&source.id.source));
-        let idle = if on_air { "" } else { "   in no pipeline: never on air" };
+        let idle = match channel.merged_by(&source.id.source) {
+            Some(merged) => format!("   a path of {merged}"),
+            None if on_air => String::new(),
+            None => "   in no pipeline: never on air".to_owned(),
+        };
         writeln!(f, "  source   {}: {how}{idle}", source.id.source)?;
     }
     for pipeline in &channel.pipelines {

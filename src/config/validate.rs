@@ -1,6 +1,6 @@
 //! Whether what is written makes sense. Notes every mistake, and goes on with a default to find the next one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::file::{
     SrtFile,
 };
 use super::memory::encoder_memory;
+use super::merge;
 use super::report::Report;
 use super::slate;
 use super::source::{self, Declared};
@@ -394,7 +395,8 @@ impl Checks<'_, '_> {
         let known: BTreeSet<&str> = sources.iter().filter_map(|s| source::id(&s.value)).map(|id| &*id.value).collect();
         let both = [(PipelineId::A, &pipelines.value.a), (PipelineId::B, &pipelines.value.b)];
         let both: Vec<_> = both.into_iter().filter_map(|(id, list)| Some((id, list.as_ref()?))).collect();
-        both.into_iter().map(|(id, list)| self.pipeline(channel, id, list, &known)).collect()
+        let paths = merge::owners(sources);
+        both.into_iter().map(|(id, list)| self.pipeline(channel, id, list, &known, &paths)).collect()
     }
 
     fn pipeline(
@@ -403,6 +405,7 @@ impl Checks<'_, '_> {
         id: PipelineId,
         list: &Mark<Vec<Mark<String>>>,
         known: &BTreeSet<&str>,
+        paths: &BTreeMap<&str, &str>,
     ) -> Option<Pipeline> {
         if list.value.is_empty() {
             self.document.mistake(&list.span, "has no source", "list at least one, or leave the pipeline out");
@@ -422,6 +425,10 @@ impl Checks<'_, '_> {
                         super::document::nearest(&name.value, known.iter().copied()),
                     );
                 }
+            }
+            if let Some(merged) = paths.get(&*name.value) {
+                let wrong = format!("is a path of `{}` and no source of a pipeline", super::units::excerpt(merged));
+                self.document.mistake(&name.span, wrong, "list the merged source instead");
             }
             sources.push(SourceName::new(&name.value).ok());
         }

@@ -13,7 +13,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::encode::ipc::Showing;
 use crate::media::PipelineId;
-use crate::monitor::{ChannelStatus, EventCount, StandbyState};
+use crate::monitor::{ChannelStatus, EventCount, PathAlarm, StandbyState};
 use crate::origin::{Closed, Counters};
 
 /// The media type that belongs to it.
@@ -38,6 +38,7 @@ pub fn render(
     set(&build, vec![("version", env!("CARGO_PKG_VERSION").into())], 1.0);
     sources(&mut registry, channels);
     measurements(&mut registry, channels);
+    merges(&mut registry, channels);
     pipelines(&mut registry, channels);
     publications(&mut registry, channels);
     let events_seen = counts(&mut registry, "events", "Events, whether their line was shown or summed.");
@@ -92,7 +93,15 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         if let Some(ppm) = source.drift_ppm {
             set(&drift, labels(), ppm);
         }
-        if let Some(link) = &source.link {
+        let paths = || source.merge.iter().flat_map(|merge| &merge.paths);
+        for path in paths() {
+            let labels = || vec![("channel", channel.id.to_string()), ("source", path.name.to_string())];
+            set(&connected, labels(), flag(path.connected));
+            set(&bitrate, labels(), path.bitrate as f64);
+        }
+        let links = [(&source.name, &source.link)].into_iter().chain(paths().map(|path| (&path.name, &path.link)));
+        for (name, link) in links.filter_map(|(name, link)| Some((name, link.as_ref()?))) {
+            let labels = || vec![("channel", channel.id.to_string()), ("source", name.to_string())];
             set(&rtt, labels(), link.rtt_ms / 1000.0);
             set(&latency, labels(), f64::from(link.latency_ms) / 1000.0);
             add(&packets, labels(), link.packets);
@@ -106,6 +115,57 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             set(&jitter, labels(), link.jitter_ms / 1000.0);
             add(&refused, labels(), link.refused);
             add(&unread, labels(), link.unread);
+        }
+    }
+}
+
+fn merges(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let given = counts(registry, "merge_given_packets", "Packets a merged source gave out (datagrams, by number).");
+    let unrecovered = counts(registry, "merge_unrecovered_packets", "Packets that no path had in time.");
+    let overflows = counts(registry, "merge_overflow_packets", "Packets given out early for want of room.");
+    let numbered = gauges(registry, "merge_by_sequence", "Copies are recognised by RTP sequence number.", None);
+    let window = gauges(registry, "merge_window", "How long a packet waits for copies.", Some(Unit::Seconds));
+    let merged = gauges(registry, "path_merged", "The path takes part.", None);
+    let alarm = gauges(registry, "path_alarm", "1 for why the path does not take part.", None);
+    let skew = gauges(registry, "path_skew", "How much later than the earliest path it is.", Some(Unit::Seconds));
+    let packets = counts(registry, "path_packets", "Packets of a path (datagrams, by number), by what became of them.");
+    for (channel, source) in channels.iter().flat_map(|c| c.sources.iter().map(move |s| (c, s))) {
+        let Some(merge) = &source.merge else { continue };
+        let labels = || vec![("channel", channel.id.to_string()), ("source", source.name.to_string())];
+        add(&given, labels(), merge.given);
+        add(&unrecovered, labels(), merge.unrecovered);
+        add(&overflows, labels(), merge.overflows);
+        set(&numbered, labels(), flag(merge.by_sequence));
+        set(&window, labels(), merge.window_ms as f64 / 1000.0);
+        for path in &merge.paths {
+            let labels = || {
+                let mut labels = labels();
+                labels.push(("path", path.name.to_string()));
+                labels
+            };
+            let labelled = |name: &'static str, value: &str| {
+                let mut labels = labels();
+                labels.push((name, value.to_owned()));
+                labels
+            };
+            set(&merged, labels(), flag(path.merged));
+            for it in PathAlarm::ALL {
+                set(&alarm, labelled("alarm", it.as_str()), flag(path.alarm == Some(it)));
+            }
+            if let Some(ms) = path.skew_ms {
+                set(&skew, labels(), ms / 1000.0);
+            }
+            for (fate, count) in [
+                ("arrived", path.packets),
+                ("contributed", path.contributed),
+                ("saved", path.saved),
+                ("lost", path.lost),
+                ("late", path.late),
+                ("duplicate", path.duplicates),
+                ("unusable", path.unusable),
+            ] {
+                add(&packets, labelled("fate", fate), count);
+            }
         }
     }
 }

@@ -47,6 +47,16 @@ pub enum EventKind {
     IndicatorRaised,
     /// An indicator of ETSI TR 101 290 is over.
     IndicatorCleared,
+    /// A path of a merged source takes part.
+    PathMerged,
+    /// A path of a merged source takes part no longer.
+    PathLost,
+    /// A path of a merged source carries another stream.
+    PathDiffers,
+    /// A merged stream has ended, and another path's follows.
+    MergeMoved,
+    /// RTP paths have no numbers in common: they are merged by content.
+    MergeByContent,
     /// A pipeline changed its source.
     SourceSwitched,
     /// A pipeline has no source left.
@@ -95,6 +105,11 @@ impl EventKind {
             Self::SourceDamaged => "source-damaged",
             Self::IndicatorRaised => "indicator-raised",
             Self::IndicatorCleared => "indicator-cleared",
+            Self::PathMerged => "path-merged",
+            Self::PathLost => "path-lost",
+            Self::PathDiffers => "path-differs",
+            Self::MergeMoved => "merge-moved",
+            Self::MergeByContent => "merge-by-content",
             Self::SourceSwitched => "source-switched",
             Self::SourceNone => "source-none",
             Self::EncoderStarted => "encoder-started",

@@ -3,10 +3,12 @@
 
 mod event;
 mod log;
+mod merge;
 mod status;
 
 pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
+pub use merge::{MergeStatus, PathAlarm, PathStatus};
 pub use status::{
     ChannelStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, PipelineStatus, PublishStatus,
     RenditionStatus, SourceStatus, StandbyState, StandbyStatus, Thumbnail,

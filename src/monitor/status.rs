@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::MergeStatus;
 use crate::encode::ipc::Showing;
 use crate::measure::Measured;
 use crate::media::{ChannelId, PipelineId, RenditionId, SourceName, TrackInfo};
@@ -52,7 +53,7 @@ pub struct LeftOut {
 pub struct SourceStatus {
     /// Its name.
     pub name: SourceName,
-    /// `srt`, `rtp`, `udp`, `test`.
+    /// Its `type` in the config.
     pub transport: String,
     /// Its connection is up.
     pub connected: bool,
@@ -81,6 +82,9 @@ pub struct SourceStatus {
     /// Its transport stream, measured.
     #[serde(default)]
     pub measured: Measured,
+    /// Of a merged source: how its paths fare.
+    #[serde(default)]
+    pub merge: Option<MergeStatus>,
 }
 
 /// How well a source is.

@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod loss;
 mod loudness;
+mod merge;
 mod nginx;
 mod origin;
 mod players;

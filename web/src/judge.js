@@ -8,6 +8,17 @@ export function ofSource(source) {
   return { level: "ready", word: "standby" };
 }
 
+/** A path of a merged source. */
+export function ofPath(path) {
+  if (path.merged) return { level: "air", word: "merged" };
+  switch (path.alarm) {
+    case "offline": return { level: "off", word: "offline" };
+    case "silent": return { level: "warn", word: "silent" };
+    case "not-the-same": return { level: "warn", word: "another stream" };
+    default: return { level: "wait", word: "looked for" };
+  }
+}
+
 /** How well a source is, by its score. */
 export function ofHealth({ connected, health }) {
   if (!connected) return { level: "off", word: "offline" };
@@ -46,6 +57,6 @@ export function ofChannel(channel) {
   if (onAir.showing === "slate") return { level: "off", word: "Slate on air" };
   if (onAir.showing === "black") return { level: "off", word: "Black on air" };
   if (onAir.showing === "repeat") return { level: "warn", word: "Picture held" };
-  const whole = channel.pipelines.every((p) => p.running && p.locked) && channel.sources.every((s) => s.flowing && !s.alarm);
+  const whole = channel.pipelines.every((p) => p.running && p.locked) && channel.sources.every((s) => s.flowing && !s.alarm && (s.merge?.paths ?? []).every((p) => p.merged));
   return whole ? { level: "air", word: "On air" } : { level: "warn", word: "On air, redundancy reduced" };
 }
