@@ -47,6 +47,12 @@ pub enum EventKind {
     IndicatorRaised,
     /// An indicator of ETSI TR 101 290 is over.
     IndicatorCleared,
+    /// A source shows a fault that it is left for.
+    SourceFault,
+    /// A fault of a source is over.
+    SourceWell,
+    /// The process that looks into the sources' pictures and sound ended and is started again.
+    ProbeDied,
     /// A pipeline changed its source.
     SourceSwitched,
     /// A pipeline has no source left.
@@ -95,6 +101,9 @@ impl EventKind {
             Self::SourceDamaged => "source-damaged",
             Self::IndicatorRaised => "indicator-raised",
             Self::IndicatorCleared => "indicator-cleared",
+            Self::SourceFault => "source-fault",
+            Self::SourceWell => "source-well",
+            Self::ProbeDied => "probe-died",
             Self::SourceSwitched => "source-switched",
             Self::SourceNone => "source-none",
             Self::EncoderStarted => "encoder-started",
@@ -131,6 +140,9 @@ pub struct Event {
     pub source: Option<SourceName>,
     /// Which pipeline, where one is meant.
     pub pipeline: Option<PipelineId>,
+    /// When what it tells of began, where that was earlier.
+    #[serde(default)]
+    pub since: Option<ChannelTime>,
     /// For people: one sentence, no secrets.
     pub text: String,
 }
