@@ -17,10 +17,10 @@ use crate::config::{self, Condition};
 use crate::failover::Evidence;
 use crate::media::{Break, ChannelTime, Item, TrackKind, TrackSet};
 use crate::monitor::{ContentStatus, EventKind, ProbeStatus, Severity};
-use crate::probe::ipc::{FromProbe, Heartbeat, Job, Piece, Pictures, SOURCES_MAX, Seen, Sound, ToProbe};
+use crate::probe::ipc::{FromProbe, Heartbeat, Job, Pictures, Piece, SOURCES_MAX, Seen, Sound, ToProbe};
 
-/// What was seen counts for so long: five times of what the probe says it again in, and a slow host's worth.
-const STALE: Duration = Duration::from_millis(1500);
+/// What was seen counts for so long: five times of what the probe says it again in.
+const STALE: Duration = Duration::from_secs(1);
 
 /// Clocks of two processes are one, but a word may be read before the time of this turn was.
 const EARLY: Duration = Duration::from_secs(1);
@@ -81,7 +81,8 @@ impl Probe {
     pub fn new(channel: &config::Channel, now: Now) -> Option<Self> {
         let limits = |condition| channel.failover.conditions.iter().find(|l| l.condition == condition);
         let content = channel.failover.content;
-        let sees = [Condition::Black, Condition::Frozen, Condition::DecoderErrors].map(limits).iter().any(Option::is_some);
+        let sees =
+            [Condition::Black, Condition::Frozen, Condition::DecoderErrors].map(limits).iter().any(Option::is_some);
         let errors = limits(Condition::DecoderErrors).map_or(1, |l| l.per_second);
         let pictures = sees.then(|| Pictures {
             dark_level: (BLACK + content.dark_level * RANGE) as u8,
@@ -272,14 +273,17 @@ impl Channel {
     pub(super) fn show_probe(&mut self, arrival: Now, source: usize, items: &[Item<ChannelTime>]) {
         let Some(probe) = self.probe.as_mut().filter(|probe| source < probe.known.len()) else { return };
         let Ok(place) = u8::try_from(source) else { return };
-        let first = |kind| self.sources[source].feed.tracks().and_then(|set: &std::sync::Arc<TrackSet>| set.first(kind));
+        let first =
+            |kind| self.sources[source].feed.tracks().and_then(|set: &std::sync::Arc<TrackSet>| set.first(kind));
         let (video, audio) = (first(TrackKind::Video), first(TrackKind::Audio));
         for item in items {
             let message = match item {
                 Item::Unit(unit) => {
                     let looked = video.filter(|_| probe.job.pictures.is_some());
                     let heard = audio.filter(|_| probe.job.sound.is_some());
-                    let Some(track) = [looked, heard].into_iter().flatten().find(|t| t.id == unit.track) else { continue };
+                    let Some(track) = [looked, heard].into_iter().flatten().find(|t| t.id == unit.track) else {
+                        continue;
+                    };
                     ToProbe::Piece(Piece {
                         source: place,
                         arrival: probe.arrival(arrival),
@@ -332,6 +336,12 @@ impl Channel {
         probe.life = Life::Down { restart_at: now.after(wait) };
         for known in &mut probe.known {
             known.errors = [known.errors.iter().sum(), 0];
+            known.told = [None; 2];
+        }
+        for source in &mut self.sources {
+            for condition in Condition::ALL.into_iter().filter(|c| c.is_content()) {
+                source.feed.tell(now, Evidence::Since(condition, None));
+            }
         }
         let text = format!(
             "probe ended: {reason}; next start in {} ms, until then nobody looks into pictures and sound",

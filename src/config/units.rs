@@ -418,9 +418,14 @@ mod tests {
 
     #[test]
     fn shares_and_levels() {
-        for (text, want) in
-            [("98%", Some(0.98)), ("0.5 %", Some(0.005)), ("100%", Some(1.0)), ("101%", None), ("0.98", None), ("-1%", None)]
-        {
+        for (text, want) in [
+            ("98%", Some(0.98)),
+            ("0.5 %", Some(0.005)),
+            ("100%", Some(1.0)),
+            ("101%", None),
+            ("0.98", None),
+            ("-1%", None),
+        ] {
             assert_eq!(Percent::parse(text).map(|p| p.0), want, "{text}");
         }
         for (text, want) in [("-50dBFS", Some(-50.0)), ("-50.5 dBFS", Some(-50.5)), ("3dBFS", None), ("-50dB", None)] {

@@ -8,6 +8,6 @@ mod status;
 pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use status::{
-    ChannelStatus, ContentStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, PipelineStatus, ProbeStatus, PublishStatus,
-    RenditionStatus, SourceStatus, StandbyState, StandbyStatus, Thumbnail,
+    ChannelStatus, ContentStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, PipelineStatus,
+    ProbeStatus, PublishStatus, RenditionStatus, SourceStatus, StandbyState, StandbyStatus, Thumbnail,
 };

@@ -27,6 +27,8 @@ use crate::wire::codec::disposable::is_disposable;
 
 /// Units whose pictures have not come out yet; more than any reorder depth.
 const INSIDE_MAX: usize = 64;
+/// What decoders of sound put up with before they place a block anew, and a little more.
+const PLACED_WITHIN: gst::ClockTime = gst::ClockTime::from_mseconds(16);
 /// Times in a chain are counted from so long before its first: pictures are reordered.
 const HEADROOM: Duration = Duration::from_secs(3600);
 
@@ -82,12 +84,13 @@ impl Pictures {
         self.inside.clear();
     }
 
-    /// Decodes a unit; `None` where it is passed over: no key frame has come yet, or nothing refers to it.
-    pub fn push(&mut self, piece: &Piece) -> Option<Looked> {
+    /// Decodes a unit; `None` where it is passed over: no key frame has come yet, or nothing refers to it. With `every` only the
+    /// first counts: a decoder that gets every picture hands each out sooner, as it reorders by their number.
+    pub fn push(&mut self, piece: &Piece, every: bool) -> Option<Looked> {
         if self.chain.as_ref().is_some_and(|(codec, ..)| *codec != piece.codec) {
             self.anew();
         }
-        if is_disposable(piece.codec, &piece.data) || self.chain.is_none() && !piece.key {
+        if self.chain.is_none() && !piece.key || !every && is_disposable(piece.codec, &piece.data) {
             return None;
         }
         let before = ERRORS.get();
@@ -109,16 +112,7 @@ impl Pictures {
             self.chain = Some((piece.codec, Door::new(piece.pts - HEADROOM), chain));
         }
         let (_, door, chain) = self.chain.as_mut().expect("made above");
-        let mut buffer = gst::Buffer::from_slice(piece.data.clone());
-        // A time that cannot be expressed is as good as none: its picture is left out.
-        if let Some(pts) = door.inward(piece.pts) {
-            buffer.get_mut().expect("just made").set_pts(pts);
-            if self.inside.len() == INSIDE_MAX {
-                self.inside.pop_front();
-            }
-            self.inside.push_back((pts, piece.arrival));
-        }
-        chain.push(buffer)?;
+        chain.push(buffer(*door, piece, &mut self.inside))?;
         Ok(chain.take())
     }
 
@@ -149,7 +143,8 @@ impl Pictures {
 fn planar_luma_bits(format: &gst_video::VideoFormatInfo) -> Option<u32> {
     let bits = *format.depth().first()?;
     let alone = *format.pixel_stride().first()? == bits.div_ceil(8) as i32 && *format.poffset().first()? == 0;
-    let readable = bits == 8 || !format.flags().contains(gst_video::VideoFormatFlags::LE) == cfg!(target_endian = "big");
+    let readable =
+        bits == 8 || !format.flags().contains(gst_video::VideoFormatFlags::LE) == cfg!(target_endian = "big");
     let shifted = *format.shift().first()? != 0;
     (alone && readable && !shifted && (format.is_yuv() || format.is_gray())).then_some(bits)
 }
@@ -159,27 +154,31 @@ fn planar_luma_bits(format: &gst_video::VideoFormatInfo) -> Option<u32> {
 pub struct Sounds {
     template: Template,
     pulse: Pulse,
-    chain: Option<(Codec, Chain)>,
+    chain: Option<(Codec, Door, Chain)>,
+    inside: VecDeque<(gst::ClockTime, u64)>,
 }
 
 impl Sounds {
     /// Decodes as `template` says.
     pub fn new(template: Template, pulse: Pulse) -> Self {
-        Self { template, pulse, chain: None }
+        Self { template, pulse, chain: None, inside: VecDeque::new() }
     }
 
     /// What follows does not continue what came before.
     pub fn anew(&mut self) {
         self.chain = None;
+        self.inside.clear();
     }
 
-    /// Decodes a unit; levels of the blocks that came out, dBFS.
-    pub fn push(&mut self, piece: &Piece) -> Vec<f32> {
-        if self.chain.as_ref().is_some_and(|(codec, _)| *codec != piece.codec) {
+    /// Decodes a unit; the blocks that came out: the arrival of their unit, and their level in dBFS.
+    pub fn push(&mut self, piece: &Piece) -> Vec<(u64, f32)> {
+        if self.chain.as_ref().is_some_and(|(codec, ..)| *codec != piece.codec) {
             self.anew();
         }
         match self.decode(piece) {
-            Ok(samples) => samples.iter().filter_map(block_level).collect(),
+            Ok(samples) => {
+                samples.iter().filter_map(|sample| Some((self.arrival(sample)?, block_level(sample)?))).collect()
+            }
             Err(error) => {
                 tracing::debug!(codec = ?piece.codec, error = &error as &dyn std::error::Error, "audio decoder begins anew");
                 self.anew();
@@ -192,13 +191,33 @@ impl Sounds {
         if self.chain.is_none() {
             let description = self.template.decoder(piece.codec).unwrap_or_default();
             let raw = gst::Caps::builder("audio/x-raw").field("format", "F32LE").field("layout", "interleaved").build();
-            self.chain = Some((piece.codec, Chain::build(description, &coded_caps(piece.codec), &raw, &self.pulse)?));
+            let chain = Chain::build(description, &coded_caps(piece.codec), &raw, &self.pulse)?;
+            self.chain = Some((piece.codec, Door::new(piece.pts - HEADROOM), chain));
         }
-        let (_, chain) = self.chain.as_mut().expect("made above");
-        // Without times: what is lost is no silence, and no block is longer for it.
-        chain.push(gst::Buffer::from_slice(piece.data.clone()))?;
+        let (_, door, chain) = self.chain.as_mut().expect("made above");
+        chain.push(buffer(*door, piece, &mut self.inside))?;
         Ok(chain.take())
     }
+
+    /// When the unit came that a block was in. Decoders place blocks one behind the other, a little beside their times.
+    fn arrival(&self, sample: &Sample) -> Option<u64> {
+        let at = sample.pts? + PLACED_WITHIN;
+        self.inside.iter().rfind(|(pts, _)| *pts <= at).or(self.inside.front()).map(|(_, arrival)| *arrival)
+    }
+}
+
+/// A piece for its decoder, and a note of when it came.
+fn buffer(door: Door, piece: &Piece, inside: &mut VecDeque<(gst::ClockTime, u64)>) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_slice(piece.data.clone());
+    // A time that cannot be expressed is as good as none: what is decoded of it is left out.
+    if let Some(pts) = door.inward(piece.pts) {
+        buffer.get_mut().expect("just made").set_pts(pts);
+        if inside.len() == INSIDE_MAX {
+            inside.pop_front();
+        }
+        inside.push_back((pts, piece.arrival));
+    }
+    buffer
 }
 
 fn block_level(sample: &Sample) -> Option<f32> {

@@ -22,7 +22,9 @@ const ERRORS_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct PictureWatch {
     rules: Pictures,
+    /// Arrival of the newest unit, and of the newest picture that came out of the decoder: it reorders.
     newest: u64,
+    shown: u64,
     black_since: Option<u64>,
     /// The picture that nothing has moved away from, and when it came.
     still: Option<(Sketch, u64)>,
@@ -38,6 +40,7 @@ impl PictureWatch {
         Self {
             rules,
             newest: 0,
+            shown: 0,
             black_since: None,
             still: None,
             wrong: VecDeque::new(),
@@ -53,7 +56,7 @@ impl PictureWatch {
 
     /// A picture was decoded. Pictures come in the order in which they are shown.
     pub fn picture(&mut self, at: u64, sketch: Sketch) {
-        self.newest = self.newest.max(at);
+        (self.newest, self.shown) = (self.newest.max(at), self.shown.max(at));
         if sketch.dark_share() >= self.rules.dark_share {
             self.black_since.get_or_insert(at);
         } else {
@@ -86,13 +89,22 @@ impl PictureWatch {
         }
     }
 
+    /// Something is wrong, or may soon be: its end is to be seen at once.
+    pub fn is_suspect(&self) -> bool {
+        self.black_since.is_some() || self.errors_since.is_some() || self.still_since().is_some()
+    }
+
+    fn still_since(&self) -> Option<u64> {
+        let since = self.still.as_ref().map(|(_, since)| *since);
+        since.filter(|since| self.shown.saturating_sub(*since) >= STILL_MIN)
+    }
+
     /// What has been seen; `None` before the first unit.
     pub fn seen(&self) -> Option<PictureSeen> {
-        let still = self.still.as_ref().map(|(_, since)| *since);
         (self.newest > 0).then_some(PictureSeen {
             at: self.newest,
             black_since: self.black_since,
-            still_since: still.filter(|since| self.newest.saturating_sub(*since) >= STILL_MIN),
+            still_since: self.still_since(),
             errors_since: self.errors_since,
             errors: self.errors,
         })

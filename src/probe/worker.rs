@@ -280,15 +280,15 @@ impl Looker {
     fn piece(&mut self, piece: &Piece) {
         if decode::is_pictures(piece.codec) {
             let Some((decoder, watch)) = &mut self.pictures else { return };
-            let Some(looked) = decoder.push(piece) else { return };
+            let Some(looked) = decoder.push(piece, watch.is_suspect()) else { return };
             self.figures.decoded.fetch_add(looked.pictures.len() as u64, Ordering::Relaxed);
             for (at, sketch) in looked.pictures {
                 watch.picture(at, sketch);
             }
             watch.unit(piece.arrival, looked.wrong);
         } else if let Some((decoder, watch)) = &mut self.sounds {
-            for level in decoder.push(piece) {
-                watch.block(piece.arrival, level);
+            for (at, level) in decoder.push(piece) {
+                watch.block(at, level);
             }
         }
     }
@@ -298,6 +298,9 @@ impl Looker {
         let picture = self.pictures.as_ref().and_then(|(_, watch)| watch.seen());
         let sound = self.sounds.as_ref().and_then(|(_, watch)| watch.seen());
         let seen = Seen { picture, sound, ..self.seen };
+        if picture.is_none() && sound.is_none() {
+            return;
+        }
         let due = self.told.is_none_or(|told| now.saturating_sub(told) >= TOLD_EVERY.as_micros() as u64);
         if states(&seen) != states(&self.seen) || due {
             self.seen = seen;
