@@ -37,6 +37,7 @@ pub mod merge;
 pub mod monitor;
 pub mod origin;
 pub mod package;
+pub mod probe;
 pub mod signal;
 pub mod srt;
 pub mod supervisor;

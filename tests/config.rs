@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tandem::config::{
-    Condition, Config, FecPorts, Input, Interface, Ladder, Limits, Redundancy, Report, Revert, SourceOrder, SrtMode,
-    schema,
+    Condition, Config, Content, FecPorts, Input, Interface, Ladder, Limits, Redundancy, Report, Revert, SourceOrder,
+    SrtMode, schema,
 };
 use tandem::media::PipelineId;
 
@@ -127,6 +127,45 @@ fn conditions_are_read_with_their_limits() {
             limits(Condition::Continuity, seconds(4), seconds(5), 20),
         ]
     );
+}
+
+#[test]
+fn what_is_in_a_source_is_read_with_its_limits() {
+    let with =
+        |keys: &str| GOOD.replace("[channel.pipelines]", &format!("[channel.failover]\n{keys}\n[channel.pipelines]"));
+    let plain =
+        parse(&with("black = {}\nfrozen = {}\nsilent = {}\ndecoder_errors = {}")).unwrap_or_else(|r| panic!("{r}"));
+    let failover = &plain.channels[0].failover;
+    let usual =
+        [Condition::Black, Condition::Frozen, Condition::Silent, Condition::DecoderErrors].map(Limits::usual).to_vec();
+    assert_eq!((&failover.conditions, failover.content), (&usual, Content::default()));
+    assert!(plain.summary().to_string().contains("decodes pictures and sound of all 1 sources"), "{}", plain.summary());
+    let keys = "black = { after = \"1s\", level = \"5%\", share = \"100%\" }\nfrozen = { change = \"0.5%\" }\n\
+                silent = { level = \"-60dBFS\" }\ndecoder_errors = { after = \"4s\", clear = \"2s\", per_second = 3 }";
+    let config = parse(&with(keys)).unwrap_or_else(|r| panic!("{r}"));
+    let failover = &config.channels[0].failover;
+    let content = Content { dark_level: 0.05, dark_share: 1.0, change: 0.005, silence: -60.0 };
+    assert_eq!(failover.content, content);
+    assert_eq!(failover.conditions[0].after, Duration::from_secs(1));
+    let seconds = Duration::from_secs;
+    let errors = Limits { condition: Condition::DecoderErrors, after: seconds(4), clear: seconds(2), per_second: 3 };
+    assert_eq!(failover.conditions[3], errors);
+    for (keys, key, wrong) in [
+        ("black = { after = \"900ms\" }", "black.after", "1s to 3600s are possible"),
+        ("black = { level = \"60%\" }", "black.level", "60% / 0% to 50% are possible"),
+        ("black = { share = \"40%\" }", "black.share", "50% to 100% are possible"),
+        ("frozen = { change = \"0.1%\" }", "frozen.change", "0.5% to 25% are possible"),
+        ("silent = { level = \"-5dBFS\" }", "silent.level", "-100dBFS to -10dBFS are possible"),
+        ("silent = { level = \"50\" }", "silent.level", "-50dBFS"),
+        ("decoder_errors = { after = \"1s\" }", "decoder_errors.after", "2s to 3600s are possible"),
+        ("decoder_errors = { per_second = 0 }", "decoder_errors.per_second", "1 to 1000 are possible"),
+        ("frozen = { level = \"1%\" }", "frozen.level", "unknown key"),
+    ] {
+        let found = mistakes(&with(keys));
+        assert_eq!(found.len(), 1, "{keys}: {found:?}");
+        assert_eq!((found[0].0, found[0].1.as_str()), (5, format!("channel[c].failover.{key}").as_str()), "{keys}");
+        assert!(found[0].2.contains(wrong), "{keys}: {found:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub mod loudness;
 mod merging;
 mod pipeline;
 mod placing;
+mod probe;
+mod process;
 mod report;
 pub mod run;
 mod source;
@@ -35,11 +37,13 @@ use crate::ingest::IngestEvent;
 use crate::media::{Break, Item, PipelineId, SourceName, TrackKind};
 use crate::monitor::{ChannelStatus, Event, EventKind, Severity};
 use crate::package::{self, Packager, Saved, Snapshot};
+use crate::probe::ipc::{FromProbe, Job as ProbeJob, ToProbe};
 use crate::timeline::Timeline;
 
 use feed::Sent;
 use ladder::{Fitting, Seen};
 use pipeline::{Pipeline, REJOIN};
+use probe::Probe;
 use source::Source;
 use standby::Pair;
 use unlike::Unlike;
@@ -64,6 +68,12 @@ pub enum Input {
     Encoder(PipelineId, Generation, FromWorker),
     /// An encode process ended, for this reason.
     EncoderGone(PipelineId, Generation, String),
+    /// The probe was started under this process id.
+    ProbeSpawned(Generation, u32),
+    /// The probe said something.
+    Probe(Generation, FromProbe),
+    /// The probe ended, for this reason.
+    ProbeGone(Generation, String),
     /// A gateway process ended; its sources get their own `Down`.
     GatewayDied(String),
     /// Time passed.
@@ -79,6 +89,12 @@ pub enum Action {
     Send(PipelineId, Generation, ToWorker),
     /// End it, now.
     KillEncoder(PipelineId, Generation),
+    /// Start the probe and send it this job first.
+    StartProbe(Generation, Box<ProbeJob>),
+    /// Send this to the probe.
+    SendProbe(Generation, ToProbe),
+    /// End it, now.
+    KillProbe(Generation),
     /// Serve this from now on.
     Publish(Arc<Snapshot>),
     /// Show this from now on.
@@ -103,6 +119,8 @@ pub struct Channel {
     loudness: Option<loudness::Planner>,
     /// Who encodes, where redundancy is warm; made with the plan.
     pair: Option<Pair>,
+    /// Who looks into the sources' pictures and sound, where that is asked for.
+    probe: Option<Probe>,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -129,6 +147,7 @@ impl Channel {
             .collect();
         Self {
             timeline: Timeline::new(config.grid),
+            probe: Probe::new(&config, now),
             config,
             sources,
             pipelines,
@@ -154,6 +173,9 @@ impl Channel {
                 pipeline.goes_on_from(old.generation());
             }
         }
+        if let (Some(probe), Some(old)) = (&mut fresh.probe, &self.probe) {
+            probe.goes_on_from(old);
+        }
         fresh
     }
 
@@ -161,6 +183,7 @@ impl Channel {
     pub fn apply(&mut self, now: Now, input: Input) -> Vec<Action> {
         if now.since(self.applied) > AWAY {
             self.pipelines.iter_mut().for_each(|p| p.owner_was_away(now));
+            self.probe.iter_mut().for_each(|p| p.owner_was_away(now));
             self.caught_up_at = now.after(CATCH_UP);
         }
         self.applied = now;
@@ -173,6 +196,13 @@ impl Channel {
             }
             Input::Encoder(id, generation, word) => self.encoder(now, id, generation, word),
             Input::EncoderGone(id, generation, reason) => self.encoder_gone(now, id, generation, &reason),
+            Input::ProbeSpawned(generation, pid) => {
+                if let Some(probe) = self.probe.as_mut().filter(|probe| probe.is(generation)) {
+                    probe.pid = Some(pid);
+                }
+            }
+            Input::Probe(generation, word) => self.probe_says(now, generation, word),
+            Input::ProbeGone(generation, reason) => self.probe_gone(now, generation, &reason),
             Input::GatewayDied(reason) => self.event(now, Severity::Warning, EventKind::GatewayDied, reason),
             Input::Tick => {}
         }
@@ -189,7 +219,7 @@ impl Channel {
         let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
         let faults = self.sources.iter().filter_map(|s| s.feed.wake_at(now));
         let merges = self.sources.iter().filter_map(|s| s.merging.as_ref()?.wake_at());
-        let sources = faults.chain(merges);
+        let sources = faults.chain(merges).chain(self.probe.as_ref().and_then(Probe::wake_at));
         let all =
             pipelines.chain(sources).chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
         let first = all.min_by_key(|at| at.mono);
@@ -205,7 +235,9 @@ impl Channel {
     fn upkeep(&mut self, now: Now) {
         (0..self.sources.len()).for_each(|at| self.merge(now, at));
         self.make_ladder(now);
+        self.keep_probe(now);
         self.sources.iter_mut().for_each(|s| s.feed.settle(now));
+        self.tell_faults(now);
         let health = self.health();
         for at in 0..self.pipelines.len() {
             self.choose_source(now, at, &health);
@@ -294,6 +326,7 @@ impl Channel {
         let Some(switch) = self.pipelines[at].choose(now, health) else { return };
         let id = self.pipelines[at].id;
         let to = self.sources[switch.to].name.clone();
+        let mut since = None;
         let (severity, text) = match (switch.why, before) {
             (Why::First, _) => (Severity::Info, format!("takes source {to}")),
             (Why::Revert, _) => (Severity::Info, format!("back to preferred source {to}")),
@@ -301,8 +334,10 @@ impl Channel {
                 (Severity::Warning, format!("source {} is silent, takes {to}", self.sources[from].name))
             }
             (Why::Fault(fault), Some(from)) => {
-                let what = report::condition(fault);
-                (Severity::Warning, format!("source {}: {what}, takes {to}", self.sources[from].name))
+                since = self.sources[from].feed.fault_since();
+                let lasts = since.map_or(0.0, |since| now.since(since).as_secs_f64());
+                let (name, what) = (&self.sources[from].name, report::condition(fault));
+                (Severity::Warning, format!("source {name}: {what}, for {lasts:.2} s, takes {to}"))
             }
             (Why::Order, _) => (Severity::Info, format!("takes source {to}, as ordered")),
             (Why::Loss | Why::Fault(_), None) => (Severity::Warning, format!("takes source {to}")),
@@ -310,6 +345,7 @@ impl Channel {
         let mut event = self.new_event(now, severity, EventKind::SourceSwitched, text);
         event.pipeline = Some(id);
         event.source = Some(to);
+        event.since = since.map(|since| report::instant(now, since));
         self.actions.push(Action::Event(event));
         let sent = self.pipelines[at].sent;
         // Of several tracks one may lag behind the newest sound that was sent; encode processes leave out what they have heard.

@@ -102,17 +102,19 @@ impl Channel {
                 source.up_since = now;
                 source.heard = false;
                 source.feed.reconnected(now);
-                self.hand_on(at, vec![Item::Break(Break::Reconnect)]);
+                let anew = vec![Item::Break(Break::Reconnect)];
+                self.show_probe(now, at, &anew);
+                self.hand_on(at, anew);
             }
             IngestEvent::Data { arrival, data, .. } => {
                 self.sources[at].heard = true;
                 let fed = self.sources[at].feed.push(arrival, &mut self.timeline, &data);
-                self.fed(now, at, fed);
+                self.fed(now, arrival, at, fed);
             }
             IngestEvent::Media { arrival, items } => {
                 self.sources[at].heard = true;
                 let fed = self.sources[at].feed.push_media(arrival, &mut self.timeline, items);
-                self.fed(now, at, fed);
+                self.fed(now, arrival, at, fed);
             }
             IngestEvent::Down { reason } => {
                 let text = format!("connection ended: {reason}");
@@ -130,7 +132,8 @@ impl Channel {
         }
     }
 
-    fn fed(&mut self, now: Now, source: usize, fed: Fed) {
+    fn fed(&mut self, now: Now, arrival: Now, source: usize, fed: Fed) {
+        self.show_probe(arrival, source, &fed.items);
         self.hand_on(source, fed.items);
         for news in fed.news {
             self.feed_news(now, source, news);

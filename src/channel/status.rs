@@ -10,6 +10,7 @@ use crate::monitor::{
 
 use super::Channel;
 use super::merging::Merging;
+use super::probe::Probe;
 use super::standby::{Figures, Role};
 use crate::package::Packager;
 
@@ -83,6 +84,7 @@ impl Channel {
             }),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
             loudness: self.loudness_status(),
+            probe: self.probe.as_ref().map(Probe::status),
         }
     }
 
@@ -135,6 +137,7 @@ impl Channel {
                 score: score.points,
                 reasons: score.reasons.iter().map(|reason| super::report::reason(now, reason)).collect(),
             },
+            content: self.probe.as_ref().and_then(|probe| probe.content(at)),
             measured: source.feed.measured(),
             merge: source.merging.as_ref().map(|merging| merging.status(now)),
         }

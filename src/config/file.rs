@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::content::{BlackFile, DecoderErrorsFile, FrozenFile, SilentFile};
 use super::document::Mark;
 use super::merge::MergeSourceFile;
 use super::units::{BitRate, Bytes, Lufs, Rate, RevertText, SecretRef, Size, Time, TruePeak};
@@ -226,6 +227,19 @@ pub(super) struct FailoverFile {
     /// Leave a source whose PCR is late or jumps (2.3). Default: after = "3s", per_second = 1.
     #[schemars(with = "Option<RateFile>")]
     pub pcr_errors: Option<Mark<RateFile>>,
+    /// Leave a source whose picture is black. Default: after = "2s", level = "10%", share = "98%". This and the three below have a
+    /// process decode all sources of the channel.
+    #[schemars(with = "Option<BlackFile>")]
+    pub black: Option<Mark<BlackFile>>,
+    /// Leave a source whose picture stands still. Default: after = "5s", change = "2%".
+    #[schemars(with = "Option<FrozenFile>")]
+    pub frozen: Option<Mark<FrozenFile>>,
+    /// Leave a source whose sound is silence; that which brings none at all is no_audio's. Default: after = "5s", level = "-50dBFS".
+    #[schemars(with = "Option<SilentFile>")]
+    pub silent: Option<Mark<SilentFile>>,
+    /// Leave a source whose pictures cannot be decoded whole. Default: after = "2s", per_second = 1.
+    #[schemars(with = "Option<DecoderErrorsFile>")]
+    pub decoder_errors: Option<Mark<DecoderErrorsFile>>,
 }
 
 /// Whether the order of sources counts.

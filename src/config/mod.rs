@@ -7,6 +7,7 @@
 mod auto;
 mod checks;
 mod cidr;
+mod content;
 mod datagram;
 mod determinism;
 mod document;
@@ -222,6 +223,8 @@ pub struct Failover {
     pub hold_down: Duration,
     /// What else a source is left for; nothing where not said.
     pub conditions: Vec<Limits>,
+    /// What black, frozen and silent mean.
+    pub content: Content,
 }
 
 impl Failover {
@@ -231,7 +234,35 @@ impl Failover {
             Revert::Never => HOLD_DOWN,
             Revert::After(well) => well,
         };
-        Self { loss_after, join_buffer, revert, order: SourceOrder::Preferred, hold_down, conditions: Vec::new() }
+        Self {
+            loss_after,
+            join_buffer,
+            revert,
+            order: SourceOrder::Preferred,
+            hold_down,
+            conditions: Vec::new(),
+            content: Content::default(),
+        }
+    }
+}
+
+/// What is black, frozen and silent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Content {
+    /// A point is dark up to this share of the way from black to white. Default 0.1.
+    pub dark_level: f32,
+    /// A picture is black where so much of it is dark, 0 to 1. Default 0.98.
+    pub dark_share: f32,
+    /// An area has changed where its brightness has, by more than this share of the way from black to white. Default 0.02.
+    pub change: f32,
+    /// Sound whose loudest channel is below is silence, RMS, dBFS. Default −50.
+    pub silence: f32,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        // Level and share as ffmpeg's blackdetect has them, silence as MediaLive's automatic input failover has it.
+        Self { dark_level: 0.1, dark_share: 0.98, change: 0.02, silence: -50.0 }
     }
 }
 
@@ -290,7 +321,12 @@ impl Condition {
 
     /// It is told in numbers a second, not as a state.
     pub const fn is_rate(self) -> bool {
-        matches!(self, Self::Continuity | Self::Pid | Self::Pcr | Self::DecoderErrors)
+        matches!(self, Self::Continuity | Self::Pid | Self::Pcr)
+    }
+
+    /// It is seen or heard only in decoded pictures or sound.
+    pub const fn is_content(self) -> bool {
+        matches!(self, Self::Black | Self::Frozen | Self::Silent | Self::DecoderErrors)
     }
 }
 
@@ -303,7 +339,7 @@ pub struct Limits {
     pub after: Duration,
     /// It must be away so long to be over.
     pub clear: Duration,
-    /// Of those told in numbers: so many within a second.
+    /// Of errors: so many within a second.
     pub per_second: u64,
 }
 
@@ -318,7 +354,8 @@ impl Limits {
             // The report counts a PID that stays away once in 5 s.
             Condition::Pid => (Duration::from_secs(1), 1),
             Condition::Pcr => (Duration::from_secs(3), 1),
-            Condition::Black | Condition::Frozen | Condition::Silent => (Duration::from_secs(5), 1),
+            Condition::Black => (Duration::from_secs(2), 1),
+            Condition::Frozen | Condition::Silent => (Duration::from_secs(5), 1),
         };
         Self { condition, after, clear: Duration::from_secs(5), per_second }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::units::{spell, spell_bitrate};
-use super::{Channel, Config, DatagramInput, Input, Ladder, Redundancy, SrtMode, is_public};
+use super::{Channel, Condition, Config, DatagramInput, Input, Ladder, Redundancy, SrtMode, is_public};
 use crate::encode::ladder::{RateControl, VideoRung};
 
 /// Prints a [`Config`] in a few lines; no secrets.
@@ -158,6 +158,14 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         let rate = spell_bitrate(rung.bitrate.into());
         let track = rung.language.map(|code| format!(", the track in {}", String::from_utf8_lossy(&code)));
         writeln!(f, "  audio    {}: AAC {rate}, {channels}{}", rung.id, track.unwrap_or_default())?;
+    }
+    let content: Vec<_> = channel.failover.conditions.iter().filter(|l| l.condition.is_content()).collect();
+    if !content.is_empty() {
+        let pictures = content.iter().any(|l| l.condition != Condition::Silent);
+        let sound = content.iter().any(|l| l.condition == Condition::Silent);
+        let what = [(pictures, "pictures"), (sound, "sound")].into_iter().filter(|(on, _)| *on);
+        let what: Vec<_> = what.map(|(_, what)| what).collect();
+        writeln!(f, "  probe    decodes {} of all {} sources", what.join(" and "), channel.sources.len())?;
     }
     if let Some(loudness) = &channel.loudness {
         writeln!(f, "  loudness {} LUFS, peaks below {} dBTP", loudness.target, loudness.true_peak)?;

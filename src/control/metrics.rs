@@ -37,6 +37,7 @@ pub fn render(
     let build = gauges(&mut registry, "build_info", "Version of this program.", None);
     set(&build, vec![("version", env!("CARGO_PKG_VERSION").into())], 1.0);
     sources(&mut registry, channels);
+    contents(&mut registry, channels);
     measurements(&mut registry, channels);
     merges(&mut registry, channels);
     pipelines(&mut registry, channels);
@@ -167,6 +168,43 @@ fn merges(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
                 add(&packets, labelled("fate", fate), count);
             }
         }
+    }
+}
+
+/// What is seen in pictures and heard in sound, and what that costs. What nobody looks at has no line.
+fn contents(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let black = gauges(registry, "source_black", "The source's picture is black.", None);
+    let frozen = gauges(registry, "source_frozen", "The source's picture stands still.", None);
+    let silent = gauges(registry, "source_silent", "The source's sound is silence.", None);
+    let level = gauges(registry, "source_sound_level", "RMS of the loudest channel.", other("dbfs"));
+    let errors = counts(registry, "source_decoder_errors", "Pictures that could not be decoded whole.");
+    for (channel, source) in channels.iter().flat_map(|c| c.sources.iter().map(move |s| (c, s))) {
+        let labels = || vec![("channel", channel.id.to_string()), ("source", source.name.to_string())];
+        let Some(content) = &source.content else { continue };
+        for (family, state) in [(&black, content.black), (&frozen, content.frozen), (&silent, content.silent)] {
+            if let Some(state) = state {
+                set(family, labels(), flag(state));
+            }
+        }
+        if let Some(dbfs) = content.level {
+            set(&level, labels(), dbfs);
+        }
+        add(&errors, labels(), content.decoder_errors);
+    }
+    let running = gauges(registry, "probe_running", "The process that looks into pictures and sound is up.", None);
+    let starts = counts(registry, "probe_starts", "Starts of that process.");
+    let cpu: Seconds = Family::default();
+    register(registry, "probe_cpu", "CPU time of the running process.", Some(Unit::Seconds), &cpu);
+    let memory = gauges(registry, "probe_resident_memory", "Resident memory.", Some(Unit::Bytes));
+    let skipped = counts(registry, "probe_skipped_units", "Units left out because their decoder was behind.");
+    for channel in channels {
+        let labels = || vec![("channel", channel.id.to_string())];
+        let Some(probe) = &channel.probe else { continue };
+        set(&running, labels(), flag(probe.running));
+        add(&starts, labels(), u64::from(probe.starts));
+        cpu.get_or_create(&labels()).inc_by(probe.cpu_seconds);
+        set(&memory, labels(), probe.rss_bytes as f64);
+        add(&skipped, labels(), probe.skipped);
     }
 }
 

@@ -57,6 +57,12 @@ pub enum EventKind {
     MergeMoved,
     /// RTP paths have no numbers in common: they are merged by content.
     MergeByContent,
+    /// A source shows a fault that it is left for.
+    SourceFault,
+    /// A fault of a source is over.
+    SourceWell,
+    /// The process that looks into the sources' pictures and sound ended and is started again.
+    ProbeDied,
     /// A pipeline changed its source.
     SourceSwitched,
     /// A pipeline has no source left.
@@ -110,6 +116,9 @@ impl EventKind {
             Self::PathDiffers => "path-differs",
             Self::MergeMoved => "merge-moved",
             Self::MergeByContent => "merge-by-content",
+            Self::SourceFault => "source-fault",
+            Self::SourceWell => "source-well",
+            Self::ProbeDied => "probe-died",
             Self::SourceSwitched => "source-switched",
             Self::SourceNone => "source-none",
             Self::EncoderStarted => "encoder-started",
@@ -146,6 +155,9 @@ pub struct Event {
     pub source: Option<SourceName>,
     /// Which pipeline, where one is meant.
     pub pipeline: Option<PipelineId>,
+    /// When what it tells of began, where that was earlier.
+    #[serde(default)]
+    pub since: Option<ChannelTime>,
     /// For people: one sentence, no secrets.
     pub text: String,
 }

@@ -28,6 +28,43 @@ pub struct ChannelStatus {
     /// How loud each audio rendition's sound comes, and what is done about it; empty where the channel has no target.
     #[serde(default)]
     pub loudness: Vec<LoudnessStatus>,
+    /// The process that looks into the sources' pictures and sound; none where the config asks for nothing of it.
+    #[serde(default)]
+    pub probe: Option<ProbeStatus>,
+}
+
+/// The process that looks into the sources' pictures and sound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// It is up.
+    pub running: bool,
+    /// Starts of it since the channel came up.
+    pub starts: u32,
+    /// Process id.
+    pub pid: Option<u32>,
+    /// CPU seconds of the running process.
+    pub cpu_seconds: f64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// Pictures decoded since its start.
+    pub decoded: u64,
+    /// Pieces of media left out because their decoder was behind, since its start: none, unless the host is too slow.
+    pub skipped: u64,
+}
+
+/// What is seen in a source's pictures and heard in its sound. What nobody looks at, or has not for a while, is not said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContentStatus {
+    /// Its picture is black.
+    pub black: Option<bool>,
+    /// Its picture stands still.
+    pub frozen: Option<bool>,
+    /// Its sound is silence.
+    pub silent: Option<bool>,
+    /// RMS of the loudest channel of its sound within the last fifth of a second, dBFS.
+    pub level: Option<f64>,
+    /// Pictures that could not be decoded whole, since the start.
+    pub decoder_errors: u64,
 }
 
 /// How the ladder fits the source.
@@ -79,6 +116,9 @@ pub struct SourceStatus {
     /// How well it is.
     #[serde(default)]
     pub health: HealthStatus,
+    /// What is seen in its pictures and heard in its sound; none where the config asks for nothing of it.
+    #[serde(default)]
+    pub content: Option<ContentStatus>,
     /// Its transport stream, measured.
     #[serde(default)]
     pub measured: Measured,

@@ -32,6 +32,7 @@ fn status(title: &str) -> Arc<ChannelStatus> {
         ladder: LadderStatus::default(),
         publish: PublishStatus { newest: Some(7), segments: 3, ..PublishStatus::default() },
         loudness: Vec::new(),
+        probe: None,
     })
 }
 
@@ -43,6 +44,7 @@ fn event(at_s: i64, text: &str) -> Event {
         kind: EventKind::EncoderDied,
         source: None,
         pipeline: Some(PipelineId::A),
+        since: None,
         text: text.into(),
     }
 }

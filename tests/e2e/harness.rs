@@ -292,7 +292,8 @@ impl Publishers {
     }
 }
 
-fn publish(udp: u16, target: &str, by: Publisher) -> Process {
+/// Publishes what comes to a UDP port.
+pub fn publish(udp: u16, target: &str, by: Publisher) -> Process {
     match by {
         Publisher::SrtLiveTransmit => {
             need("srt-live-transmit");

@@ -8,6 +8,7 @@ mod channel;
 mod contain;
 mod control;
 mod corpus;
+mod detect;
 mod equal;
 mod formats;
 mod harness;
