@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "failover",
     "package",
     "child",
+    "output",
     "channel",
     "srt",
     "ingest",

@@ -72,11 +72,11 @@ impl Way {
         }
     }
 
-    /// Where to, for people; no secrets. `shared` is the shared SRT port.
-    pub fn target(&self, id: &OutputId, shared: SocketAddr) -> String {
+    /// Where to, for people; no secrets.
+    pub fn target(&self, id: &OutputId) -> String {
         match self {
             Self::Srt(srt) => match &srt.mode {
-                SrtMode::Shared => format!("srt://{shared}?streamid=#!::r={id},m=request"),
+                SrtMode::Shared => format!("shared SRT port, stream id #!::r={id},m=request"),
                 SrtMode::Listener(address) => format!("srt://{address}"),
                 SrtMode::Caller { address, .. } => format!("calls srt://{address}"),
             },
@@ -333,6 +333,9 @@ fn srt_output(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtOutputFile) ->
         } else if file.passphrase.is_none() {
             let mend = "add passphrase = \"env:NAME\"";
             checks.document.mistake(&length.span, "there is no passphrase to make a key of", mend);
+        } else if mode.is_some() && !calls {
+            let mend = "remove it; the reader chooses (pbkeylen)";
+            checks.document.mistake(&length.span, "means something in mode \"caller\" only", mend);
         }
         length.value
     });

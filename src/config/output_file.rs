@@ -53,7 +53,7 @@ pub(super) struct SrtOutputFile {
     pub latency: Option<Mark<Time>>,
     /// Where the passphrase is: "env:NAME" or "file:path" (relative to this file). 10 to 79 characters.
     pub passphrase: Option<Mark<SecretRef>>,
-    /// With a passphrase: AES key length in bytes. 16, 24 or 32; default 16.
+    /// Mode "caller" with a passphrase: AES key length in bytes. 16, 24 or 32; default 16. Readers choose their own.
     #[schemars(range(min = 16, max = 32))]
     pub key_length: Option<Mark<u8>>,
     /// Who may read, as ranges of addresses such as "10.0.0.0/8" or "192.0.2.7". Default: anybody who can reach the port.

@@ -369,8 +369,7 @@ impl Checks<'_, '_> {
         low_latency: Option<&Span>,
     ) -> Option<Ladder> {
         let Some(ladder) = ladder else {
-            let mend =
-                "add ladder = \"../pipelines/ladders/720p25.toml\", another ladder's path, \"auto\", or \"none\" to relay alone";
+            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", another ladder's path, \"auto\", or \"none\" to relay alone";
             self.document.missing(channel, "ladder", mend);
             return None;
         };

@@ -8,6 +8,7 @@ mod status;
 pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use status::{
-    ChannelStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, PipelineStatus, PublishStatus,
-    RenditionStatus, SourceStatus, StandbyState, StandbyStatus, Thumbnail,
+    ChannelStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, OutputFigures, OutputStatus,
+    PipelineStatus, PublishStatus, ReaderStatus, RecordingStatus, RenditionStatus, SourceStatus, StandbyState,
+    StandbyStatus, Thumbnail,
 };

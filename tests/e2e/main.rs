@@ -17,6 +17,7 @@ mod loss;
 mod loudness;
 mod nginx;
 mod origin;
+mod outputs;
 mod players;
 mod pull;
 mod relay;
