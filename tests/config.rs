@@ -1010,7 +1010,7 @@ fn the_schema_knows_what_is_required() {
         all
     };
     assert_eq!(required(&schema), ["channel"]);
-    assert_eq!(required(&schema["$defs"]["ChannelFile"]), ["id", "ladder", "pipelines", "source"]);
+    assert_eq!(required(&schema["$defs"]["ChannelFile"]), ["id", "ladder", "source"]);
     assert_eq!(required(&schema["$defs"]["SourceFile"]["oneOf"][0]), ["id", "type"]);
 }
 

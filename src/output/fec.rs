@@ -57,14 +57,14 @@ impl Encoder {
             let span = Span { direction: Direction::Row, base: self.row_base, step: 1, count: columns };
             ready(FecPacket { span, sum: std::mem::take(&mut self.row) });
         }
+        // L sums over L · D packets; none right behind its own last one.
+        if self.at % d == d - 1 {
+            self.waiting.pop_front().into_iter().for_each(&mut ready);
+        }
         if row == d - 1 {
             let base = self.base.wrapping_add(column);
             let span = Span { direction: Direction::Column, base, step: columns, count: rows };
             self.waiting.push_back(FecPacket { span, sum: std::mem::take(&mut self.columns[usize::from(column)]) });
-        }
-        // L sums over L · D packets.
-        if self.at % d == d - 1 {
-            self.waiting.pop_front().into_iter().for_each(ready);
         }
         self.at = (self.at + 1) % (l * d);
     }
