@@ -44,7 +44,7 @@ impl Orders {
         &self,
         order: Input,
         done: impl FnMut(&Arc<ChannelStatus>) -> bool,
-    ) -> Result<Arc<ChannelStatus>, Response> {
+    ) -> Result<Arc<ChannelStatus>, Refused> {
         let mut status = self.status.clone();
         let given = async {
             self.inputs.send(order).await.ok()?;
@@ -57,12 +57,22 @@ impl Orders {
     }
 }
 
-fn refuse(status: StatusCode, why: &str) -> Response {
-    (status, format!("{why}\n")).into_response()
+/// Why nothing was changed.
+#[derive(Debug)]
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, self.1 + "\n").into_response()
+    }
+}
+
+fn refuse(status: StatusCode, why: &str) -> Refused {
+    Refused(status, why.to_owned())
 }
 
 /// Who may change something, and what: the channel's orders.
-fn orders(control: &Shared, headers: &HeaderMap, channel: &str) -> Result<Orders, Response> {
+fn orders(control: &Shared, headers: &HeaderMap, channel: &str) -> Result<Orders, Refused> {
     if !control.check_host {
         let why =
             "outputs are changed on loopback alone: this port listens where other hosts reach it, and has no password";
@@ -86,12 +96,10 @@ pub(super) async fn add(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    match added(&control, &headers, &channel, &body).await {
-        Ok(response) | Err(response) => response,
-    }
+    added(&control, &headers, &channel, &body).await.into_response()
 }
 
-async fn added(control: &Shared, headers: &HeaderMap, channel: &str, body: &[u8]) -> Result<Response, Response> {
+async fn added(control: &Shared, headers: &HeaderMap, channel: &str, body: &[u8]) -> Result<Response, Refused> {
     let orders = orders(control, headers, channel)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().is_none_or(|kind| kind.trim() != "application/json") {
@@ -119,12 +127,10 @@ pub(super) async fn remove(
     Path((channel, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    match removed(&control, &headers, &channel, &name).await {
-        Ok(response) | Err(response) => response,
-    }
+    removed(&control, &headers, &channel, &name).await.into_response()
 }
 
-async fn removed(control: &Shared, headers: &HeaderMap, channel: &str, name: &str) -> Result<Response, Response> {
+async fn removed(control: &Shared, headers: &HeaderMap, channel: &str, name: &str) -> Result<Response, Refused> {
     let orders = orders(control, headers, channel)?;
     let known = Orders::has(&orders.status.borrow(), name);
     let Some(output) = OutputName::new(name).ok().filter(|_| known) else {

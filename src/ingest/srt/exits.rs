@@ -4,7 +4,7 @@
 //! Out:   orders to the gateway; [`Event`]s of outputs; the way for media, open while somebody reads.
 //! Never: sends media for nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
@@ -23,6 +23,8 @@ pub(super) struct Exits {
     /// The port belongs to a source: no output may have it.
     taken: bool,
     known: BTreeMap<OutputIndex, Known>,
+    /// Those that cannot have the port, and were told so.
+    refused: BTreeSet<OutputIndex>,
     /// The gateway that runs.
     to: Option<Sender<ToGateway>>,
 }
@@ -39,7 +41,7 @@ struct Known {
 
 impl Exits {
     pub(super) fn new(door: Door, taken: bool) -> Self {
-        Self { door, taken, known: BTreeMap::new(), to: None }
+        Self { door, taken, known: BTreeMap::new(), refused: BTreeSet::new(), to: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -53,6 +55,7 @@ impl Exits {
             self.known.remove(&index);
             self.tell_gateway(&ToGateway::Remove(index));
         }
+        self.refused.retain(|index| list.contains_key(index));
         for (&index, wanted) in list.iter().filter(|(_, wanted)| Door::of(&wanted.output.mode, shared) == self.door) {
             if self.known.contains_key(&index) {
                 continue;
@@ -65,8 +68,13 @@ impl Exits {
                 failed: false,
             };
             if matches!(self.door, Door::Own(_)) && (self.taken || !self.known.is_empty()) {
-                known.fail("its port is taken by another source or output");
+                if self.refused.insert(index) {
+                    known.fail("its port is taken by another source or output");
+                }
                 continue;
+            }
+            if self.refused.remove(&index) {
+                known.tell(Event::Recovered);
             }
             self.known.insert(index, known);
             self.tell_gateway(&ToGateway::Add(exit(index, wanted)));
