@@ -112,10 +112,13 @@ pub struct Handle {
 
 /// What is known of every gateway that is kept.
 #[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<(watch::Receiver<GatewayStatus>, JoinHandle<()>)>>>);
+struct Kept(Arc<Mutex<Vec<Keeping>>>);
+
+/// One gateway's newest status, and the task that keeps it.
+type Keeping = (watch::Receiver<GatewayStatus>, JoinHandle<()>);
 
 impl Kept {
-    fn lock(&self) -> MutexGuard<'_, Vec<(watch::Receiver<GatewayStatus>, JoinHandle<()>)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Keeping>> {
         // Nothing is done to it but looking and adding.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -194,8 +194,8 @@ impl Path {
         let head = datagram.head.as_ref().map(|head| IoSlice::new(head));
         let slices: Vec<IoSlice<'_>> =
             head.into_iter().chain(datagram.parts.iter().map(|part: &Bytes| IoSlice::new(part))).collect();
-        let mut send = || SockRef::from(&*socket).send_to_vectored(&slices, &to);
-        match socket.try_io(Interest::WRITABLE, &mut send) {
+        let send = || SockRef::from(&*socket).send_to_vectored(&slices, &to);
+        match socket.try_io(Interest::WRITABLE, send) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 match tokio::time::timeout(ROOM_WITHIN, socket.async_io(Interest::WRITABLE, send)).await {
                     Ok(sent) => sent.map(|_| true),
