@@ -110,8 +110,8 @@ fn recorded(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
-    let (input, own, keyed, theirs, udp) =
-        (free_udp(), free_udp(), free_udp(), free_udp(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let [input, own, keyed, theirs, watched] = [(); 5].map(|()| free_udp());
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let secret = tempfile::NamedTempFile::new().expect("a file");
     fs::write(secret.path(), KEY).expect("written");
     let server = Server::relay(
@@ -131,19 +131,21 @@ fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
                 &format!("type = \"srt\"\nmode = \"caller\"\naddress = \"127.0.0.1:{theirs}\"\nstream_id = \"theirs\""),
             ),
             output("udp", &format!("type = \"udp\"\naddress = \"{}\"", udp.local_addr().unwrap())),
+            output("watched", &format!("type = \"udp\"\naddress = \"127.0.0.1:{watched}\"")),
             output("tap", "type = \"record\"\nfolder = \"tap\"\nsegment_size = \"1MB\"\nmax_size = \"100MB\""),
         ]
         .concat(),
     );
     let file = |name: &str| server.dir.path().join(name);
-    let request = format!("srt://127.0.0.1:{}?streamid=%23!::r=test/shared,m=request&latency=300", server.srt);
+    let request = format!("srt://127.0.0.1:{}?streamid=#!::r=test/shared,m=request&latency=300", server.srt);
     let plain = format!("srt://127.0.0.1:{}?streamid=test/shared&latency=300000", server.srt);
     let _readers = [
-        transmit(&request.replace("%23", "#"), &file("request")),
+        transmit(&request, &file("request")),
         ffmpeg(&plain, &file("plain")),
         ffmpeg(&format!("srt://127.0.0.1:{own}?latency=300000"), &file("own")),
         transmit(&format!("srt://127.0.0.1:{keyed}?latency=300&passphrase={KEY}"), &file("keyed")),
         transmit(&format!("srt://:{theirs}?mode=listener&latency=300"), &file("theirs")),
+        ffmpeg(&format!("udp://127.0.0.1:{watched}?fifo_size=100000"), &file("watched")),
     ];
     let stranger = file("stranger");
     let _stranger = transmit(&format!("srt://127.0.0.1:{keyed}?latency=300&passphrase=wrong-{KEY}"), &stranger);
@@ -151,9 +153,10 @@ fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
     for (name, count) in [("shared", 2), ("own", 1), ("keyed", 1), ("calls", 1)] {
         server.wait(&format!("{count} readers of {name}"), |s| readers(s, name) == count);
     }
+    server.wait("ffmpeg listens", |_| UdpSocket::bind(("127.0.0.1", watched)).is_err());
     let sent = fs::read(stream(server.dir.path())).expect("made");
     push(input, [&sent[..], &padding()].concat()).join().expect("sent");
-    for name in ["request", "plain", "own", "keyed", "theirs"] {
+    for name in ["request", "plain", "own", "keyed", "theirs", "watched"] {
         wait_for_file(&server, &file(name), &sent);
     }
     assert_eq!(fs::metadata(stranger).map_or(0, |about| about.len()), 0, "a wrong key reads nothing");
