@@ -60,7 +60,10 @@ fn every_config_of_the_repository_is_good_and_says_what_it_does() {
             .unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         assert_eq!(out.status.code(), Some(0), "{}: {stderr}", file.display());
-        for needed in ["is good", "listens", "channel ", "pipeline a", "127.0.0.1:8080"] {
+        // A relay serves nothing.
+        let relays = fs::read_to_string(&file).unwrap().contains("ladder = \"none\"");
+        assert_eq!(stdout.contains("127.0.0.1:8080"), !relays, "{}:\n{stdout}", file.display());
+        for needed in ["is good", "listens", "channel ", "pipeline a", "127.0.0.1:8081"] {
             assert!(stdout.contains(needed), "{} does not tell `{needed}`:\n{stdout}", file.display());
         }
         assert!(!stdout.contains("correct horse"), "a secret in {stdout}");
@@ -1151,7 +1154,7 @@ fn the_schema_knows_what_is_required() {
         all
     };
     assert_eq!(required(&schema), ["channel"]);
-    assert_eq!(required(&schema["$defs"]["ChannelFile"]), ["id", "ladder", "pipelines", "source"]);
+    assert_eq!(required(&schema["$defs"]["ChannelFile"]), ["id", "ladder", "source"]);
     assert_eq!(required(&schema["$defs"]["SourceFile"]["oneOf"][0]), ["id", "type"]);
 }
 

@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "failover",
     "package",
     "child",
+    "output",
     "channel",
     "srt",
     "ingest",

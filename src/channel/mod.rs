@@ -12,6 +12,7 @@ mod feed;
 mod ladder;
 pub mod loudness;
 mod merging;
+mod outputs;
 mod pipeline;
 mod placing;
 mod probe;
@@ -27,6 +28,8 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use pipeline::Generation;
 
 use crate::clock::Now;
@@ -34,14 +37,16 @@ use crate::config;
 use crate::encode::ipc::{FromWorker, Job, RenditionIndex, ToWorker};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
-use crate::media::{Break, Item, PipelineId, SourceName, TrackKind};
+use crate::media::{Break, Item, OutputName, PipelineId, SourceName, TrackKind};
 use crate::monitor::{ChannelStatus, Event, EventKind, Severity};
+use crate::output;
 use crate::package::{self, Packager, Saved, Snapshot};
 use crate::probe::ipc::{FromProbe, Job as ProbeJob, ToProbe};
 use crate::timeline::Timeline;
 
 use feed::Sent;
 use ladder::{Fitting, Seen};
+use outputs::Outputs;
 use pipeline::{Pipeline, REJOIN};
 use probe::Probe;
 use source::Source;
@@ -76,6 +81,12 @@ pub enum Input {
     ProbeGone(Generation, String),
     /// A gateway process ended; its sources get their own `Down`.
     GatewayDied(String),
+    /// An output said something.
+    Output(OutputName, output::Event),
+    /// Open one more output. Nothing happens if its name is taken.
+    AddOutput(Box<config::Output>),
+    /// Close an output.
+    RemoveOutput(OutputName),
     /// Time passed.
     Tick,
 }
@@ -103,6 +114,12 @@ pub enum Action {
     Event(Event),
     /// Write this to the folder for diagnosis.
     Save(Saved),
+    /// Open an output.
+    OpenOutput(Box<config::Output>),
+    /// Close it.
+    CloseOutput(OutputName),
+    /// Hand this on to it.
+    Output(OutputName, Bytes),
 }
 
 /// One channel.
@@ -121,6 +138,7 @@ pub struct Channel {
     pair: Option<Pair>,
     /// Who looks into the sources' pictures and sound, where that is asked for.
     probe: Option<Probe>,
+    outputs: Outputs,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -145,9 +163,10 @@ impl Channel {
             .iter()
             .map(|p| Pipeline::new(now, p.id, p.sources.iter().map(place).collect(), config.failover.clone()))
             .collect();
-        Self {
+        let mut channel = Self {
             timeline: Timeline::new(config.grid),
             probe: Probe::new(&config, now),
+            outputs: Outputs::new(&config.outputs, sources.len()),
             config,
             sources,
             pipelines,
@@ -161,7 +180,9 @@ impl Channel {
             applied: now,
             caught_up_at: now,
             actions: Vec::new(),
-        }
+        };
+        channel.open_outputs();
+        channel
     }
 
     /// A channel in place of this one, whose state is not to be trusted any more. Words of this one's encode processes may still
@@ -204,6 +225,9 @@ impl Channel {
             Input::Probe(generation, word) => self.probe_says(now, generation, word),
             Input::ProbeGone(generation, reason) => self.probe_gone(now, generation, &reason),
             Input::GatewayDied(reason) => self.event(now, Severity::Warning, EventKind::GatewayDied, reason),
+            Input::Output(name, event) => self.output(now, &name, event),
+            Input::AddOutput(output) => self.add_output(now, *output),
+            Input::RemoveOutput(name) => self.remove_output(now, &name),
             Input::Tick => {}
         }
         self.upkeep(now);
@@ -217,11 +241,11 @@ impl Channel {
         let not_before = |at: Now| if at.mono < self.caught_up_at.mono { self.caught_up_at } else { at };
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
         let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
+        let fitting = self.fitting.wake_at().filter(|_| self.config.encodes());
         let faults = self.sources.iter().filter_map(|s| s.feed.wake_at(now));
         let merges = self.sources.iter().filter_map(|s| s.merging.as_ref()?.wake_at());
         let sources = faults.chain(merges).chain(self.probe.as_ref().and_then(Probe::wake_at));
-        let all =
-            pipelines.chain(sources).chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
+        let all = pipelines.chain(sources).chain(packager).chain(pair).chain(fitting).chain([self.status_at]);
         let first = all.min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
     }
@@ -257,7 +281,7 @@ impl Channel {
     }
 
     fn make_ladder(&mut self, now: Now) {
-        if self.fitting.is_settled() {
+        if self.fitting.is_settled() || !self.config.encodes() {
             return;
         }
         let seen = self.first_picture();

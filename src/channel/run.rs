@@ -1,9 +1,10 @@
 //! The shell around [`Channel`]: its task, its encode processes, its timer.
 //!
-//! In:    inputs over one bounded queue: from ingest, from the encode processes' readers.
-//! Out:   snapshots and status through watch channels, events to the log.
+//! In:    inputs over bounded queues: from ingest, from the encode processes' readers, from outputs.
+//! Out:   snapshots and status through watch channels, events to the log, bytes to outputs.
 //! Never: blocks on a child, or lets a panic of one channel reach another.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,8 +20,10 @@ use crate::clock;
 use crate::config;
 use crate::encode::ipc::{ENVIRONMENT, Job, ToWorker};
 use crate::ingest::IngestEvent;
-use crate::media::{PipelineId, SourceId};
+use crate::media::{OutputName, PipelineId, SourceId};
 use crate::monitor::{ChannelStatus, Event};
+use crate::output::exits::Exits;
+use crate::output::{self, Line};
 use crate::package::{Saved, Snapshot};
 use crate::probe::ipc::{Job as ProbeJob, ToProbe};
 
@@ -29,6 +32,9 @@ const MEDIA_MAX: usize = 16_384;
 
 /// Other inputs that may wait: coded units mostly. A full queue holds up the encode processes' readers.
 const INPUTS_MAX: usize = 4096;
+
+/// What outputs say that may wait: figures of each once a second, and news. More are dropped.
+const OUTPUT_NEWS_MAX: usize = 4096;
 
 /// Bytes that may wait for an encode process: 4 s of join buffer at 100 Mbit/s. One that falls further behind is ended.
 const ENCODER_QUEUE_BYTES: usize = 64 << 20;
@@ -57,16 +63,18 @@ pub struct Handle {
 }
 
 /// Starts a channel. `program` is asked for before each start of an encode process: [`child::program`], or what a test was
-/// built with. `events` takes what is worth logging; `stop` ends it.
+/// built with. `exits` is where SRT outputs are wanted; `events` takes what is worth logging; `stop` ends it.
 pub fn start(
     program: impl Fn() -> PathBuf + Send + 'static,
     config: config::Channel,
+    exits: Exits,
     save: Option<PathBuf>,
     events: impl Fn(Event) + Send + 'static,
     stop: watch::Receiver<bool>,
 ) -> Handle {
     let (media, from_ingest) = mpsc::channel(MEDIA_MAX);
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+    let (output_news, from_outputs) = mpsc::channel(OUTPUT_NEWS_MAX);
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let channel = Channel::new(config.clone(), save.is_some(), clock::now());
     let (show, status) = watch::channel(Arc::new(channel.status(clock::now())));
@@ -80,9 +88,13 @@ pub fn start(
         events: Box::new(events),
         encoders: [None, None],
         probe: None,
+        exits,
+        outputs: HashMap::new(),
+        output_news,
         save,
     };
-    let task = tokio::spawn(shell.run(channel, from_ingest, queue, stop).instrument(span));
+    let queues = Queues { media: from_ingest, inputs: queue, outputs: from_outputs };
+    let task = tokio::spawn(shell.run(channel, queues, stop).instrument(span));
     Handle { snapshots, status, media, inputs, task }
 }
 
@@ -95,25 +107,30 @@ struct Shell {
     events: Box<dyn Fn(Event) + Send>,
     encoders: [Option<Process<Encodes>>; 2],
     probe: Option<Process<Looks>>,
+    exits: Exits,
+    outputs: HashMap<OutputName, Line>,
+    output_news: output::Sink,
     save: Option<PathBuf>,
 }
 
+/// Who may say something.
+struct Queues {
+    media: mpsc::Receiver<(SourceId, IngestEvent)>,
+    inputs: mpsc::Receiver<Input>,
+    outputs: mpsc::Receiver<(OutputName, output::Event)>,
+}
+
 impl Shell {
-    async fn run(
-        mut self,
-        mut channel: Channel,
-        mut media: mpsc::Receiver<(SourceId, IngestEvent)>,
-        mut queue: mpsc::Receiver<Input>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    async fn run(mut self, mut channel: Channel, mut queues: Queues, mut stop: watch::Receiver<bool>) {
         loop {
             let now = clock::now();
             let wait = channel.wake_at(now).since(now);
             let input = tokio::select! {
                 biased;
                 () = told(&mut stop) => break,
-                Some(input) = queue.recv() => input,
-                Some((id, event)) = media.recv() => Input::Source(id.source, event),
+                Some(input) = queues.inputs.recv() => input,
+                Some((id, event)) = queues.media.recv() => Input::Source(id.source, event),
+                Some((name, event)) = queues.outputs.recv() => Input::Output(name, event),
                 () = tokio::time::sleep(wait) => Input::Tick,
             };
             // A bug in a core must cost one channel one restart, not the process all of them.
@@ -123,6 +140,7 @@ impl Shell {
                 Err(_) => {
                     error!("the channel's core panicked; it starts anew");
                     (self.encoders, self.probe) = ([None, None], None);
+                    self.outputs.clear();
                     channel = channel.anew(clock::now());
                 }
             }
@@ -154,6 +172,16 @@ impl Shell {
                 }
                 Action::Event(event) => (self.events)(event),
                 Action::Save(saved) => self.save(saved),
+                Action::OpenOutput(output) => {
+                    let line = output::open(&output, &self.exits, self.output_news.clone());
+                    self.outputs.insert(output.id.output.clone(), line);
+                }
+                Action::CloseOutput(name) => drop(self.outputs.remove(&name)),
+                Action::Output(name, data) => {
+                    if let Some(line) = self.outputs.get(&name) {
+                        line.send(&data);
+                    }
+                }
             }
         }
     }
@@ -252,6 +280,10 @@ impl Shell {
     async fn finish(mut self) {
         // It has nothing to finish.
         self.probe = None;
+        let ends: Vec<_> = self.outputs.drain().map(|(_, line)| tokio::spawn(line.finish())).collect();
+        for end in ends {
+            let _ = end.await;
+        }
         let mut reapers = Vec::new();
         for encoder in self.encoders.iter_mut().filter_map(Option::take) {
             let _ = encoder.sender.send(&ToWorker::Finish);

@@ -102,17 +102,21 @@ impl Channel {
                 source.up_since = now;
                 source.heard = false;
                 source.feed.reconnected(now);
+                self.relay_reconnected(at);
                 let anew = vec![Item::Break(Break::Reconnect)];
                 self.show_probe(now, at, &anew);
                 self.hand_on(at, anew);
             }
             IngestEvent::Data { arrival, data, .. } => {
                 self.sources[at].heard = true;
+                self.relay(at, &data);
                 let fed = self.sources[at].feed.push(arrival, &mut self.timeline, &data);
                 self.fed(now, arrival, at, fed);
             }
             IngestEvent::Media { arrival, items } => {
-                self.sources[at].heard = true;
+                if !std::mem::replace(&mut self.sources[at].heard, true) {
+                    self.relay_impossible(now, at);
+                }
                 let fed = self.sources[at].feed.push_media(arrival, &mut self.timeline, items);
                 self.fed(now, arrival, at, fed);
             }

@@ -17,6 +17,7 @@ use crate::package::Packager;
 impl Channel {
     /// Once a second: bit rates, and damage summed into one event.
     pub(super) fn count_bitrates(&mut self, now: Now) {
+        self.outputs.count_bitrates();
         for at in 0..self.sources.len() {
             let source = &mut self.sources[at];
             source.bitrate = source.feed.take_bytes() * 8;
@@ -44,6 +45,7 @@ impl Channel {
         ChannelStatus {
             id: self.config.id.clone(),
             title: self.config.title.clone(),
+            encodes: self.config.encodes(),
             sources: self.sources.iter().enumerate().map(|(at, _)| self.source_status(now, at)).collect(),
             pipelines: self
                 .pipelines
@@ -85,6 +87,7 @@ impl Channel {
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
             loudness: self.loudness_status(),
             probe: self.probe.as_ref().map(Probe::status),
+            outputs: self.output_statuses(),
         }
     }
 

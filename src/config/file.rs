@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::content::{BlackFile, DecoderErrorsFile, FrozenFile, SilentFile};
 use super::document::Mark;
 use super::merge::MergeSourceFile;
+use super::output_file::OutputFile;
 use super::units::{BitRate, Bytes, Lufs, Rate, RevertText, SecretRef, Size, Time, TruePeak};
 
 /// A Tandem configuration: channels, and where they are served.
@@ -64,7 +65,7 @@ pub(super) struct SrtFile {
 /// One linear programme.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["id", "ladder", "pipelines", "source"]))]
+#[schemars(extend("required" = ["id", "ladder", "source"]))]
 pub(super) struct ChannelFile {
     /// Its name in URLs and stream ids: 1 to 64 of a-z, 0-9, "-" and "_".
     #[schemars(with = "String")]
@@ -108,7 +109,7 @@ pub(super) struct ChannelFile {
     #[schemars(with = "Option<RedundancyFile>")]
     pub redundancy: Option<Mark<RedundancyFile>>,
     /// The ladder file, relative to this file; or "auto": renditions made for the source's first picture, from its own size (1080
-    /// lines at most) down to 216.
+    /// lines at most) down to 216. "none" encodes and serves nothing: the channel has outputs alone, and needs no pipelines.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
     /// Whether equal sources must give equal bytes in both pipelines, so that a difference proves damage. Default true: a
@@ -132,6 +133,8 @@ pub(super) struct ChannelFile {
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
+    /// Where the transport stream goes on to as it came: to other hosts, and to files.
+    pub output: Vec<Mark<OutputFile>>,
 }
 
 /// What x264 may use of the host's instructions.

@@ -16,6 +16,8 @@ mod file;
 mod ladder;
 mod memory;
 mod merge;
+mod output;
+mod output_file;
 mod pulled;
 mod report;
 mod slate;
@@ -34,6 +36,7 @@ use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, SourceId, SourceName};
 
 pub use cidr::Cidr;
+pub use output::{Destination, Matrix, OUTPUTS_MAX, Output, Record, RtpOutput, SrtOutput, Takes, Way};
 pub use report::{Mistake, Report};
 pub use summary::Summary;
 
@@ -178,14 +181,24 @@ pub struct Channel {
     pub deterministic: bool,
     /// All contribution feeds.
     pub sources: Vec<Source>,
-    /// One or two; A first.
+    /// One or two, A first; a channel that only relays may have none.
     pub pipelines: Vec<Pipeline>,
     /// When and how pipelines change source.
     pub failover: Failover,
-    /// Renditions, highest first; rungs above the source's size are left out when it is known.
+    /// Renditions, highest first; rungs above the source's size are left out when it is known. Without any, the channel only
+    /// relays ([`Self::encodes`]).
     pub ladder: Ladder,
+    /// Where its transport stream goes on to as it came.
+    pub outputs: Vec<Output>,
     /// Text of a pipeline template to use in place of the built-in `pipelines/encode.toml`.
     pub template: Option<String>,
+}
+
+impl Channel {
+    /// Something is encoded and served. Else it has outputs alone (`ladder = "none"`).
+    pub fn encodes(&self) -> bool {
+        !self.ladder.video.is_empty() || !self.ladder.audio.is_empty()
+    }
 }
 
 /// What the second pipeline does while the first one is well.

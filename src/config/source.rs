@@ -156,7 +156,7 @@ fn srt_input(
     })
 }
 
-fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
+pub(super) fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
     let mode = file.mode.as_ref().map_or(SrtModeFile::Shared, |mode| mode.value);
     let only = |checks: &mut Checks<'_, '_>, key: Option<&Mark<String>>, its: SrtModeFile, word: &str| {
         if let Some(key) = key.filter(|_| mode != its) {
@@ -224,7 +224,7 @@ fn key_length(checks: &mut Checks<'_, '_>, file: &SrtSourceFile, caller: bool) -
 }
 
 /// Fetches a passphrase and checks its length.
-fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Secret> {
+pub(super) fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Secret> {
     let secret = checks.secret(place, "passphrase")?;
     let length = secret.reveal().len();
     if !PASSPHRASE_BYTES.contains(&length) {

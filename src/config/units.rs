@@ -75,6 +75,13 @@ impl Time {
     }
 }
 
+impl Bytes {
+    /// An amount of our own, spelled as in a config.
+    pub fn known(text: &str) -> u64 {
+        Self::parse(text).expect("our own limits are amounts").0
+    }
+}
+
 /// A value that is written as text.
 trait Text: Sized {
     /// What is expected, with an example; ends the sentence "expected …".

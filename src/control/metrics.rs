@@ -42,6 +42,7 @@ pub fn render(
     merges(&mut registry, channels);
     pipelines(&mut registry, channels);
     publications(&mut registry, channels);
+    outputs(&mut registry, channels);
     let events_seen = counts(&mut registry, "events", "Events, whether their line was shown or summed.");
     for EventCount { channel, kind, severity, count } in events {
         let labels = vec![
@@ -351,6 +352,54 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             let labels = || vec![("channel", channel.id.to_string()), ("rendition", rendition.id.to_string())];
             set(&average, labels(), rendition.average_bitrate as f64);
             set(&peak, labels(), rendition.peak_bitrate as f64);
+        }
+    }
+}
+
+fn outputs(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let failed = gauges(registry, "output_failed", "The output cannot do its work.", None);
+    let bitrate = gauges(registry, "output_bitrate", "Handed to the output over the last second.", bits_per_second());
+    let sent = Counts::default();
+    register(registry, "output_sent", "Sent or written; over SRT to all readers.", Some(Unit::Bytes), &sent);
+    let packets = counts(registry, "output_sent_packets", "Datagrams or SRT messages.");
+    let dropped = counts(registry, "output_dropped_packets", "TS packets not taken in time, and left out.");
+    let errors = counts(registry, "output_errors", "Sendings and writes that failed.");
+    let switches = counts(registry, "output_switches", "Times the output went on with another source.");
+    let readers = gauges(registry, "output_readers", "SRT readers that are connected.", None);
+    let rtt = gauges(registry, "output_reader_round_trip", "Round-trip time of an SRT reader.", Some(Unit::Seconds));
+    let lost = counts(registry, "output_reader_lost_packets", "SRT packets a reader missed, before recovery.");
+    let resent = counts(registry, "output_reader_retransmitted_packets", "SRT packets sent to a reader again.");
+    let missed = counts(registry, "output_reader_dropped_packets", "TS packets a reader did not take in time.");
+    let files = gauges(registry, "output_recorded_files", "Files that a recording keeps.", None);
+    let kept = gauges(registry, "output_recorded_files_size", "What they take.", Some(Unit::Bytes));
+    let deleted = counts(registry, "output_deleted_files", "Files deleted to keep within the limits.");
+    for (channel, output) in channels.iter().flat_map(|c| c.outputs.iter().map(move |o| (c, o))) {
+        let labels = || {
+            let name = ("output", output.name.to_string());
+            vec![("channel", channel.id.to_string()), name, ("transport", output.transport.clone())]
+        };
+        let figures = &output.figures;
+        set(&failed, labels(), flag(output.alarm.is_some()));
+        set(&bitrate, labels(), output.bitrate as f64);
+        add(&sent, labels(), figures.bytes);
+        add(&packets, labels(), figures.packets);
+        add(&dropped, labels(), figures.dropped);
+        add(&errors, labels(), figures.errors);
+        add(&switches, labels(), output.switches);
+        if output.transport == "srt" {
+            set(&readers, labels(), figures.readers.len() as f64);
+        }
+        for reader in &figures.readers {
+            let labels = || [labels(), vec![("peer", reader.peer.clone())]].concat();
+            set(&rtt, labels(), reader.rtt_ms / 1000.0);
+            add(&lost, labels(), reader.lost);
+            add(&resent, labels(), reader.retransmitted);
+            add(&missed, labels(), reader.dropped);
+        }
+        if let Some(recording) = &figures.recording {
+            set(&files, labels(), recording.files as f64);
+            set(&kept, labels(), recording.kept_bytes as f64);
+            add(&deleted, labels(), recording.deleted);
         }
     }
 }

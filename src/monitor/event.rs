@@ -93,6 +93,20 @@ pub enum EventKind {
     SegmentGap,
     /// A gateway process ended and is started again.
     GatewayDied,
+    /// A reader of an output is connected.
+    ReaderConnected,
+    /// A reader of an output left.
+    ReaderDisconnected,
+    /// A reader of an output was turned away, or turned us away.
+    ReaderRefused,
+    /// An output cannot do its work; it tries again.
+    OutputFailed,
+    /// Packets of an output were left out.
+    OutputDropped,
+    /// An output can do its work again.
+    OutputRecovered,
+    /// An output was added or removed while running.
+    OutputsChanged,
     /// The channel came up.
     ChannelStarted,
     /// Rungs of the ladder were left out, or cost more than they need.
@@ -134,6 +148,13 @@ impl EventKind {
             Self::SegmentRefused => "segment-refused",
             Self::SegmentGap => "segment-gap",
             Self::GatewayDied => "gateway-died",
+            Self::ReaderConnected => "reader-connected",
+            Self::ReaderDisconnected => "reader-disconnected",
+            Self::ReaderRefused => "reader-refused",
+            Self::OutputFailed => "output-failed",
+            Self::OutputDropped => "output-dropped",
+            Self::OutputRecovered => "output-recovered",
+            Self::OutputsChanged => "outputs-changed",
             Self::ChannelStarted => "channel-started",
             Self::LadderFitted => "ladder-fitted",
         }

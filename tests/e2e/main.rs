@@ -19,6 +19,7 @@ mod loudness;
 mod merge;
 mod nginx;
 mod origin;
+mod outputs;
 mod players;
 mod pull;
 mod relay;

@@ -19,6 +19,16 @@ export function ofPath(path) {
   }
 }
 
+/** An output, by what it does and whether anybody reads. */
+export function ofOutput({ alarm, transport, bitrate, figures }) {
+  if (alarm) return { level: "warn", word: "fails" };
+  if (transport === "srt" && !figures.readers.length) return { level: "ready", word: "nobody reads" };
+  if (!bitrate) return { level: "off", word: "nothing comes" };
+  if (transport === "record") return { level: "air", word: "records" };
+  const readers = figures.readers.length;
+  return { level: "air", word: transport === "srt" ? `${readers} reader${readers > 1 ? "s" : ""}` : "sends" };
+}
+
 /** How well a source is, by its score. */
 export function ofHealth({ connected, health }) {
   if (!connected) return { level: "off", word: "offline" };
@@ -49,8 +59,16 @@ export function ofOrigin(channel) {
   return channel.publish.newest == null ? { level: "wait", word: "waiting" } : { level: "air", word: "serving" };
 }
 
+/** Nothing is encoded or served: what counts is that media goes on. */
+function ofRelay({ sources, outputs }) {
+  if (!sources.some((s) => s.flowing)) return { level: "off", word: "No input" };
+  const whole = sources.every((s) => s.flowing) && outputs.every((o) => !o.alarm);
+  return whole ? { level: "air", word: "Relays" } : { level: "warn", word: "Relays, not all of it" };
+}
+
 /** The channel as a whole, in the words of a viewer first and of redundancy second. */
 export function ofChannel(channel) {
+  if (!channel.encodes) return ofRelay(channel);
   if (channel.publish.newest == null) return { level: "wait", word: "Starting" };
   const onAir = channel.pipelines.find((p) => p.on_air);
   if (!onAir || !onAir.running) return { level: "off", word: "Off air" };

@@ -92,8 +92,11 @@ function show() {
   signal.show(byId("signals"), channel);
   showPipelines(channel);
   fill(byId("renditions").tBodies[0], channel.publish.renditions.map((r) => renditionRow(r, channel.loudness.find((l) => l.rendition === r.id))));
+  byId("outputs-card").hidden = !channel.outputs.length;
+  fill(byId("outputs").tBodies[0], channel.outputs.flatMap(outputRows));
   if (addresses) {
-    player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
+    // A channel that only relays has nothing to play.
+    if (channel.publish.newest !== null) player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
     showAddresses(channel);
   }
 }
@@ -248,12 +251,40 @@ function renditionRow(r, level) {
     number("Peak", format.bitrate(r.peak_bitrate)));
 }
 
+/** An output, and below it each of its readers. */
+function outputRows(output) {
+  const { figures } = output;
+  const number = (label, value) => el("td.n", { "data-label": label }, value);
+  const { recording } = figures;
+  const files = recording && `${format.whole(recording.files)} files, ${format.bytes(recording.kept_bytes)}`;
+  const why = output.alarm ?? files ?? output.target;
+  const from = output.source && !output.takes.endsWith(output.source) ? `${output.takes}: ${output.source}` : output.takes;
+  const row = el("tr",
+    el("td", el("b", output.name), el("small", from)),
+    el("td", state(judge.ofOutput(output)), el("small", { title: output.target }, why)),
+    number("Bitrate", format.bitrate(output.bitrate)),
+    number("Sent", format.bytes(figures.bytes)),
+    number("RTT", format.NONE),
+    number("Lost", figures.errors ? `${format.whole(figures.errors)} errors` : format.NONE),
+    number("Left out", format.whole(figures.dropped)));
+  const readers = figures.readers.map((r) => el("tr.part",
+    el("td", el("small", "reader")),
+    el("td", el("code", r.peer)),
+    number("Bitrate", format.NONE),
+    number("Sent", format.bytes(r.bytes)),
+    number("RTT", milliseconds(r.rtt_ms)),
+    el("td.n", { "data-label": "Lost", title: `${format.whole(r.retransmitted)} sent again` }, format.whole(r.lost)),
+    number("Left out", format.whole(r.dropped))));
+  return [row, ...readers];
+}
+
 function showAddresses(channel) {
   const base = `${addresses.origin}/live/${channel.id}`;
   const publish = addresses.publish.filter((p) => p.channel === channel.id);
+  const serves = channel.publish.newest !== null;
   fill(byId("addresses"), [
-    address("HLS", `${base}/index.m3u8`),
-    address("DASH", `${base}/manifest.mpd`),
+    serves && address("HLS", `${base}/index.m3u8`),
+    serves && address("DASH", `${base}/manifest.mpd`),
     ...publish.map((p) => address(`Publish ${p.source}`, p.url)),
   ]);
 }
