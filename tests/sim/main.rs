@@ -251,7 +251,7 @@ fn a_source_on_standby_is_looked_at_too() {
 #[test]
 fn a_picture_that_flaps_every_two_seconds_costs_one_switch() {
     for what in CONTENT {
-        let flaps = |n| (10_000 + n * 4000, Fault::Shows { source: 0, what, ms: 2100 });
+        let flaps = |n: u64| (10_000 + n * 4000, Fault::Shows { source: 0, what, ms: 2100 });
         let mut script = looked_at((0..18).map(flaps).collect());
         script.revert = Some(Duration::from_secs(1));
         assert_eq!(world::run(script).unwrap().switches, 3, "{what:?}");

@@ -342,6 +342,8 @@ impl World {
                     _ => {}
                 }
             }
+            // The channel has no outputs.
+            Action::OpenOutput(_) | Action::CloseOutput(_) | Action::Output(..) => {}
             Action::KillEncoder(id, generation) => {
                 let slot = &mut self.processes[id.index()];
                 if let Some(process) = slot.take_if(|p| p.generation == generation) {
@@ -459,6 +461,7 @@ pub fn config(script: &Script) -> config::Channel {
             .map(|p| config::Pipeline { id: p, sources: script.sources[p.index()].iter().map(|&i| name(i)).collect() })
             .to_vec(),
         failover: failover(script),
+        outputs: Vec::new(),
         ladder: config::Ladder {
             file: "model.toml".into(),
             auto: false,
