@@ -171,11 +171,11 @@ impl Probe {
         if known.session != seen.session {
             return Vec::new();
         }
-        let (before, is_newer) = (known.seen, |new: Option<u64>, old: Option<u64>| new > old);
-        if is_newer(seen.picture.map(|p| p.at), before.picture.map(|p| p.at)) {
+        // `None` is less than anything.
+        if seen.picture.map(|p| p.at) > known.seen.picture.map(|p| p.at) {
             known.told[0] = Some(now);
         }
-        if is_newer(seen.sound.map(|s| s.at), before.sound.map(|s| s.at)) {
+        if seen.sound.map(|s| s.at) > known.seen.sound.map(|s| s.at) {
             known.told[1] = Some(now);
         }
         known.errors[1] = seen.picture.map_or(known.errors[1], |p| p.errors);
