@@ -15,7 +15,7 @@ use crate::child::Backoff;
 use crate::clock::Now;
 use crate::config::{self, Condition};
 use crate::failover::Evidence;
-use crate::media::{Break, ChannelTime, Item, TrackKind, TrackSet};
+use crate::media::{Break, ChannelTime, Item, TrackKind};
 use crate::monitor::{ContentStatus, EventKind, ProbeStatus, Severity};
 use crate::probe::ipc::{FromProbe, Heartbeat, Job, Pictures, Piece, SOURCES_MAX, Seen, Sound, ToProbe};
 
@@ -171,11 +171,11 @@ impl Probe {
         if known.session != seen.session {
             return Vec::new();
         }
-        let (before, is_newer) = (known.seen, |new: Option<u64>, old: Option<u64>| new > old);
-        if is_newer(seen.picture.map(|p| p.at), before.picture.map(|p| p.at)) {
+        // `None` is less than anything.
+        if seen.picture.map(|p| p.at) > known.seen.picture.map(|p| p.at) {
             known.told[0] = Some(now);
         }
-        if is_newer(seen.sound.map(|s| s.at), before.sound.map(|s| s.at)) {
+        if seen.sound.map(|s| s.at) > known.seen.sound.map(|s| s.at) {
             known.told[1] = Some(now);
         }
         known.errors[1] = seen.picture.map_or(known.errors[1], |p| p.errors);
@@ -273,8 +273,8 @@ impl Channel {
     pub(super) fn show_probe(&mut self, arrival: Now, source: usize, items: &[Item<ChannelTime>]) {
         let Some(probe) = self.probe.as_mut().filter(|probe| source < probe.known.len()) else { return };
         let Ok(place) = u8::try_from(source) else { return };
-        let first =
-            |kind| self.sources[source].feed.tracks().and_then(|set: &std::sync::Arc<TrackSet>| set.first(kind));
+        let tracks = self.sources[source].feed.tracks();
+        let first = |kind| tracks.and_then(|set| set.first(kind));
         let (video, audio) = (first(TrackKind::Video), first(TrackKind::Audio));
         for item in items {
             let message = match item {

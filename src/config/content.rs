@@ -107,7 +107,7 @@ impl Checks<'_, '_> {
     fn share(&mut self, share: Option<&Mark<Percent>>, usual: f32, min: f32, max: f32, range: &str) -> f32 {
         let Some(share) = share else { return usual };
         if !(min..=max).contains(&share.value.0) {
-            let wrong = format!("{}%", share.value.0 * 100.0);
+            let wrong = format!("{}%", (share.value.0 * 1e4).round() / 100.0);
             self.document.mistake(&share.span, wrong, format!("{range} are possible"));
         }
         share.value.0

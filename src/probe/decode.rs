@@ -70,6 +70,8 @@ pub struct Looked {
     pub pictures: Vec<(u64, Sketch)>,
     /// The unit was looked at, and could not be decoded whole.
     pub wrong: bool,
+    /// The decoder began with it.
+    pub begins: bool,
 }
 
 impl Pictures {
@@ -93,7 +95,7 @@ impl Pictures {
         if self.chain.is_none() && !piece.key || !every && is_disposable(piece.codec, &piece.data) {
             return None;
         }
-        let before = ERRORS.get();
+        let (before, begins) = (ERRORS.get(), self.chain.is_none());
         let samples = self.decode(piece);
         let wrong = ERRORS.get() != before || samples.is_err();
         if let Err(error) = &samples {
@@ -101,7 +103,7 @@ impl Pictures {
             self.anew();
         }
         let pictures = samples.unwrap_or_default().into_iter().filter_map(|sample| self.sketch(sample)).collect();
-        Some(Looked { pictures, wrong })
+        Some(Looked { pictures, wrong, begins })
     }
 
     fn decode(&mut self, piece: &Piece) -> Result<Vec<Sample>, ChainError> {

@@ -25,6 +25,8 @@ pub struct PictureWatch {
     /// Arrival of the newest unit, and of the newest picture that came out of the decoder: it reorders.
     newest: u64,
     shown: u64,
+    /// When the decoder began.
+    began: u64,
     black_since: Option<u64>,
     /// The picture that nothing has moved away from, and when it came.
     still: Option<(Sketch, u64)>,
@@ -41,6 +43,7 @@ impl PictureWatch {
             rules,
             newest: 0,
             shown: 0,
+            began: 0,
             black_since: None,
             still: None,
             wrong: VecDeque::new(),
@@ -68,10 +71,16 @@ impl PictureWatch {
         }
     }
 
-    /// A unit was looked at; `wrong`: it could not be decoded whole.
+    /// The decoder begins with the unit that came then.
+    pub fn begins(&mut self, at: u64) {
+        self.began = at;
+    }
+
+    /// A unit was looked at; `wrong`: it could not be decoded whole. Nor is one of which, like those before it, no picture came for a
+    /// second: parsers leave out without a word what makes no sense to them.
     pub fn unit(&mut self, at: u64, wrong: bool) {
         self.newest = self.newest.max(at);
-        if wrong {
+        if wrong || at.saturating_sub(self.shown.max(self.began)) >= SECOND {
             self.errors += 1;
             if self.wrong.len() == ERRORS_MAX {
                 self.wrong.pop_front();
@@ -209,6 +218,7 @@ mod tests {
     fn errors_are_a_fault_while_there_are_enough_of_them_in_a_second() {
         let mut watch = PictureWatch::new(RULES);
         let mut since = |at_ms: u64, wrong| {
+            watch.picture(at_ms * 1000, plain(100));
             watch.unit(at_ms * 1000, wrong);
             watch.seen().and_then(|seen| seen.errors_since).map(|at| at / 1000)
         };
@@ -222,6 +232,21 @@ mod tests {
         assert_eq!(watch.seen().map(|seen| seen.errors), Some(4));
         watch.anew();
         assert_eq!(watch.seen(), None);
+    }
+
+    #[test]
+    fn units_of_which_no_picture_comes_are_wrong() {
+        let mut watch = PictureWatch::new(RULES);
+        watch.begins(5_000_000);
+        let mut wrong = |at_ms: u64| {
+            watch.unit(at_ms * 1000, false);
+            watch.seen().map(|seen| seen.errors)
+        };
+        let counted: Vec<_> = [5000, 5500, 5999, 6000, 6040].into_iter().filter_map(&mut wrong).collect();
+        assert_eq!(counted, [0, 0, 0, 1, 2]);
+        watch.picture(6_080_000, plain(100));
+        watch.unit(6_080_000, false);
+        assert_eq!(watch.seen().map(|seen| seen.errors), Some(2));
     }
 
     #[test]

@@ -282,6 +282,9 @@ impl Looker {
             let Some((decoder, watch)) = &mut self.pictures else { return };
             let Some(looked) = decoder.push(piece, watch.is_suspect()) else { return };
             self.figures.decoded.fetch_add(looked.pictures.len() as u64, Ordering::Relaxed);
+            if looked.begins {
+                watch.begins(piece.arrival);
+            }
             for (at, sketch) in looked.pictures {
                 watch.picture(at, sketch);
             }

@@ -31,6 +31,7 @@ use tandem::config::{Condition, Limits, Redundancy};
 use tandem::encode::ipc::{FromWorker, Hello};
 use tandem::media::PipelineId;
 use tandem::monitor::EventKind;
+use tandem::probe::ipc::{FromProbe, Heartbeat, PictureSeen, Seen, SoundSeen};
 use world::Outcome;
 
 /// Seeds of each mode that run every time: half a minute of CPU without optimisation.
@@ -293,5 +294,35 @@ fn whatever_is_seen_the_numbers_go_on() {
         let outcome =
             world::run(script).unwrap_or_else(|broken| panic!("{text}\n{}\nseed {seed}: {broken}", judge::trace()));
         assert!(outcome.switches >= 2);
+    }
+}
+
+#[test]
+fn a_probe_that_speaks_nonsense_is_ended() {
+    let script = looked_at(Vec::new());
+    let t0 = clock::now();
+    let soon = t0.after(Duration::from_secs(1));
+    let seen = Seen { source: 3, session: 0, picture: None, sound: None };
+    let picture = PictureSeen { at: 900_000, black_since: Some(800_000), ..PictureSeen::default() };
+    let sound = SoundSeen { at: 900_000, silent_since: None, level: -2000 };
+    let shows = |picture| FromProbe::Seen(Seen { picture: Some(picture), ..seen });
+    let sounds = |sound| FromProbe::Seen(Seen { sound: Some(sound), ..seen });
+    let beat = FromProbe::Heartbeat(Heartbeat::default());
+    let before = PictureSeen { black_since: Some(900_001), ..picture };
+    for (name, words, ends) in [
+        ("well", vec![FromProbe::Hello, beat.clone(), shows(picture), sounds(sound)], false),
+        ("no hello", vec![beat], true),
+        ("two", vec![FromProbe::Hello, FromProbe::Hello], true),
+        ("a source that is none", vec![FromProbe::Hello, FromProbe::Seen(Seen { source: 4, ..seen })], true),
+        ("a time to come", vec![FromProbe::Hello, shows(PictureSeen { at: 9_000_000, ..picture })], true),
+        ("black before it came", vec![FromProbe::Hello, shows(before)], true),
+        ("above full scale", vec![FromProbe::Hello, sounds(SoundSeen { level: 1, ..sound })], true),
+        ("another session", vec![FromProbe::Hello, FromProbe::Seen(Seen { session: 9, ..seen })], false),
+    ] {
+        let mut channel = Channel::new(world::config(&script), false, t0);
+        channel.apply(t0, Input::Tick);
+        let said = words.into_iter().flat_map(|word| channel.apply(soon, Input::Probe(Generation(1), word)));
+        let killed = said.filter(|action| matches!(action, Action::KillProbe(Generation(1)))).count();
+        assert_eq!(killed, usize::from(ends), "{name}");
     }
 }

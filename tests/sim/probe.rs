@@ -60,9 +60,8 @@ impl Probe {
             }
             ToProbe::Piece(piece) => {
                 let source = &mut self.sources[usize::from(piece.source)];
-                let since = |before: Option<u64>, condition| match shows == Some(condition) {
-                    true => before.or(Some(piece.arrival)),
-                    false => None,
+                let since = |before: Option<u64>, condition| {
+                    if shows == Some(condition) { before.or(Some(piece.arrival)) } else { None }
                 };
                 if piece.codec.kind() == TrackKind::Audio {
                     let before = source.sound.unwrap_or_default();
