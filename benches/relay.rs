@@ -205,7 +205,10 @@ fn tandem(sources: usize, messages: usize) -> (u64, f64) {
 
 fn srt_live_transmit(sources: usize, messages: usize) -> (u64, f64) {
     let sink = Sink::start(sources, messages);
-    let ports: Vec<SocketAddr> = (0..sources).map(|_| free_udp()).collect();
+    // All at once, so that none comes twice.
+    let held: Vec<UdpSocket> = (0..sources).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    let ports: Vec<SocketAddr> = held.iter().map(|socket| socket.local_addr().unwrap()).collect();
+    drop(held);
     let start = |port: &SocketAddr| {
         let from = format!("srt://127.0.0.1:{}?mode=listener&latency={}", port.port(), LATENCY.as_millis());
         let mut command = Command::new("srt-live-transmit");
