@@ -53,7 +53,7 @@ bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name
 	cargo build --release --locked
 	@scripts/bench.sh
 
-.PHONY: bench-encode bench-determinism bench-latency bench-relay
+.PHONY: bench-encode bench-determinism bench-latency
 bench-encode: deps-test web ## CPU of an encode process against ffmpeg, bare x264, and a warm pair
 	@scripts/bench/encode.sh
 
@@ -62,9 +62,6 @@ bench-determinism: deps-test web ## Bits and CPU that equal bytes cost
 
 bench-latency: deps-test web ## TS in to part out, stage by stage; on a quiet machine
 	@scripts/bench/latency.sh
-
-bench-relay: deps-test web ## CPU of 100 relayed sources against srt-live-transmit
-	@scripts/bench/relay.sh
 
 ##@ Make
 .PHONY: web

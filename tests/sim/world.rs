@@ -376,6 +376,9 @@ impl World {
             Action::Publish(snapshot) => self.judge.snapshot(ms, &snapshot)?,
             Action::Status(status) => self.judge.status(&status),
             Action::Event(event) => self.judge.event(ms, &event)?,
+            Action::OpenOutput(_) | Action::CloseOutput(_) | Action::Output(..) => {
+                return Err("it has no outputs".to_owned());
+            }
             Action::Save(_) => return Err("nobody asked for segments to be saved".to_owned()),
         }
         Ok(())
@@ -450,6 +453,7 @@ pub fn config(script: &Script) -> config::Channel {
         loudness: None,
         redundancy: script.redundancy,
         deterministic: true,
+        outputs: Vec::new(),
         sources: (0..4)
             .map(|i| config::Source {
                 id: SourceId { channel: id.clone(), source: name(i) },
