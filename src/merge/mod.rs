@@ -38,7 +38,8 @@
 //! Some packets have nothing that tells them apart:
 //! * Null packets are given out as the path has them that brought most between two neighbours. Where no path brought both
 //!   neighbours: those behind the one and those in front of the other in their datagrams, if the paths have the same datagrams, and
-//!   the larger group of the two if not. So there are never more than the source had, and fewer only beside losses in turns.
+//!   the larger group of the two if not. So there are never more than the source had, and fewer only beside losses in turns
+//!   (**not exact** where a path has just come back: a few may come twice).
 //! * Tables (PIDs below 0x20 and programme maps) come from every path while they correspond one to one, and from one path only where
 //!   a multiplexer on the way has moved, repeated or rewritten them.
 //! * A packet that a multiplexer sends twice (ISO/IEC 13818-1 §2.4.3.3) is given out once.
