@@ -14,7 +14,7 @@ use crate::relay::{Fork, Leg};
 /// Lost on each path by chance, of a hundred datagrams, where copies have sequence numbers in common.
 const LOSS: u64 = 20;
 /// The same where they are told by content.
-const LOSS_BY_CONTENT: u64 = 5;
+const LOSS_BY_CONTENT: u64 = 20;
 
 const SKEW: Duration = Duration::from_millis(300);
 
@@ -160,7 +160,6 @@ fn srt_beside_srt_loses_nothing() {
 
 /// One copy over SRT, the other over RTP by GStreamer, with numbers of its own.
 #[test]
-#[ignore = "has only been seen with loss going on while a path returned: then one packet went missing"]
 fn srt_beside_rtp_loses_nothing() {
     need("gst-launch-1.0");
     let (one, two, rtp) = (free_udp(), free_udp(), free_udp());
