@@ -18,6 +18,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use material::{Cost, Natural, Shape, filter, median, natural, run, setting};
+use tandem::encode::ipc::ENVIRONMENT;
 use tandem::encode::ladder::{RateControl, VideoRung};
 use tandem::encode::pulse::Pulse;
 use tandem::encode::registry::Element;
@@ -152,7 +153,11 @@ fn encode_one(encode: Encode, raw: &Raw, crf: u32, folder: &Path) -> (PathBuf, C
     let cost = match encode {
         Encode::Segments => {
             let mut ours = Command::new(std::env::current_exe().expect("this program"));
-            ours.arg(CHILD).arg(&raw.file).args([raw.width, raw.height, crf].map(|n| n.to_string())).arg(&out);
+            ours.envs(ENVIRONMENT)
+                .arg(CHILD)
+                .arg(&raw.file)
+                .args([raw.width, raw.height, crf].map(|n| n.to_string()))
+                .arg(&out);
             run(&mut ours)
         }
         Encode::Continuous | Encode::SceneCuts => {

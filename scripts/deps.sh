@@ -34,6 +34,7 @@ test=(
     "libxml2-utils|xmllint --version|checks manifests"
     "python3|python3 --version|small servers and readers in the tests"
     "python3-venv|python3 -c 'import ensurepip'|a place of its own for independent checkers, where there are any"
+    "gstreamer1.0-tools|command -v gst-launch-1.0|an independent sender of RTP, FEC and UDP"
     "gir1.2-gst-rtsp-server-1.0||an independent RTSP server"
     "python3-gi|/usr/bin/python3 -c 'import gi'|how the tests drive it"
     "wrk|command -v wrk|load for the origin's bench"

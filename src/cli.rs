@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
-use crate::{capacity, encode, ingest, inspect, origin, signal, supervisor};
+use crate::{capacity, encode, ingest, inspect, origin, probe, signal, supervisor};
 
 /// Live channels that do not go dark: SRT in, two encode pipelines, HLS and DASH out.
 #[derive(Debug, Parser)]
@@ -78,6 +78,9 @@ enum Command {
     /// A pipeline's encode process; the main process starts it
     #[command(hide = true)]
     EncodeWorker,
+    /// The process that looks into the sources' pictures and sound; the main process starts it
+    #[command(hide = true)]
+    Probe,
     /// The process that speaks SRT; the main process starts it
     #[command(hide = true)]
     SrtGateway,
@@ -168,7 +171,7 @@ struct BenchOrigin {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let child = matches!(cli.command, Command::EncodeWorker | Command::SrtGateway);
+    let child = matches!(cli.command, Command::EncodeWorker | Command::Probe | Command::SrtGateway);
     if let Err(error) = start_log(&cli.log, child) {
         eprintln!("tandem: --log-level: {error}");
         return ExitCode::from(2);
@@ -181,6 +184,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(options) => inspect::main(&options),
         Command::Plan(options) => done("plan", capacity::run(&options)),
         Command::EncodeWorker => done("encode-worker", encode::worker::run()),
+        Command::Probe => done("probe", probe::worker::run()),
         Command::SrtGateway => ingest::srt::gateway::run(),
         Command::BenchOrigin(options) => done("bench-origin", bench_origin(&options)),
     }
@@ -273,7 +277,7 @@ mod tests {
     #[test]
     fn hidden_commands_stay_hidden() {
         let help = Cli::command().render_long_help().to_string();
-        for hidden in ["encode-worker", "srt-gateway", "bench-origin"] {
+        for hidden in ["encode-worker", "probe", "srt-gateway", "bench-origin"] {
             assert!(!help.contains(hidden), "{hidden}");
         }
         for shown in ["run", "check", "schema", "signal", "inspect", "plan", "Exit codes"] {

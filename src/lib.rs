@@ -13,7 +13,7 @@
 //! * [`wire`]: byte formats, slices in, values out. [`measure`]: what a source's transport stream is worth.
 //! * [`merge`], [`demux`], [`timeline`], [`failover`], [`package`]: pure cores; bytes and time in, values out.
 //! * [`channel`]: owns one channel's state: `apply(event, now) -> actions`.
-//! * [`child`], [`srt`], [`ingest`], [`encode`], [`origin`], [`control`]: shells; they own processes, sockets and timers.
+//! * [`child`], [`output`], [`srt`], [`ingest`], [`encode`], [`origin`], [`control`]: shells; they own processes, sockets, timers.
 //! * [`config`]: what the operator wrote, checked once. [`monitor`]: events, status, metrics.
 //! * [`signal`], [`inspect`]: the measuring stick: a test signal, and the judge that accounts for each of its frames.
 //! * [`capacity`]: how many channels this host carries, by running them.
@@ -36,7 +36,9 @@ pub mod media;
 pub mod merge;
 pub mod monitor;
 pub mod origin;
+pub mod output;
 pub mod package;
+pub mod probe;
 pub mod signal;
 pub mod srt;
 pub mod supervisor;

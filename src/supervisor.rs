@@ -24,6 +24,7 @@ use crate::ingest::rtp::Order;
 use crate::ingest::srt::News;
 use crate::monitor::EventLog;
 use crate::origin::{self, ChannelFeed, Directory, Limits};
+use crate::output::exits::Exits;
 
 /// Why the program could not run.
 #[derive(Debug, thiserror::Error)]
@@ -64,24 +65,33 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     let directory = Arc::new(Directory::default());
     let board = Arc::new(Board::new(Arc::clone(&events)));
     let listen = config.origin.listen;
-    let origin = origin::start(listen, config.origin.threads, Arc::clone(&directory), Limits::default())
-        .map_err(|source| RunError::Listen { what: "the origin", address: listen, source })?;
+    // Where everything is relayed there is nothing to serve.
+    let origin = if config.channels.iter().any(config::Channel::encodes) {
+        let origin = origin::start(listen, config.origin.threads, Arc::clone(&directory), Limits::default());
+        Some(origin.map_err(|source| RunError::Listen { what: "the origin", address: listen, source })?)
+    } else {
+        None
+    };
+    let served_at = origin.as_ref().map_or(listen, origin::Running::address);
     let address = config.control.listen;
-    let shown = control::Config::new(&config, origin.address());
-    let control = control::start(shown, Arc::clone(&board), Some(origin.counters()))
+    let shown = control::Config::new(&config, served_at);
+    let control = control::start(shown, Arc::clone(&board), origin.as_ref().map(origin::Running::counters))
         .await
         .map_err(|source| RunError::Listen { what: "the control port", address, source })?;
 
+    let exits = Exits::default();
+    let shared = Shared { events, directory, board, exits, stopped };
     let channels: Vec<channel::run::Handle> =
-        config.channels.iter().map(|c| start_channel(c, &events, &directory, &board, save.clone(), &stopped)).collect();
-    let (gateways, news) = start_ingest(&config, &channels, &stopped);
+        config.channels.iter().map(|c| start_channel(c, &shared, save.clone())).collect();
+    let (gateways, news) = start_ingest(&config, &channels, &shared);
+    let stopped = shared.stopped;
     let generators: Vec<JoinHandle<()>> = config.signals.iter().map(|s| start_signal(s, &stopped)).collect();
     let tell = tokio::spawn(tell_channels(news, channels.iter().map(|c| c.inputs.clone()).collect()));
 
     info!("page      http://{}/", control.address());
-    for channel in &config.channels {
-        info!("HLS       http://{}/live/{}/index.m3u8", origin.address(), channel.id);
-        info!("DASH      http://{}/live/{}/manifest.mpd", origin.address(), channel.id);
+    for channel in config.channels.iter().filter(|channel| channel.encodes()) {
+        info!("HLS       http://{}/live/{}/index.m3u8", served_at, channel.id);
+        info!("DASH      http://{}/live/{}/manifest.mpd", served_at, channel.id);
     }
 
     tokio::select! {
@@ -98,34 +108,48 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
             warn!("a channel's task had panicked");
         }
     }
-    origin.stop().await;
+    if let Some(origin) = origin {
+        origin.stop().await;
+    }
     control.stop().await;
     tell.abort();
     info!("ended");
     Ok(())
 }
 
-fn start_channel(
-    config: &config::Channel,
-    events: &Arc<EventLog>,
-    directory: &Directory,
-    board: &Board,
-    save: Option<PathBuf>,
-    stopped: &watch::Receiver<bool>,
-) -> channel::run::Handle {
-    let log = Arc::clone(events);
-    let handle =
-        channel::run::start(child::program, config.clone(), save, move |event| log.report(event), stopped.clone());
-    directory.insert(&config.id, ChannelFeed::live(handle.snapshots.clone()));
-    board.insert(&config.id, handle.status.clone());
+/// What all channels share.
+struct Shared {
+    events: Arc<EventLog>,
+    directory: Arc<Directory>,
+    board: Arc<Board>,
+    exits: Exits,
+    stopped: watch::Receiver<bool>,
+}
+
+fn start_channel(config: &config::Channel, shared: &Shared, save: Option<PathBuf>) -> channel::run::Handle {
+    let log = Arc::clone(&shared.events);
+    let handle = channel::run::start(
+        child::program,
+        config.clone(),
+        shared.exits.clone(),
+        save,
+        move |event| log.report(event),
+        shared.stopped.clone(),
+    );
+    if config.encodes() {
+        shared.directory.insert(&config.id, ChannelFeed::live(handle.snapshots.clone()));
+    }
+    shared.board.insert(&config.id, handle.status.clone());
+    shared.board.insert_orders(config.clone(), handle.inputs.clone());
     handle
 }
 
 fn start_ingest(
     config: &Config,
     channels: &[channel::run::Handle],
-    stopped: &watch::Receiver<bool>,
+    shared: &Shared,
 ) -> (ingest::srt::Handle, mpsc::Receiver<News>) {
+    let stopped = &shared.stopped;
     let sources: Vec<config::Source> = config.channels.iter().flat_map(|c| c.sources.iter().cloned()).collect();
     let sink = |id: &crate::media::SourceId| {
         let at = config.channels.iter().position(|c| c.id == id.channel)?;
@@ -139,7 +163,11 @@ fn start_ingest(
                 tokio::spawn(ingest::test::run(child::program(), id, shape, sink, stop).instrument(span));
             }
             config::Input::Rtp(input) => {
-                tokio::spawn(ingest::rtp::run(id, input, Order::Restored, sink, stop).instrument(span));
+                let channel = config.channels.iter().find(|c| c.id == id.channel);
+                let is_path = channel.is_some_and(|channel| channel.merged_by(&id.source).is_some());
+                // A merge puts in order what several paths bring; one path alone must not wait for what another one has.
+                let order = if is_path { Order::AsTheyCome } else { Order::Restored };
+                tokio::spawn(ingest::rtp::run(id, input, order, sink, stop).instrument(span));
             }
             config::Input::Udp(input) => {
                 tokio::spawn(ingest::udp::run(id, input, sink, stop).instrument(span));
@@ -150,11 +178,11 @@ fn start_ingest(
             config::Input::File(path) => {
                 tokio::spawn(ingest::file::run(path, id, sink, stop).instrument(span));
             }
-            // They share gateways, which are started below.
-            config::Input::Srt(_) => {}
+            // Gateways are shared, and started below; what is merged comes by other sources.
+            config::Input::Srt(_) | config::Input::Merge(_) => {}
         }
     }
-    ingest::srt::start(child::program(), &config.srt, &sources, sink)
+    ingest::srt::start(child::program(), &config.srt, &sources, sink, &shared.exits)
 }
 
 /// What happens to gateways concerns every channel that has sources behind them.

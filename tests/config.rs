@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tandem::config::{
-    Condition, Config, FecPorts, Input, Interface, Ladder, Limits, Redundancy, Report, Revert, SourceOrder, SrtMode,
-    schema,
+    Condition, Config, Content, FecPorts, Input, Interface, Ladder, Limits, Redundancy, Report, Revert, SourceOrder,
+    SrtMode, schema,
 };
 use tandem::media::PipelineId;
 
@@ -60,7 +60,10 @@ fn every_config_of_the_repository_is_good_and_says_what_it_does() {
             .unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         assert_eq!(out.status.code(), Some(0), "{}: {stderr}", file.display());
-        for needed in ["is good", "listens", "channel ", "pipeline a", "127.0.0.1:8080"] {
+        // A relay serves nothing.
+        let relays = fs::read_to_string(&file).unwrap().contains("ladder = \"none\"");
+        assert_eq!(stdout.contains("127.0.0.1:8080"), !relays, "{}:\n{stdout}", file.display());
+        for needed in ["is good", "listens", "channel ", "pipeline a", "127.0.0.1:8081"] {
             assert!(stdout.contains(needed), "{} does not tell `{needed}`:\n{stdout}", file.display());
         }
         assert!(!stdout.contains("correct horse"), "a secret in {stdout}");
@@ -127,6 +130,45 @@ fn conditions_are_read_with_their_limits() {
             limits(Condition::Continuity, seconds(4), seconds(5), 20),
         ]
     );
+}
+
+#[test]
+fn what_is_in_a_source_is_read_with_its_limits() {
+    let with =
+        |keys: &str| GOOD.replace("[channel.pipelines]", &format!("[channel.failover]\n{keys}\n[channel.pipelines]"));
+    let plain =
+        parse(&with("black = {}\nfrozen = {}\nsilent = {}\ndecoder_errors = {}")).unwrap_or_else(|r| panic!("{r}"));
+    let failover = &plain.channels[0].failover;
+    let usual =
+        [Condition::Black, Condition::Frozen, Condition::Silent, Condition::DecoderErrors].map(Limits::usual).to_vec();
+    assert_eq!((&failover.conditions, failover.content), (&usual, Content::default()));
+    assert!(plain.summary().to_string().contains("decodes pictures and sound of all 1 sources"), "{}", plain.summary());
+    let keys = "black = { after = \"1s\", level = \"5%\", share = \"100%\" }\nfrozen = { change = \"0.5%\" }\n\
+                silent = { level = \"-60dBFS\" }\ndecoder_errors = { after = \"4s\", clear = \"2s\", per_second = 3 }";
+    let config = parse(&with(keys)).unwrap_or_else(|r| panic!("{r}"));
+    let failover = &config.channels[0].failover;
+    let content = Content { dark_level: 0.05, dark_share: 1.0, change: 0.005, silence: -60.0 };
+    assert_eq!(failover.content, content);
+    assert_eq!(failover.conditions[0].after, Duration::from_secs(1));
+    let seconds = Duration::from_secs;
+    let errors = Limits { condition: Condition::DecoderErrors, after: seconds(4), clear: seconds(2), per_second: 3 };
+    assert_eq!(failover.conditions[3], errors);
+    for (keys, key, wrong) in [
+        ("black = { after = \"900ms\" }", "black.after", "1s to 3600s are possible"),
+        ("black = { level = \"60%\" }", "black.level", "60% / 0% to 50% are possible"),
+        ("black = { share = \"40%\" }", "black.share", "50% to 100% are possible"),
+        ("frozen = { change = \"0.1%\" }", "frozen.change", "0.5% to 25% are possible"),
+        ("silent = { level = \"-5dBFS\" }", "silent.level", "-100dBFS to -10dBFS are possible"),
+        ("silent = { level = \"50\" }", "silent.level", "-50dBFS"),
+        ("decoder_errors = { after = \"1s\" }", "decoder_errors.after", "2s to 3600s are possible"),
+        ("decoder_errors = { per_second = 0 }", "decoder_errors.per_second", "1 to 1000 are possible"),
+        ("frozen = { level = \"1%\" }", "frozen.level", "unknown key"),
+    ] {
+        let found = mistakes(&with(keys));
+        assert_eq!(found.len(), 1, "{keys}: {found:?}");
+        assert_eq!((found[0].0, found[0].1.as_str()), (5, format!("channel[c].failover.{key}").as_str()), "{keys}");
+        assert!(found[0].2.contains(wrong), "{keys}: {found:?}");
+    }
 }
 
 #[test]
@@ -878,6 +920,83 @@ fn sources_that_cannot_be_fetched_are_refused_with_a_mend() {
     }
 }
 
+/// A merged source `m` of `s1` and `s2`; `keys` are further lines of it, from line 9 on.
+fn merged(keys: &str) -> String {
+    GOOD.replace("a = [\"s1\"]", "a = [\"m\"]").replace("id = \"s1\"\ntype = \"srt\"\n", &format!(
+        "id = \"m\"\ntype = \"merge\"\n{keys}[[channel.source]]\nid = \"s1\"\ntype = \"srt\"\n[[channel.source]]\nid = \"s2\"\n\
+         type = \"rtp\"\naddress = \"127.0.0.1:5004\"\n[[channel.source]]\nid = \"t\"\ntype = \"test\"\n"
+    ))
+}
+
+#[test]
+fn a_merged_source_has_paths_and_a_window() {
+    for (keys, window, program) in [
+        ("of = [\"s1\", \"s2\"]\n", Duration::from_millis(200), None),
+        ("of = [\"s2\", \"s1\"]\nrecovery_window = \"15s\"\nprogram = 3\n", Duration::from_secs(15), Some(3)),
+    ] {
+        let config = parse(&merged(keys)).unwrap_or_else(|r| panic!("{r}"));
+        let channel = &config.channels[0];
+        let source = &channel.sources[0];
+        let Input::Merge(merge) = &source.input else { panic!("{source:?}") };
+        assert_eq!((merge.of.len(), merge.recovery_window, source.program), (2, window, program));
+        for path in &merge.of {
+            assert_eq!(channel.merged_by(path), Some(&source.id.source));
+        }
+        assert_eq!(channel.merged_by(&channel.sources[3].id.source), None);
+        let told = config.summary().to_string();
+        assert!(told.contains("merges s") && told.matches("a path of m").count() == 2, "{told}");
+        assert_eq!(told.matches("never on air").count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn paths_that_cannot_be_merged_are_refused_with_a_mend() {
+    let of = |list: &str| merged(&format!("of = [{list}]\n"));
+    let good = of("\"s1\", \"s2\"");
+    let second = "[[channel.source]]\nid = \"n\"\ntype = \"merge\"\nof = [\"s1\", \"s2\"]\n";
+    for (name, text, line, key, wrong, mend) in [
+        ("none", merged(""), 6, "source[m].of", "is missing", "add of"),
+        ("one", of("\"s1\""), 9, "source[m].of", "1 paths", "2 to 8"),
+        ("no such", of("\"s1\", \"s3\""), 9, "source[m].of[1]", "no source `s3`", "did you mean"),
+        ("twice", of("\"s1\", \"s1\""), 9, "source[m].of[1]", "listed twice", "once"),
+        ("no transport stream", of("\"s1\", \"t\""), 9, "source[m].of[1]", "\"test\" and cannot", "\"srt\", \"rtp\""),
+        ("itself", of("\"s1\", \"m\""), 9, "source[m].of[1]", "\"merge\" and cannot", "\"srt\", \"rtp\""),
+        (
+            "too long",
+            merged("of = [\"s1\", \"s2\"]\nrecovery_window = \"16s\"\n"),
+            10,
+            "source[m].recovery_window",
+            "16s",
+            "20ms to 15s",
+        ),
+        (
+            "on air",
+            good.replace("a = [\"m\"]", "a = [\"m\", \"s2\"]"),
+            5,
+            "pipelines.a[1]",
+            "a path of `m`",
+            "merged source",
+        ),
+        (
+            "programme",
+            good.replace(":5004\"", ":5004\"\nprogram = 2"),
+            17,
+            "source[s2].program",
+            "whole stream",
+            "\"merge\"",
+        ),
+    ] {
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        let (at, path, told) = &found[0];
+        assert_eq!((*at, path.strip_prefix("channel[c].")), (line, Some(key)), "{name}: {told}");
+        assert!(told.contains(wrong) && told.contains(mend), "{name}: {told}");
+    }
+    let found = mistakes(&format!("{good}{second}"));
+    assert_eq!(found.len(), 2, "each of the two paths has an owner: {found:?}");
+    assert!(found.iter().all(|(_, _, told)| told.contains("is a path of `m` already")), "{found:?}");
+}
+
 #[test]
 fn text_that_is_no_toml_is_told_line_by_line() {
     let found = mistakes("id = \nladder = 1 2\nx = 3\nladder = [\n");
@@ -1035,7 +1154,7 @@ fn the_schema_knows_what_is_required() {
         all
     };
     assert_eq!(required(&schema), ["channel"]);
-    assert_eq!(required(&schema["$defs"]["ChannelFile"]), ["id", "ladder", "pipelines", "source"]);
+    assert_eq!(required(&schema["$defs"]["ChannelFile"]), ["id", "ladder", "source"]);
     assert_eq!(required(&schema["$defs"]["SourceFile"]["oneOf"][0]), ["id", "type"]);
 }
 

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "encode::ladder",
     "encode::template",
     "encode::ipc",
+    "probe::ipc",
     "monitor",
     "config",
     "ingest::IngestEvent",
@@ -26,10 +27,12 @@ const ORDER: &[&str] = &[
     "failover",
     "package",
     "child",
+    "output",
     "channel",
     "srt",
     "ingest",
     "encode",
+    "probe",
     "origin",
     "control",
     "signal",
@@ -49,8 +52,8 @@ const STRANGERS: &[(&str, &[&str])] = &[
 const CONFINED: &[(&[&str], &[&str], &str)] = &[
     (
         &["gstreamer::", "gstreamer_", "use gstreamer", "gst::"],
-        &["encode", "signal", "inspect"],
-        "only encode, signal and inspect know GStreamer",
+        &["encode", "probe", "signal", "inspect"],
+        "only encode, probe, signal and inspect know GStreamer",
     ),
     (&["extern \""], &["srt"], "only srt calls C"),
     (

@@ -9,4 +9,8 @@ fuzz_target!(|bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).expect("parsed ids are UTF-8");
         assert!(text.contains(&id.to_string()));
     }
+    if let Some(id) = stream_id::wish(bytes).ok().and_then(|wish| wish.output()) {
+        let text = std::str::from_utf8(bytes).expect("parsed ids are UTF-8");
+        assert!(text.contains(&id.to_string()));
+    }
 });

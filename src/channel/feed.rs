@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use crate::config::{self, Condition};
 use crate::demux::{self, Demux, TimeStep};
-use crate::failover::{Evidence, Health, Judge, Score};
+use crate::failover::{Evidence, FaultNews, Health, Judge, Score};
 use crate::measure::{Indicator, Measure, Measured, News};
 use crate::media::{Break, ChannelTime, Codec, Item, Pace, SourceTime, TrackKind, TrackSet, Unit};
 use crate::timeline::{Anchor, Slip, Timeline};
@@ -143,6 +143,21 @@ impl Feed {
     /// Its measurement as it stands.
     pub fn measured(&self) -> Measured {
         self.measure.snapshot(self.tracks.as_deref())
+    }
+
+    /// What was seen in its pictures or heard in its sound.
+    pub fn tell(&mut self, now: Now, evidence: Evidence) {
+        self.judge.tell(now, evidence);
+    }
+
+    /// Faults that began or are over since the last call.
+    pub fn take_faults(&mut self) -> Vec<FaultNews> {
+        self.judge.take_news()
+    }
+
+    /// When what it is left for began.
+    pub fn fault_since(&self) -> Option<Now> {
+        self.judge.fault_since()
     }
 
     /// Time passed.

@@ -11,8 +11,12 @@ mod encoders;
 mod feed;
 mod ladder;
 pub mod loudness;
+mod merging;
+mod outputs;
 mod pipeline;
 mod placing;
+mod probe;
+mod process;
 mod report;
 pub mod run;
 mod source;
@@ -24,6 +28,8 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use pipeline::Generation;
 
 use crate::clock::Now;
@@ -31,14 +37,18 @@ use crate::config;
 use crate::encode::ipc::{FromWorker, Job, RenditionIndex, ToWorker};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
-use crate::media::{Break, Item, PipelineId, SourceName, TrackKind};
+use crate::media::{Break, Item, OutputName, PipelineId, SourceName, TrackKind};
 use crate::monitor::{ChannelStatus, Event, EventKind, Severity};
+use crate::output;
 use crate::package::{self, Packager, Saved, Snapshot};
+use crate::probe::ipc::{FromProbe, Job as ProbeJob, ToProbe};
 use crate::timeline::Timeline;
 
 use feed::Sent;
 use ladder::{Fitting, Seen};
+use outputs::Outputs;
 use pipeline::{Pipeline, REJOIN};
+use probe::Probe;
 use source::Source;
 use standby::Pair;
 use unlike::Unlike;
@@ -63,8 +73,20 @@ pub enum Input {
     Encoder(PipelineId, Generation, FromWorker),
     /// An encode process ended, for this reason.
     EncoderGone(PipelineId, Generation, String),
+    /// The probe was started under this process id.
+    ProbeSpawned(Generation, u32),
+    /// The probe said something.
+    Probe(Generation, FromProbe),
+    /// The probe ended, for this reason.
+    ProbeGone(Generation, String),
     /// A gateway process ended; its sources get their own `Down`.
     GatewayDied(String),
+    /// An output said something.
+    Output(OutputName, output::Event),
+    /// Open one more output. Nothing happens if its name is taken.
+    AddOutput(Box<config::Output>),
+    /// Close an output.
+    RemoveOutput(OutputName),
     /// Time passed.
     Tick,
 }
@@ -78,6 +100,12 @@ pub enum Action {
     Send(PipelineId, Generation, ToWorker),
     /// End it, now.
     KillEncoder(PipelineId, Generation),
+    /// Start the probe and send it this job first.
+    StartProbe(Generation, Box<ProbeJob>),
+    /// Send this to the probe.
+    SendProbe(Generation, ToProbe),
+    /// End it, now.
+    KillProbe(Generation),
     /// Serve this from now on.
     Publish(Arc<Snapshot>),
     /// Show this from now on.
@@ -86,6 +114,12 @@ pub enum Action {
     Event(Event),
     /// Write this to the folder for diagnosis.
     Save(Saved),
+    /// Open an output.
+    OpenOutput(Box<config::Output>),
+    /// Close it.
+    CloseOutput(OutputName),
+    /// Hand this on to it.
+    Output(OutputName, Bytes),
 }
 
 /// One channel.
@@ -102,6 +136,9 @@ pub struct Channel {
     loudness: Option<loudness::Planner>,
     /// Who encodes, where redundancy is warm; made with the plan.
     pair: Option<Pair>,
+    /// Who looks into the sources' pictures and sound, where that is asked for.
+    probe: Option<Probe>,
+    outputs: Outputs,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     status_at: Now,
@@ -115,9 +152,9 @@ pub struct Channel {
 impl Channel {
     /// A channel that begins now. With `save` every whole segment of both pipelines is handed out, too.
     pub fn new(config: config::Channel, save: bool, now: Now) -> Self {
-        let all_audio = config.ladder.has_languages();
-        let source = |s| Source::new(s, &config.failover, all_audio, now);
-        let sources: Vec<Source> = config.sources.iter().map(source).collect();
+        // Paths of a merged source are its own affair.
+        let own = config.sources.iter().filter(|s| config.merged_by(&s.id.source).is_none());
+        let sources: Vec<Source> = own.map(|s| Source::new(s, &config, now)).collect();
         let place = |name: &SourceName| {
             sources.iter().position(|s| s.name == *name).expect("validate checked that each pipeline's sources exist")
         };
@@ -126,8 +163,10 @@ impl Channel {
             .iter()
             .map(|p| Pipeline::new(now, p.id, p.sources.iter().map(place).collect(), config.failover.clone()))
             .collect();
-        Self {
+        let mut channel = Self {
             timeline: Timeline::new(config.grid),
+            probe: Probe::new(&config, now),
+            outputs: Outputs::new(&config.outputs, sources.len()),
             config,
             sources,
             pipelines,
@@ -141,7 +180,9 @@ impl Channel {
             applied: now,
             caught_up_at: now,
             actions: Vec::new(),
-        }
+        };
+        channel.open_outputs();
+        channel
     }
 
     /// A channel in place of this one, whose state is not to be trusted any more. Words of this one's encode processes may still
@@ -153,6 +194,9 @@ impl Channel {
                 pipeline.goes_on_from(old.generation());
             }
         }
+        if let (Some(probe), Some(old)) = (&mut fresh.probe, &self.probe) {
+            probe.goes_on_from(old);
+        }
         fresh
     }
 
@@ -160,6 +204,7 @@ impl Channel {
     pub fn apply(&mut self, now: Now, input: Input) -> Vec<Action> {
         if now.since(self.applied) > AWAY {
             self.pipelines.iter_mut().for_each(|p| p.owner_was_away(now));
+            self.probe.iter_mut().for_each(|p| p.owner_was_away(now));
             self.caught_up_at = now.after(CATCH_UP);
         }
         self.applied = now;
@@ -172,7 +217,17 @@ impl Channel {
             }
             Input::Encoder(id, generation, word) => self.encoder(now, id, generation, word),
             Input::EncoderGone(id, generation, reason) => self.encoder_gone(now, id, generation, &reason),
+            Input::ProbeSpawned(generation, pid) => {
+                if let Some(probe) = self.probe.as_mut().filter(|probe| probe.is(generation)) {
+                    probe.pid = Some(pid);
+                }
+            }
+            Input::Probe(generation, word) => self.probe_says(now, generation, word),
+            Input::ProbeGone(generation, reason) => self.probe_gone(now, generation, &reason),
             Input::GatewayDied(reason) => self.event(now, Severity::Warning, EventKind::GatewayDied, reason),
+            Input::Output(name, event) => self.output(now, &name, event),
+            Input::AddOutput(output) => self.add_output(now, *output),
+            Input::RemoveOutput(name) => self.remove_output(now, &name),
             Input::Tick => {}
         }
         self.upkeep(now);
@@ -186,9 +241,11 @@ impl Channel {
         let not_before = |at: Now| if at.mono < self.caught_up_at.mono { self.caught_up_at } else { at };
         let packager = self.packager.as_ref().and_then(Packager::wake_at).map(not_before);
         let pair = self.pair.as_ref().and_then(|pair| pair.wake_at(now)).map(not_before);
+        let fitting = self.fitting.wake_at().filter(|_| self.config.encodes());
         let faults = self.sources.iter().filter_map(|s| s.feed.wake_at(now));
-        let all =
-            pipelines.chain(faults).chain(packager).chain(pair).chain(self.fitting.wake_at()).chain([self.status_at]);
+        let merges = self.sources.iter().filter_map(|s| s.merging.as_ref()?.wake_at());
+        let sources = faults.chain(merges).chain(self.probe.as_ref().and_then(Probe::wake_at));
+        let all = pipelines.chain(sources).chain(packager).chain(pair).chain(fitting).chain([self.status_at]);
         let first = all.min_by_key(|at| at.mono);
         first.expect("status is always due at some time")
     }
@@ -200,8 +257,11 @@ impl Channel {
     // --- upkeep --------------------------------------------------------------------------------------------------
 
     fn upkeep(&mut self, now: Now) {
+        (0..self.sources.len()).for_each(|at| self.merge(now, at));
         self.make_ladder(now);
+        self.keep_probe(now);
         self.sources.iter_mut().for_each(|s| s.feed.settle(now));
+        self.tell_faults(now);
         let health = self.health();
         for at in 0..self.pipelines.len() {
             self.choose_source(now, at, &health);
@@ -221,7 +281,7 @@ impl Channel {
     }
 
     fn make_ladder(&mut self, now: Now) {
-        if self.fitting.is_settled() {
+        if self.fitting.is_settled() || !self.config.encodes() {
             return;
         }
         let seen = self.first_picture();
@@ -290,6 +350,7 @@ impl Channel {
         let Some(switch) = self.pipelines[at].choose(now, health) else { return };
         let id = self.pipelines[at].id;
         let to = self.sources[switch.to].name.clone();
+        let mut since = None;
         let (severity, text) = match (switch.why, before) {
             (Why::First, _) => (Severity::Info, format!("takes source {to}")),
             (Why::Revert, _) => (Severity::Info, format!("back to preferred source {to}")),
@@ -297,8 +358,10 @@ impl Channel {
                 (Severity::Warning, format!("source {} is silent, takes {to}", self.sources[from].name))
             }
             (Why::Fault(fault), Some(from)) => {
-                let what = report::condition(fault);
-                (Severity::Warning, format!("source {}: {what}, takes {to}", self.sources[from].name))
+                since = self.sources[from].feed.fault_since();
+                let lasts = since.map_or(0.0, |since| now.since(since).as_secs_f64());
+                let (name, what) = (&self.sources[from].name, report::condition(fault));
+                (Severity::Warning, format!("source {name}: {what}, for {lasts:.2} s, takes {to}"))
             }
             (Why::Order, _) => (Severity::Info, format!("takes source {to}, as ordered")),
             (Why::Loss | Why::Fault(_), None) => (Severity::Warning, format!("takes source {to}")),
@@ -306,6 +369,7 @@ impl Channel {
         let mut event = self.new_event(now, severity, EventKind::SourceSwitched, text);
         event.pipeline = Some(id);
         event.source = Some(to);
+        event.since = since.map(|since| report::instant(now, since));
         self.actions.push(Action::Event(event));
         let sent = self.pipelines[at].sent;
         // Of several tracks one may lag behind the newest sound that was sent; encode processes leave out what they have heard.

@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::config::Condition;
 use crate::failover::Reason;
 use crate::measure;
-use crate::media::{Codec, PipelineId, TrackInfo, TrackKind, TrackSet};
+use crate::media::{ChannelTime, Codec, PipelineId, TrackInfo, TrackKind, TrackSet};
 use crate::monitor::{Event, EventKind, Severity};
 use crate::package::{PackageEvent, Refusal};
 use crate::timeline::Slip;
@@ -35,6 +35,11 @@ pub(super) const fn condition(condition: Condition) -> &'static str {
         Condition::Silent => "its sound is silence",
         Condition::DecoderErrors => "its pictures cannot be decoded",
     }
+}
+
+/// An instant of the past on the wall clock as it is now.
+pub(super) fn instant(now: Now, since: Now) -> ChannelTime {
+    now.channel_time() - now.since(since)
 }
 
 /// A score's reason in one sentence.
@@ -169,6 +174,7 @@ impl Channel {
             kind,
             source: None,
             pipeline: None,
+            since: None,
             text,
         }
     }
@@ -181,6 +187,22 @@ impl Channel {
     pub(super) fn source_event(&mut self, now: Now, at: usize, severity: Severity, kind: EventKind, text: String) {
         let source = Some(self.sources[at].name.clone());
         let event = Event { source, ..self.new_event(now, severity, kind, text) };
+        self.actions.push(Action::Event(event));
+    }
+
+    /// Of what began before now.
+    pub(super) fn source_event_since(
+        &mut self,
+        now: Now,
+        at: usize,
+        severity: Severity,
+        kind: EventKind,
+        text: String,
+        since: Now,
+    ) {
+        let source = Some(self.sources[at].name.clone());
+        let since = Some(instant(now, since));
+        let event = Event { source, since, ..self.new_event(now, severity, kind, text) };
         self.actions.push(Action::Event(event));
     }
 

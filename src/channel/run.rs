@@ -1,28 +1,31 @@
 //! The shell around [`Channel`]: its task, its encode processes, its timer.
 //!
-//! In:    inputs over one bounded queue: from ingest, from the encode processes' readers.
-//! Out:   snapshots and status through watch channels, events to the log.
+//! In:    inputs over bounded queues: from ingest, from the encode processes' readers, from outputs.
+//! Out:   snapshots and status through watch channels, events to the log, bytes to outputs.
 //! Never: blocks on a child, or lets a panic of one channel reach another.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 use tracing::{Instrument, error, info_span, warn};
 
+use super::process::{Encodes, GRACE, Looks, Process, told};
 use super::{Action, Channel, Generation, Input};
-use crate::child::{self, Child, SendError, Sender};
+use crate::child::{self, SendError};
 use crate::clock;
 use crate::config;
-use crate::encode::ipc::{ENVIRONMENT, FromWorker, Job, ToWorker};
+use crate::encode::ipc::{ENVIRONMENT, Job, ToWorker};
 use crate::ingest::IngestEvent;
-use crate::media::{PipelineId, SourceId};
+use crate::media::{OutputName, PipelineId, SourceId};
 use crate::monitor::{ChannelStatus, Event};
+use crate::output::exits::Exits;
+use crate::output::{self, Line};
 use crate::package::{Saved, Snapshot};
+use crate::probe::ipc::{Job as ProbeJob, ToProbe};
 
 /// Portions of media that may wait. A second of 100 Mbit/s in portions of 1,316 bytes is 9,500.
 const MEDIA_MAX: usize = 16_384;
@@ -30,14 +33,19 @@ const MEDIA_MAX: usize = 16_384;
 /// Other inputs that may wait: coded units mostly. A full queue holds up the encode processes' readers.
 const INPUTS_MAX: usize = 4096;
 
+/// What outputs say that may wait: figures of each once a second, and news. More are dropped.
+const OUTPUT_NEWS_MAX: usize = 4096;
+
 /// Bytes that may wait for an encode process: 4 s of join buffer at 100 Mbit/s. One that falls further behind is ended.
 const ENCODER_QUEUE_BYTES: usize = 64 << 20;
 
-/// How often an encode process's memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Bytes that may wait for the probe. Its reader never waits for a decoder: one that falls so far behind has no CPU at all, and is ended.
+const PROBE_QUEUE_BYTES: usize = 32 << 20;
 
-/// How long encode processes have to leave by themselves at shutdown.
-const ENCODER_GRACE: Duration = Duration::from_secs(2);
+/// Resident memory the probe may take, and what comes on top for each source: a decoder of 2160p with 16 pictures of 25 MB. To stop
+/// leaks, not growth: measured with one source of 720p, 80 MB.
+const PROBE_MEMORY: u64 = 256 << 20;
+const PROBE_SOURCE_MEMORY: u64 = 512 << 20;
 
 /// What the rest of the program holds of a running channel.
 #[derive(Debug)]
@@ -55,16 +63,18 @@ pub struct Handle {
 }
 
 /// Starts a channel. `program` is asked for before each start of an encode process: [`child::program`], or what a test was
-/// built with. `events` takes what is worth logging; `stop` ends it.
+/// built with. `exits` is where SRT outputs are wanted; `events` takes what is worth logging; `stop` ends it.
 pub fn start(
     program: impl Fn() -> PathBuf + Send + 'static,
     config: config::Channel,
+    exits: Exits,
     save: Option<PathBuf>,
     events: impl Fn(Event) + Send + 'static,
     stop: watch::Receiver<bool>,
 ) -> Handle {
     let (media, from_ingest) = mpsc::channel(MEDIA_MAX);
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+    let (output_news, from_outputs) = mpsc::channel(OUTPUT_NEWS_MAX);
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let channel = Channel::new(config.clone(), save.is_some(), clock::now());
     let (show, status) = watch::channel(Arc::new(channel.status(clock::now())));
@@ -77,9 +87,14 @@ pub fn start(
         show,
         events: Box::new(events),
         encoders: [None, None],
+        probe: None,
+        exits,
+        outputs: HashMap::new(),
+        output_news,
         save,
     };
-    let task = tokio::spawn(shell.run(channel, from_ingest, queue, stop).instrument(span));
+    let queues = Queues { media: from_ingest, inputs: queue, outputs: from_outputs };
+    let task = tokio::spawn(shell.run(channel, queues, stop).instrument(span));
     Handle { snapshots, status, media, inputs, task }
 }
 
@@ -90,36 +105,32 @@ struct Shell {
     publish: watch::Sender<Arc<Snapshot>>,
     show: watch::Sender<Arc<ChannelStatus>>,
     events: Box<dyn Fn(Event) + Send>,
-    encoders: [Option<Encoder>; 2],
+    encoders: [Option<Process<Encodes>>; 2],
+    probe: Option<Process<Looks>>,
+    exits: Exits,
+    outputs: HashMap<OutputName, Line>,
+    output_news: output::Sink,
     save: Option<PathBuf>,
 }
 
-/// The main process's end of an encode process. Dropping `kill` ends the process.
-struct Encoder {
-    generation: Generation,
-    sender: Sender<ToWorker>,
-    /// Raised when the process does not take what is said to it any more.
-    deaf: Arc<Notify>,
-    kill: watch::Sender<bool>,
-    reaper: JoinHandle<()>,
+/// Who may say something.
+struct Queues {
+    media: mpsc::Receiver<(SourceId, IngestEvent)>,
+    inputs: mpsc::Receiver<Input>,
+    outputs: mpsc::Receiver<(OutputName, output::Event)>,
 }
 
 impl Shell {
-    async fn run(
-        mut self,
-        mut channel: Channel,
-        mut media: mpsc::Receiver<(SourceId, IngestEvent)>,
-        mut queue: mpsc::Receiver<Input>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    async fn run(mut self, mut channel: Channel, mut queues: Queues, mut stop: watch::Receiver<bool>) {
         loop {
             let now = clock::now();
             let wait = channel.wake_at(now).since(now);
             let input = tokio::select! {
                 biased;
                 () = told(&mut stop) => break,
-                Some(input) = queue.recv() => input,
-                Some((id, event)) = media.recv() => Input::Source(id.source, event),
+                Some(input) = queues.inputs.recv() => input,
+                Some((id, event)) = queues.media.recv() => Input::Source(id.source, event),
+                Some((name, event)) = queues.outputs.recv() => Input::Output(name, event),
                 () = tokio::time::sleep(wait) => Input::Tick,
             };
             // A bug in a core must cost one channel one restart, not the process all of them.
@@ -128,7 +139,8 @@ impl Shell {
                 Ok(actions) => self.carry_out(actions),
                 Err(_) => {
                     error!("the channel's core panicked; it starts anew");
-                    self.encoders = [None, None];
+                    (self.encoders, self.probe) = ([None, None], None);
+                    self.outputs.clear();
                     channel = channel.anew(clock::now());
                 }
             }
@@ -143,9 +155,14 @@ impl Shell {
                 Action::Send(id, generation, message) => self.send(id, generation, &message),
                 Action::KillEncoder(id, generation) => {
                     let slot = &mut self.encoders[id.index()];
-                    if slot.as_ref().is_some_and(|e| e.generation == generation) {
+                    if slot.as_ref().is_some_and(|e| e.role.1 == generation) {
                         *slot = None;
                     }
+                }
+                Action::StartProbe(generation, job) => self.start_probe(generation, job),
+                Action::SendProbe(generation, message) => self.send_probe(generation, &message),
+                Action::KillProbe(generation) => {
+                    self.probe.take_if(|probe| probe.role.0 == generation);
                 }
                 Action::Publish(snapshot) => {
                     self.publish.send_replace(snapshot);
@@ -155,6 +172,16 @@ impl Shell {
                 }
                 Action::Event(event) => (self.events)(event),
                 Action::Save(saved) => self.save(saved),
+                Action::OpenOutput(output) => {
+                    let line = output::open(&output, &self.exits, self.output_news.clone());
+                    self.outputs.insert(output.id.output.clone(), line);
+                }
+                Action::CloseOutput(name) => drop(self.outputs.remove(&name)),
+                Action::Output(name, data) => {
+                    if let Some(line) = self.outputs.get(&name) {
+                        line.send(&data);
+                    }
+                }
             }
         }
     }
@@ -181,20 +208,11 @@ impl Shell {
             memory_max: None,
             resident_max: Some(self.config.memory_max),
             queue_bytes_max: ENCODER_QUEUE_BYTES,
-            span: span.clone(),
+            span,
             lines: None,
         };
-        match child::spawn::<ToWorker, FromWorker>(spec) {
-            Ok((child, sender, receiver)) => {
-                let (kill, killed) = watch::channel(false);
-                let inputs = self.inputs.clone();
-                // The queue is empty, so the job fits.
-                let _ = sender.send(&ToWorker::Job(job));
-                let deaf = Arc::new(Notify::new());
-                let orders = Orders { killed, deaf: Arc::clone(&deaf) };
-                let reaper = tokio::spawn(attend(id, generation, child, receiver, inputs, orders).instrument(span));
-                self.encoders[id.index()] = Some(Encoder { generation, sender, deaf, kill, reaper });
-            }
+        match Process::start(Encodes(id, generation), spec, &ToWorker::Job(job), &self.inputs) {
+            Ok(process) => self.encoders[id.index()] = Some(process),
             Err(error) => {
                 warn!(pipeline = %id, %error, "cannot start an encode process");
                 self.report(Input::EncoderGone(id, generation, format!("it could not be started: {error}")));
@@ -202,9 +220,43 @@ impl Shell {
         }
     }
 
+    fn start_probe(&mut self, generation: Generation, job: Box<ProbeJob>) {
+        let spec = child::Spec {
+            program: (self.program)(),
+            arguments: vec!["probe".to_owned()],
+            environment: ENVIRONMENT.map(|(name, value)| (name, value.to_owned())).to_vec(),
+            memory_max: None,
+            resident_max: Some(PROBE_MEMORY + u64::from(job.sources) * PROBE_SOURCE_MEMORY),
+            queue_bytes_max: PROBE_QUEUE_BYTES,
+            span: info_span!("probe"),
+            lines: None,
+        };
+        match Process::start(Looks(generation), spec, &ToProbe::Job(job), &self.inputs) {
+            Ok(process) => self.probe = Some(process),
+            Err(error) => {
+                warn!(%error, "cannot start a probe");
+                self.report(Input::ProbeGone(generation, format!("it could not be started: {error}")));
+            }
+        }
+    }
+
+    fn send_probe(&mut self, generation: Generation, message: &ToProbe) {
+        let Some(probe) = self.probe.as_ref().filter(|probe| probe.role.0 == generation) else { return };
+        match probe.sender.send(message) {
+            Ok(()) => {}
+            // It is on its way out: whoever attends to it learns how it ended.
+            Err(SendError::Closed) => probe.deaf.notify_one(),
+            Err(error) => {
+                // With one piece missing it would see damage that is none.
+                self.probe = None;
+                self.report(Input::ProbeGone(generation, format!("killed, {error}")));
+            }
+        }
+    }
+
     fn send(&mut self, id: PipelineId, generation: Generation, message: &ToWorker) {
         let slot = &mut self.encoders[id.index()];
-        let Some(encoder) = slot.as_ref().filter(|e| e.generation == generation) else { return };
+        let Some(encoder) = slot.as_ref().filter(|e| e.role.1 == generation) else { return };
         match encoder.sender.send(message) {
             Ok(()) => {}
             // It is on its way out: whoever attends to it learns how it ended.
@@ -226,6 +278,12 @@ impl Shell {
     }
 
     async fn finish(mut self) {
+        // It has nothing to finish.
+        self.probe = None;
+        let ends: Vec<_> = self.outputs.drain().map(|(_, line)| tokio::spawn(line.finish())).collect();
+        for end in ends {
+            let _ = end.await;
+        }
         let mut reapers = Vec::new();
         for encoder in self.encoders.iter_mut().filter_map(Option::take) {
             let _ = encoder.sender.send(&ToWorker::Finish);
@@ -233,79 +291,9 @@ impl Shell {
         }
         for (reaper, kill, sender) in reapers {
             drop(sender);
-            if tokio::time::timeout(ENCODER_GRACE, reaper).await.is_err() {
+            if tokio::time::timeout(GRACE, reaper).await.is_err() {
                 kill.send_replace(true);
             }
-        }
-    }
-}
-
-/// Waits until a flag is raised, or nobody is left who could raise it.
-async fn told(flag: &mut watch::Receiver<bool>) {
-    let _ = flag.wait_for(|raised| *raised).await;
-}
-
-/// What the channel has to say about a process.
-struct Orders {
-    killed: watch::Receiver<bool>,
-    deaf: Arc<Notify>,
-}
-
-/// Reads what an encode process says until it ends or is to be killed; tells its end once, with the cause.
-async fn attend(
-    id: PipelineId,
-    generation: Generation,
-    mut child: Child,
-    mut receiver: child::Receiver<FromWorker>,
-    inputs: mpsc::Sender<Input>,
-    mut orders: Orders,
-) {
-    let _ = inputs.send(Input::EncoderSpawned(id, generation, child.pid())).await;
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reason = loop {
-        tokio::select! {
-            // The sender is dropped when the channel lets go of the process: that means "kill" too.
-            () = told(&mut orders.killed) => {
-                let _ = child.kill().await;
-                return;
-            }
-            () = orders.deaf.notified() => break leave(&mut child).await,
-            _ = look.tick() => {
-                if let Some(limit) = child.over_limit() {
-                    let _ = child.kill().await;
-                    break format!("killed, it is beyond its memory limit of {} MB", limit / 1_000_000);
-                }
-            }
-            word = receiver.next() => match word {
-                Some(Ok(word)) => {
-                    if inputs.send(Input::Encoder(id, generation, word)).await.is_err() {
-                        return;
-                    }
-                }
-                Some(Err(error)) => {
-                    let _ = child.kill().await;
-                    break format!("killed, it spoke nonsense: {error}");
-                }
-                None => break leave(&mut child).await,
-            },
-        }
-    };
-    let _ = inputs.send(Input::EncoderGone(id, generation, reason)).await;
-}
-
-/// It closed its end of the socket: it has a moment to leave by itself, and then says how it did.
-async fn leave(child: &mut Child) -> String {
-    match tokio::time::timeout(ENCODER_GRACE, child.wait()).await {
-        Ok(Ok(ended)) => match child.was_near_limit() {
-            Some(limit) if !ended.well() => {
-                format!("{ended}, near its memory limit of {} MB", limit / 1_000_000)
-            }
-            _ => ended.to_string(),
-        },
-        _ => {
-            let _ = child.kill().await;
-            "killed, it closed its socket and stayed".to_owned()
         }
     }
 }

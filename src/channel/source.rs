@@ -5,6 +5,7 @@
 //! Never: decides which source a pipeline takes.
 
 use super::feed::{Fed, Feed};
+use super::merging::{Merging, Said};
 use super::{Action, Channel};
 use crate::clock::Now;
 use crate::config;
@@ -12,7 +13,7 @@ use crate::demux;
 use crate::encode::ipc::ToWorker;
 use crate::ingest::IngestEvent;
 use crate::media::{Break, ChannelTime, Item, SourceName};
-use crate::monitor::{EventKind, LinkStatus, Severity};
+use crate::monitor::{Event, EventKind, LinkStatus, Severity};
 
 /// One source of a channel.
 #[derive(Debug)]
@@ -30,10 +31,13 @@ pub(super) struct Source {
     /// Last alarm that was reported as an event.
     pub alarm: Option<String>,
     pub continuity_errors: u64,
+    /// Of a merged source.
+    pub merging: Option<Merging>,
 }
 
 impl Source {
-    pub fn new(config: &config::Source, failover: &config::Failover, all_audio: bool, now: Now) -> Self {
+    pub fn new(config: &config::Source, channel: &config::Channel, now: Now) -> Self {
+        let (failover, all_audio) = (&channel.failover, channel.ladder.has_languages());
         let settings = demux::Config { program: config.program, all_audio, ..demux::Config::default() };
         Self {
             name: config.id.source.clone(),
@@ -46,13 +50,44 @@ impl Source {
             bitrate: 0,
             alarm: None,
             continuity_errors: 0,
+            merging: match &config.input {
+                config::Input::Merge(input) => Some(Merging::new(input, &channel.sources)),
+                _ => None,
+            },
         }
     }
 }
 
 impl Channel {
     pub(super) fn source(&mut self, now: Now, name: &SourceName, event: IngestEvent) {
-        let Some(at) = self.sources.iter().position(|s| s.name == *name) else { return };
+        if let Some(at) = self.sources.iter().position(|s| s.name == *name) {
+            return self.heard(now, at, event);
+        }
+        for at in 0..self.sources.len() {
+            let Some(merging) = &mut self.sources[at].merging else { continue };
+            if let Some(path) = merging.find(name) {
+                // What follows from it comes with the upkeep.
+                return merging.take(now, path, event);
+            }
+        }
+    }
+
+    /// Takes from a merged source's paths what is due.
+    pub(super) fn merge(&mut self, now: Now, at: usize) {
+        let Some(merging) = &mut self.sources[at].merging else { return };
+        for said in merging.poll(now) {
+            match said {
+                Said::Stream(event) => self.heard(now, at, event),
+                Said::Event(path, severity, kind, text) => {
+                    let source = path.or_else(|| Some(self.sources[at].name.clone()));
+                    let event = Event { source, ..self.new_event(now, severity, kind, text) };
+                    self.actions.push(Action::Event(event));
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, now: Now, at: usize, event: IngestEvent) {
         match event {
             IngestEvent::Up { peer } => {
                 self.source_event(
@@ -67,17 +102,23 @@ impl Channel {
                 source.up_since = now;
                 source.heard = false;
                 source.feed.reconnected(now);
-                self.hand_on(at, vec![Item::Break(Break::Reconnect)]);
+                self.relay_reconnected(at);
+                let anew = vec![Item::Break(Break::Reconnect)];
+                self.show_probe(now, at, &anew);
+                self.hand_on(at, anew);
             }
             IngestEvent::Data { arrival, data, .. } => {
                 self.sources[at].heard = true;
+                self.relay(at, &data);
                 let fed = self.sources[at].feed.push(arrival, &mut self.timeline, &data);
-                self.fed(now, at, fed);
+                self.fed(now, arrival, at, fed);
             }
             IngestEvent::Media { arrival, items } => {
-                self.sources[at].heard = true;
+                if !std::mem::replace(&mut self.sources[at].heard, true) {
+                    self.relay_impossible(now, at);
+                }
                 let fed = self.sources[at].feed.push_media(arrival, &mut self.timeline, items);
-                self.fed(now, at, fed);
+                self.fed(now, arrival, at, fed);
             }
             IngestEvent::Down { reason } => {
                 let text = format!("connection ended: {reason}");
@@ -95,7 +136,8 @@ impl Channel {
         }
     }
 
-    fn fed(&mut self, now: Now, source: usize, fed: Fed) {
+    fn fed(&mut self, now: Now, arrival: Now, source: usize, fed: Fed) {
+        self.show_probe(arrival, source, &fed.items);
         self.hand_on(source, fed.items);
         for news in fed.news {
             self.feed_news(now, source, news);

@@ -9,15 +9,21 @@ use crate::monitor::{
 };
 
 use super::Channel;
+use super::merging::Merging;
+use super::probe::Probe;
 use super::standby::{Figures, Role};
 use crate::package::Packager;
 
 impl Channel {
     /// Once a second: bit rates, and damage summed into one event.
     pub(super) fn count_bitrates(&mut self, now: Now) {
+        self.outputs.count_bitrates();
         for at in 0..self.sources.len() {
             let source = &mut self.sources[at];
             source.bitrate = source.feed.take_bytes() * 8;
+            if let Some(merging) = &mut source.merging {
+                merging.tick();
+            }
             for news in source.feed.tick(now) {
                 self.indicator_news(now, at, news);
             }
@@ -39,6 +45,7 @@ impl Channel {
         ChannelStatus {
             id: self.config.id.clone(),
             title: self.config.title.clone(),
+            encodes: self.config.encodes(),
             sources: self.sources.iter().enumerate().map(|(at, _)| self.source_status(now, at)).collect(),
             pipelines: self
                 .pipelines
@@ -79,6 +86,8 @@ impl Channel {
             }),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
             loudness: self.loudness_status(),
+            probe: self.probe.as_ref().map(Probe::status),
+            outputs: self.output_statuses(),
         }
     }
 
@@ -120,7 +129,7 @@ impl Channel {
             connected: source.peer.is_some(),
             flowing: source.feed.health().flows(now, self.config.failover.loss_after),
             on_air: self.pipelines.iter().filter(|p| p.on_air() == Some(at)).map(|p| p.id).collect(),
-            peer: source.peer.clone(),
+            peer: source.merging.as_ref().map_or_else(|| source.peer.clone(), Merging::peer),
             bitrate: source.bitrate,
             continuity_errors: source.feed.stats().continuity_errors,
             drift_ppm: source.feed.drift_ppm(),
@@ -131,7 +140,9 @@ impl Channel {
                 score: score.points,
                 reasons: score.reasons.iter().map(|reason| super::report::reason(now, reason)).collect(),
             },
+            content: self.probe.as_ref().and_then(|probe| probe.content(at)),
             measured: source.feed.measured(),
+            merge: source.merging.as_ref().map(|merging| merging.status(now)),
         }
     }
 }

@@ -66,7 +66,7 @@ fn datagrams(checks: &mut Checks<'_, '_>, span: &Span, keys: &Keys<'_>) -> Optio
     }
     let address = checks.receive(keys.address.as_ref()?)?;
     let from = from(checks, keys.from.as_ref(), address);
-    let interface = keys.interface.as_ref().and_then(|text| interface(checks, text, address));
+    let interface = keys.interface.as_ref().and_then(|text| interface(checks, text, address, false));
     Some(DatagramInput { address, interface, from, allow })
 }
 
@@ -94,16 +94,22 @@ fn from(checks: &mut Checks<'_, '_>, list: Option<&Mark<Vec<Mark<String>>>>, add
     senders
 }
 
-fn interface(checks: &mut Checks<'_, '_>, text: &Mark<String>, address: SocketAddr) -> Option<Interface> {
+/// An interface to receive at `address` by, or to send there (`sends`).
+pub(super) fn interface(
+    checks: &mut Checks<'_, '_>,
+    text: &Mark<String>,
+    address: SocketAddr,
+    sends: bool,
+) -> Option<Interface> {
     if let Ok(ip) = text.value.parse::<IpAddr>() {
-        if !address.ip().is_multicast() {
+        if !sends && !address.ip().is_multicast() {
             let mend = "write that address into `address` instead, or the interface's name here";
             checks.document.mistake(&text.span, "an address chooses an interface for multicast only", mend);
             return None;
         }
         if ip.is_ipv4() != address.is_ipv4() {
-            let mend = "write the interface's name, or an address of the group's kind";
-            checks.document.mistake(&text.span, format!("{ip} is of another kind than the group"), mend);
+            let mend = "write the interface's name, or an address of the same kind";
+            checks.document.mistake(&text.span, format!("{ip} is of another kind than {}", address.ip()), mend);
             return None;
         }
         return Some(Interface::Address(ip));

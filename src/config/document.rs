@@ -224,10 +224,10 @@ fn cut_in_value(value: &mut DeValue<'_>, span: &Span) -> bool {
     }
 }
 
-/// The key whose entries say by `type` what they are.
-const TYPED: &str = "source";
+/// The keys whose entries say by `type` what they are.
+const TYPED: [&str; 2] = ["source", "output"];
 
-/// Turns `{ type = "srt", … }` into `{ srt = { … } }` in lists of sources. serde reads the second form with positions, but
+/// Turns `{ type = "srt", … }` into `{ srt = { … } }` in lists of sources and outputs. serde reads the second form with positions, but
 /// loses them in the first, as it must look for `type` before it knows what the other keys are.
 fn lift_types(table: &mut DeTable<'_>) {
     for (key, value) in table.iter_mut() {
@@ -236,7 +236,7 @@ fn lift_types(table: &mut DeTable<'_>) {
             DeValue::Array(items) => items.iter_mut().for_each(|item| {
                 let span = item.span();
                 if let DeValue::Table(table) = item.get_mut() {
-                    if key.get_ref() == TYPED { lift_type(table, span) } else { lift_types(table) }
+                    if TYPED.contains(&&**key.get_ref()) { lift_type(table, span) } else { lift_types(table) }
                 }
             }),
             _ => {}

@@ -61,10 +61,11 @@ impl Checks<'_, '_> {
             }
             conditions.push(limits);
         }
-        Failover { order, hold_down, conditions, ..plain }
+        let content = self.content(file, &mut conditions);
+        Failover { order, hold_down, conditions, content, ..plain }
     }
 
-    fn limits(
+    pub(super) fn limits(
         &mut self,
         condition: Condition,
         after: Option<&Mark<Time>>,

@@ -5,7 +5,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::content::{BlackFile, DecoderErrorsFile, FrozenFile, SilentFile};
 use super::document::Mark;
+use super::merge::MergeSourceFile;
+use super::output_file::OutputFile;
 use super::units::{BitRate, Bytes, Lufs, Rate, RevertText, SecretRef, Size, Time, TruePeak};
 
 /// A Tandem configuration: channels, and where they are served.
@@ -62,7 +65,7 @@ pub(super) struct SrtFile {
 /// One linear programme.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["id", "ladder", "pipelines", "source"]))]
+#[schemars(extend("required" = ["id", "ladder", "source"]))]
 pub(super) struct ChannelFile {
     /// Its name in URLs and stream ids: 1 to 64 of a-z, 0-9, "-" and "_".
     #[schemars(with = "String")]
@@ -106,7 +109,7 @@ pub(super) struct ChannelFile {
     #[schemars(with = "Option<RedundancyFile>")]
     pub redundancy: Option<Mark<RedundancyFile>>,
     /// The ladder file, relative to this file; or "auto": renditions made for the source's first picture, from its own size (1080
-    /// lines at most) down to 216.
+    /// lines at most) down to 216. "none" encodes and serves nothing: the channel has outputs alone, and needs no pipelines.
     #[schemars(with = "String")]
     pub ladder: Option<Mark<String>>,
     /// Whether equal sources must give equal bytes in both pipelines, so that a difference proves damage. Default true: a
@@ -130,6 +133,8 @@ pub(super) struct ChannelFile {
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
+    /// Where the transport stream goes on to as it came: to other hosts, and to files.
+    pub output: Vec<Mark<OutputFile>>,
 }
 
 /// What x264 may use of the host's instructions.
@@ -225,6 +230,19 @@ pub(super) struct FailoverFile {
     /// Leave a source whose PCR is late or jumps (2.3). Default: after = "3s", per_second = 1.
     #[schemars(with = "Option<RateFile>")]
     pub pcr_errors: Option<Mark<RateFile>>,
+    /// Leave a source whose picture is black. Default: after = "2s", level = "10%", share = "98%". This and the three below have a
+    /// process decode all sources of the channel.
+    #[schemars(with = "Option<BlackFile>")]
+    pub black: Option<Mark<BlackFile>>,
+    /// Leave a source whose picture stands still. Default: after = "5s", change = "2%".
+    #[schemars(with = "Option<FrozenFile>")]
+    pub frozen: Option<Mark<FrozenFile>>,
+    /// Leave a source whose sound is silence; that which brings none at all is no_audio's. Default: after = "5s", level = "-50dBFS".
+    #[schemars(with = "Option<SilentFile>")]
+    pub silent: Option<Mark<SilentFile>>,
+    /// Leave a source whose pictures cannot be decoded whole. Default: after = "2s", per_second = 1.
+    #[schemars(with = "Option<DecoderErrorsFile>")]
+    pub decoder_errors: Option<Mark<DecoderErrorsFile>>,
 }
 
 /// Whether the order of sources counts.
@@ -289,6 +307,8 @@ pub(super) enum SourceFile {
     Rtsp(RtspSourceFile),
     /// A file, again and again.
     File(FileSourceFile),
+    /// One stream by several paths, merged without a seam.
+    Merge(MergeSourceFile),
     /// The built-in test signal.
     Test(TestSourceFile),
 }

@@ -7,6 +7,7 @@
 mod auto;
 mod checks;
 mod cidr;
+mod content;
 mod datagram;
 mod determinism;
 mod document;
@@ -14,6 +15,9 @@ mod failover;
 mod file;
 mod ladder;
 mod memory;
+mod merge;
+mod output;
+mod output_file;
 mod pulled;
 mod report;
 mod slate;
@@ -32,6 +36,7 @@ use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, SourceId, SourceName};
 
 pub use cidr::Cidr;
+pub use output::{Destination, Matrix, OUTPUTS_MAX, Output, Record, RtpOutput, SrtOutput, Takes, Way};
 pub use report::{Mistake, Report};
 pub use summary::Summary;
 
@@ -176,14 +181,24 @@ pub struct Channel {
     pub deterministic: bool,
     /// All contribution feeds.
     pub sources: Vec<Source>,
-    /// One or two; A first.
+    /// One or two, A first; a channel that only relays may have none.
     pub pipelines: Vec<Pipeline>,
     /// When and how pipelines change source.
     pub failover: Failover,
-    /// Renditions, highest first; rungs above the source's size are left out when it is known.
+    /// Renditions, highest first; rungs above the source's size are left out when it is known. Without any, the channel only
+    /// relays ([`Self::encodes`]).
     pub ladder: Ladder,
+    /// Where its transport stream goes on to as it came.
+    pub outputs: Vec<Output>,
     /// Text of a pipeline template to use in place of the built-in `pipelines/encode.toml`.
     pub template: Option<String>,
+}
+
+impl Channel {
+    /// Something is encoded and served. Else it has outputs alone (`ladder = "none"`).
+    pub fn encodes(&self) -> bool {
+        !self.ladder.video.is_empty() || !self.ladder.audio.is_empty()
+    }
 }
 
 /// What the second pipeline does while the first one is well.
@@ -221,6 +236,8 @@ pub struct Failover {
     pub hold_down: Duration,
     /// What else a source is left for; nothing where not said.
     pub conditions: Vec<Limits>,
+    /// What black, frozen and silent mean.
+    pub content: Content,
 }
 
 impl Failover {
@@ -230,7 +247,35 @@ impl Failover {
             Revert::Never => HOLD_DOWN,
             Revert::After(well) => well,
         };
-        Self { loss_after, join_buffer, revert, order: SourceOrder::Preferred, hold_down, conditions: Vec::new() }
+        Self {
+            loss_after,
+            join_buffer,
+            revert,
+            order: SourceOrder::Preferred,
+            hold_down,
+            conditions: Vec::new(),
+            content: Content::default(),
+        }
+    }
+}
+
+/// What is black, frozen and silent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Content {
+    /// A point is dark up to this share of the way from black to white. Default 0.1.
+    pub dark_level: f32,
+    /// A picture is black where so much of it is dark, 0 to 1. Default 0.98.
+    pub dark_share: f32,
+    /// An area has changed where its brightness has, by more than this share of the way from black to white. Default 0.02.
+    pub change: f32,
+    /// Sound whose loudest channel is below is silence, RMS, dBFS. Default −50.
+    pub silence: f32,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        // Level and share as ffmpeg's blackdetect has them, silence as MediaLive's automatic input failover has it.
+        Self { dark_level: 0.1, dark_share: 0.98, change: 0.02, silence: -50.0 }
     }
 }
 
@@ -289,7 +334,12 @@ impl Condition {
 
     /// It is told in numbers a second, not as a state.
     pub const fn is_rate(self) -> bool {
-        matches!(self, Self::Continuity | Self::Pid | Self::Pcr | Self::DecoderErrors)
+        matches!(self, Self::Continuity | Self::Pid | Self::Pcr)
+    }
+
+    /// It is seen or heard only in decoded pictures or sound.
+    pub const fn is_content(self) -> bool {
+        matches!(self, Self::Black | Self::Frozen | Self::Silent | Self::DecoderErrors)
     }
 }
 
@@ -302,7 +352,7 @@ pub struct Limits {
     pub after: Duration,
     /// It must be away so long to be over.
     pub clear: Duration,
-    /// Of those told in numbers: so many within a second.
+    /// Of errors: so many within a second.
     pub per_second: u64,
 }
 
@@ -317,7 +367,8 @@ impl Limits {
             // The report counts a PID that stays away once in 5 s.
             Condition::Pid => (Duration::from_secs(1), 1),
             Condition::Pcr => (Duration::from_secs(3), 1),
-            Condition::Black | Condition::Frozen | Condition::Silent => (Duration::from_secs(5), 1),
+            Condition::Black => (Duration::from_secs(2), 1),
+            Condition::Frozen | Condition::Silent => (Duration::from_secs(5), 1),
         };
         Self { condition, after, clear: Duration::from_secs(5), per_second }
     }
@@ -330,6 +381,14 @@ pub enum Revert {
     Never,
     /// After the preferred source has been well for so long.
     After(Duration),
+}
+
+impl Channel {
+    /// The merged source that this one is a path of.
+    pub fn merged_by(&self, path: &SourceName) -> Option<&SourceName> {
+        let is_path = |source: &&Source| matches!(&source.input, Input::Merge(merge) if merge.of.contains(path));
+        self.sources.iter().find(is_path).map(|source| &source.id.source)
+    }
 }
 
 /// One contribution feed.
@@ -358,6 +417,8 @@ pub enum Input {
     File(PathBuf),
     /// The built-in test signal, in process group but outside the main process.
     Test(SignalShape),
+    /// Other sources of the channel, merged.
+    Merge(MergeInput),
 }
 
 impl Input {
@@ -370,8 +431,21 @@ impl Input {
             Self::Rtsp(_) => "rtsp",
             Self::File(_) => "file",
             Self::Test(_) => "test",
+            Self::Merge(_) => "merge",
         }
     }
+}
+
+/// Most paths of a merged source.
+pub const MERGE_PATHS_MAX: usize = 8;
+
+/// Paths that carry copies of one transport stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeInput {
+    /// The paths: sources of the channel over SRT, RTP or UDP; 2 to [`MERGE_PATHS_MAX`].
+    pub of: Vec<SourceName>,
+    /// How long a packet waits for its copies, 20 ms to 15 s. Default 200 ms.
+    pub recovery_window: Duration,
 }
 
 /// Where datagrams come in, and from whom.

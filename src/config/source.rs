@@ -8,6 +8,7 @@ use super::datagram;
 use super::document::{Mark, Span};
 use super::file::{SignalFile, SourceFile, SrtModeFile, SrtSourceFile, TestSourceFile};
 use super::ladder::{bitrate_within, picture_size};
+use super::merge;
 use super::pulled;
 use super::units::{BitRate, Rate, SecretRef, Size, excerpt};
 use super::{Input, Secret, Signal, SignalShape, Source, SrtInput, SrtMode};
@@ -34,6 +35,7 @@ pub(super) fn id(source: &SourceFile) -> Option<&Mark<String>> {
         SourceFile::Rtsp(source) => source.id.as_ref(),
         SourceFile::File(source) => source.id.as_ref(),
         SourceFile::Test(source) => source.id.as_ref(),
+        SourceFile::Merge(source) => source.id.as_ref(),
     }
 }
 
@@ -50,13 +52,15 @@ pub(super) fn sources(
         checks.document.missing(channel_span, "source", mend);
     }
     let mut names = BTreeSet::new();
-    let sources: Vec<_> = files.iter().map(|file| source(checks, file, channel, &mut names, declared)).collect();
+    let sources: Vec<_> =
+        files.iter().map(|file| source(checks, file, (channel_span, files), channel, &mut names, declared)).collect();
     sources.into_iter().collect()
 }
 
 fn source(
     checks: &mut Checks<'_, '_>,
     file: &Mark<SourceFile>,
+    (channel_span, others): (&Span, &[Mark<SourceFile>]),
     channel: &ChannelId,
     names: &mut BTreeSet<String>,
     declared: &mut Declared,
@@ -82,6 +86,10 @@ fn source(
             (Input::File(input?), program(checks, played.program.as_ref()))
         }
         SourceFile::Test(test) => (Input::Test(test_shape(checks, test)), None),
+        SourceFile::Merge(merged) => {
+            let input = merge::merge(checks, &file.span, merged, channel_span, others);
+            (Input::Merge(input?), program(checks, merged.program.as_ref()))
+        }
     };
     Some(Source { id: id?, input, program })
 }
@@ -148,7 +156,7 @@ fn srt_input(
     })
 }
 
-fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
+pub(super) fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
     let mode = file.mode.as_ref().map_or(SrtModeFile::Shared, |mode| mode.value);
     let only = |checks: &mut Checks<'_, '_>, key: Option<&Mark<String>>, its: SrtModeFile, word: &str| {
         if let Some(key) = key.filter(|_| mode != its) {
@@ -216,7 +224,7 @@ fn key_length(checks: &mut Checks<'_, '_>, file: &SrtSourceFile, caller: bool) -
 }
 
 /// Fetches a passphrase and checks its length.
-fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Secret> {
+pub(super) fn passphrase(checks: &mut Checks<'_, '_>, place: &Mark<SecretRef>) -> Option<Secret> {
     let secret = checks.secret(place, "passphrase")?;
     let length = secret.reveal().len();
     if !PASSPHRASE_BYTES.contains(&length) {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::units::{spell, spell_bitrate};
-use super::{Channel, Config, DatagramInput, Input, Ladder, Redundancy, SrtMode, is_public};
+use super::{
+    Channel, Condition, Config, DatagramInput, Input, Ladder, Output, Redundancy, SrtMode, Takes, Way, is_public,
+};
 use crate::encode::ladder::{RateControl, VideoRung};
 
 /// Prints a [`Config`] in a few lines; no secrets.
@@ -40,10 +42,10 @@ impl fmt::Display for Summary<'_> {
 impl Summary<'_> {
     fn listeners(&self) -> Vec<(String, SocketAddr)> {
         let config = self.0;
-        let mut all = vec![
-            ("origin (HTTP)".to_owned(), config.origin.listen),
-            ("page, API, metrics (HTTP)".to_owned(), config.control.listen),
-        ];
+        let mut all = vec![("page, API, metrics (HTTP)".to_owned(), config.control.listen)];
+        if config.channels.iter().any(Channel::encodes) {
+            all.insert(0, ("origin (HTTP)".to_owned(), config.origin.listen));
+        }
         let mut shared = false;
         for source in config.channels.iter().flat_map(|channel| &channel.sources) {
             match &source.input {
@@ -60,11 +62,21 @@ impl Summary<'_> {
                     }
                 }
                 Input::Udp(udp) => all.push((format!("{} (UDP)", source.id), udp.address)),
-                Input::Rtsp(_) | Input::File(_) | Input::Test(_) => {}
+                Input::Rtsp(_) | Input::File(_) | Input::Test(_) | Input::Merge(_) => {}
+            }
+        }
+        for output in config.channels.iter().flat_map(|channel| &channel.outputs) {
+            match &output.way {
+                Way::Srt(srt) => match &srt.mode {
+                    SrtMode::Shared => shared = true,
+                    SrtMode::Listener(address) => all.push((format!("{} (SRT, to read)", output.id), *address)),
+                    SrtMode::Caller { .. } => {}
+                },
+                Way::Rtp(_) | Way::Udp(_) | Way::Record(_) => {}
             }
         }
         if shared {
-            all.push(("shared sources (SRT)".to_owned(), config.srt.listen));
+            all.push(("shared sources, outputs (SRT)".to_owned(), config.srt.listen));
         }
         all
     }
@@ -72,6 +84,11 @@ impl Summary<'_> {
 
 fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAddr) -> fmt::Result {
     writeln!(f, "channel {} “{}”", channel.id, channel.title)?;
+    if !channel.encodes() {
+        writeln!(f, "  relays   what comes in; nothing is encoded or served (ladder = \"none\")")?;
+        write_sources(f, channel, shared)?;
+        return write_outputs(f, channel, shared);
+    }
     let (segment, part, window) = (spell(channel.grid.segment()), spell(channel.part), spell(channel.window));
     writeln!(f, "  grid     {} frames a second, segments of {segment} in parts of {part}", channel.grid.rate())?;
     let low = if channel.ladder.video.iter().any(|rung| rung.zero_latency) { ", no look-ahead" } else { "" };
@@ -87,37 +104,7 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         spell(loss.black_for)
     )?;
     writeln!(f, "  encoders at most {} MB of memory each", channel.memory_max / 1_000_000)?;
-    for source in &channel.sources {
-        let how = match &source.input {
-            Input::Test(shape) => format!("built-in test signal {}x{} at {}", shape.width, shape.height, shape.rate),
-            Input::Rtsp(rtsp) => {
-                let (over, user) = (if rtsp.udp { "UDP" } else { "TCP" }, rtsp.user.as_ref().map(|(name, _)| name));
-                let user = user.map_or_else(String::new, |name| format!(" as {name}"));
-                format!("calls {} over {over}{user}", rtsp.url)
-            }
-            Input::File(path) => format!("plays {} again and again", path.display()),
-            Input::Srt(srt) => {
-                let key = if srt.passphrase.is_some() { ", encrypted" } else { "" };
-                match &srt.mode {
-                    SrtMode::Shared => format!("publish to srt://{shared}?streamid={}{key}", source.id),
-                    SrtMode::Listener(address) => format!("publish to srt://{address}{key}"),
-                    SrtMode::Caller { address, .. } => format!("calls srt://{address}{key}"),
-                }
-            }
-            Input::Rtp(rtp) => {
-                let fec = if rtp.fec.is_some() { ", with FEC" } else { "" };
-                format!("send RTP to {}{fec}{}", rtp.datagrams.address, doubt(&rtp.datagrams))
-            }
-            Input::Udp(udp) => format!("send UDP to {}{}", udp.address, doubt(udp)),
-        };
-        let on_air = channel.pipelines.iter().any(|p| p.sources.contains(&source.id.source));
-        let idle = if on_air { "" } else { "   in no pipeline: never on air" };
-        writeln!(f, "  source   {}: {how}{idle}", source.id.source)?;
-    }
-    for pipeline in &channel.pipelines {
-        let names: Vec<_> = pipeline.sources.iter().map(|name| name.as_str()).collect();
-        writeln!(f, "  pipeline {}: {}", pipeline.id, names.join(", then "))?;
-    }
+    write_sources(f, channel, shared)?;
     if channel.ladder.auto {
         writeln!(f, "  ladder   made for the source when its first picture is there; for 1280x720 it is this:")?;
     } else if channel.ladder.video.len() > 1 {
@@ -151,8 +138,104 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         let track = rung.language.map(|code| format!(", the track in {}", String::from_utf8_lossy(&code)));
         writeln!(f, "  audio    {}: AAC {rate}, {channels}{}", rung.id, track.unwrap_or_default())?;
     }
+    let content: Vec<_> = channel.failover.conditions.iter().filter(|l| l.condition.is_content()).collect();
+    if !content.is_empty() {
+        let pictures = content.iter().any(|l| l.condition != Condition::Silent);
+        let sound = content.iter().any(|l| l.condition == Condition::Silent);
+        let what = [(pictures, "pictures"), (sound, "sound")].into_iter().filter(|(on, _)| *on);
+        let what: Vec<_> = what.map(|(_, what)| what).collect();
+        writeln!(f, "  probe    decodes {} of all {} sources", what.join(" and "), channel.sources.len())?;
+    }
     if let Some(loudness) = &channel.loudness {
         writeln!(f, "  loudness {} LUFS, peaks below {} dBTP", loudness.target, loudness.true_peak)?;
+    }
+    write_outputs(f, channel, shared)
+}
+
+fn write_sources(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAddr) -> fmt::Result {
+    for source in &channel.sources {
+        let how = match &source.input {
+            Input::Test(shape) => format!("built-in test signal {}x{} at {}", shape.width, shape.height, shape.rate),
+            Input::Rtsp(rtsp) => {
+                let (over, user) = (if rtsp.udp { "UDP" } else { "TCP" }, rtsp.user.as_ref().map(|(name, _)| name));
+                let user = user.map_or_else(String::new, |name| format!(" as {name}"));
+                format!("calls {} over {over}{user}", rtsp.url)
+            }
+            Input::File(path) => format!("plays {} again and again", path.display()),
+            Input::Srt(srt) => {
+                let key = if srt.passphrase.is_some() { ", encrypted" } else { "" };
+                match &srt.mode {
+                    SrtMode::Shared => format!("publish to srt://{shared}?streamid={}{key}", source.id),
+                    SrtMode::Listener(address) => format!("publish to srt://{address}{key}"),
+                    SrtMode::Caller { address, .. } => format!("calls srt://{address}{key}"),
+                }
+            }
+            Input::Rtp(rtp) => {
+                let fec = if rtp.fec.is_some() { ", with FEC" } else { "" };
+                format!("send RTP to {}{fec}{}", rtp.datagrams.address, doubt(&rtp.datagrams))
+            }
+            Input::Udp(udp) => format!("send UDP to {}{}", udp.address, doubt(udp)),
+            Input::Merge(merge) => {
+                let paths: Vec<_> = merge.of.iter().map(|path| path.as_str()).collect();
+                format!("merges {}, {} later than they come", paths.join(" and "), spell(merge.recovery_window))
+            }
+        };
+        let on_air = channel.pipelines.iter().any(|p| p.sources.contains(&source.id.source));
+        let goes_out = channel.outputs.iter().any(|o| o.takes == Takes::Source(source.id.source.clone()));
+        let idle = match channel.merged_by(&source.id.source) {
+            Some(merged) => format!("   a path of {merged}"),
+            None if on_air || goes_out => String::new(),
+            None => "   in no pipeline: never on air".to_owned(),
+        };
+        writeln!(f, "  source   {}: {how}{idle}", source.id.source)?;
+    }
+    for pipeline in &channel.pipelines {
+        let names: Vec<_> = pipeline.sources.iter().map(|name| name.as_str()).collect();
+        writeln!(f, "  pipeline {}: {}", pipeline.id, names.join(", then "))?;
+    }
+    Ok(())
+}
+
+fn write_outputs(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAddr) -> fmt::Result {
+    if channel.outputs.is_empty() && !channel.encodes() {
+        writeln!(f, "  output   none yet: the API adds them")?;
+    }
+    for Output { id, takes, way } in &channel.outputs {
+        let how = match way {
+            Way::Srt(srt) => {
+                let key = if srt.passphrase.is_some() { ", encrypted" } else { "" };
+                let (open, readers) = (srt.allow.is_empty() && srt.passphrase.is_none(), srt.readers_max);
+                let open = |ip| if open && is_public(ip) { "   OPEN: whoever can reach it may read" } else { "" };
+                match &srt.mode {
+                    SrtMode::Shared => format!(
+                        "read at srt://{shared}?streamid=#!::r={id},m=request{key}, up to {readers} at once{}",
+                        open(shared.ip())
+                    ),
+                    SrtMode::Listener(address) => {
+                        format!("read at srt://{address}{key}, up to {readers} at once{}", open(address.ip()))
+                    }
+                    SrtMode::Caller { address, .. } => format!("calls srt://{address}{key}"),
+                }
+            }
+            Way::Rtp(rtp) => {
+                let fec = rtp.fec.map_or_else(String::new, |fec| {
+                    let rows = if fec.row_packets { "columns and rows" } else { "columns" };
+                    format!(", FEC of {rows}, {}x{}", fec.columns, fec.rows)
+                });
+                format!("{}{fec}", way.target(id).replace(" and ", ", and the same to "))
+            }
+            Way::Udp(_) => way.target(id),
+            Way::Record(record) => {
+                let gigabytes = record.bytes_max as f64 / 1e9;
+                let age = record.age_max.map_or_else(String::new, |age| format!(" and {}", spell(age)));
+                format!(
+                    "records into {}, a file each {}, up to {gigabytes} GB{age}",
+                    record.folder.display(),
+                    spell(record.segment)
+                )
+            }
+        };
+        writeln!(f, "  output   {} ({takes}): {how}", id.output)?;
     }
     Ok(())
 }

@@ -44,6 +44,14 @@ pub(super) struct Lufs(pub f32);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TruePeak(pub f32);
 
+/// A level of sound: `"-50dBFS"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Level(pub f32);
+
+/// A share, 0 to 1: `"98%"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Percent(pub f32);
+
 /// Where a secret is to be found. The secret itself never stands in a config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SecretRef {
@@ -64,6 +72,13 @@ impl Time {
     /// A duration of our own, spelled as in a config.
     pub fn known(text: &'static str) -> Duration {
         Self::parse(text).expect("our own limits are durations").0
+    }
+}
+
+impl Bytes {
+    /// An amount of our own, spelled as in a config.
+    pub fn known(text: &str) -> u64 {
+        Self::parse(text).expect("our own limits are amounts").0
     }
 }
 
@@ -207,6 +222,27 @@ impl Text for TruePeak {
     }
 }
 
+impl Text for Level {
+    const EXPECTED: &'static str = "a level such as \"-50dBFS\"";
+    const NAME: &'static str = "Level";
+    const PATTERN: &'static str = r"^-[0-9]+(\.[0-9]+)? ?dBFS$";
+
+    fn parse(text: &str) -> Option<Self> {
+        negative(text.strip_suffix("dBFS")?).map(Self)
+    }
+}
+
+impl Text for Percent {
+    const EXPECTED: &'static str = "a share such as \"98%\"";
+    const NAME: &'static str = "Percent";
+    const PATTERN: &'static str = r"^[0-9]+(\.[0-9]+)? ?%$";
+
+    fn parse(text: &str) -> Option<Self> {
+        let hundredths = scaled(text, &[("%", 100)])?;
+        (hundredths <= 10_000).then_some(Self(hundredths as f32 / 10_000.0))
+    }
+}
+
 /// A number below nought, as all levels are that leave headroom.
 fn negative(number: &str) -> Option<f32> {
     let number = number.strip_suffix(' ').unwrap_or(number).strip_prefix('-')?;
@@ -236,7 +272,7 @@ macro_rules! text {
     )*};
 }
 
-text!(Time, BitRate, Bytes, Size, SecretRef, RevertText, Lufs, TruePeak);
+text!(Time, BitRate, Bytes, Size, SecretRef, RevertText, Lufs, TruePeak, Level, Percent);
 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -384,6 +420,23 @@ mod tests {
         assert_eq!(Size::parse("1280x720"), Some(Size { width: 1280, height: 720 }));
         for bad in ["1280", "x720", "1280x", "1280X720", "1280x+720", "99999999999x2"] {
             assert_eq!(Size::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_and_levels() {
+        for (text, want) in [
+            ("98%", Some(0.98)),
+            ("0.5 %", Some(0.005)),
+            ("100%", Some(1.0)),
+            ("101%", None),
+            ("0.98", None),
+            ("-1%", None),
+        ] {
+            assert_eq!(Percent::parse(text).map(|p| p.0), want, "{text}");
+        }
+        for (text, want) in [("-50dBFS", Some(-50.0)), ("-50.5 dBFS", Some(-50.5)), ("3dBFS", None), ("-50dB", None)] {
+            assert_eq!(Level::parse(text).map(|l| l.0), want, "{text}");
         }
     }
 

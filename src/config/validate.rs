@@ -1,6 +1,6 @@
 //! Whether what is written makes sense. Notes every mistake, and goes on with a default to find the next one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use super::file::{
     SrtFile,
 };
 use super::memory::encoder_memory;
+use super::merge;
+use super::output;
 use super::report::Report;
 use super::slate;
 use super::source::{self, Declared};
@@ -23,6 +25,8 @@ use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 
 /// A longer window needs more memory than a host should be made to spend by one key.
 const WINDOW_MAX: Duration = Duration::from_secs(3600);
+/// The ladder of a channel that only relays.
+const RELAY_ONLY: &str = "none";
 /// What depends on `latency` where the file does not say.
 struct Habit {
     /// What a part lasts at most: hold-back is three of them.
@@ -126,7 +130,24 @@ impl Checks<'_, '_> {
         // Sources are checked even where the channel's own name is no good.
         let name_for_now = id.clone().or_else(|| ChannelId::new("unnamed").ok())?;
         let sources = source::sources(self, span, &file.source, &name_for_now, declared);
-        let pipelines = self.pipelines(span, file.pipelines.as_ref(), &file.source);
+        let relays = file.ladder.as_ref().filter(|ladder| ladder.value == RELAY_ONLY);
+        let pipelines = match (relays, &file.pipelines) {
+            (Some(_), None) => Some(Vec::new()),
+            (_, pipelines) => self.pipelines(span, pipelines.as_ref(), &file.source),
+        };
+        if relays.is_some() {
+            self.encodes_nothing(file);
+        }
+        let outputs = output::outputs(
+            self,
+            &file.output,
+            &output::Surroundings {
+                channel: &name_for_now,
+                sources: sources.as_deref().unwrap_or_default(),
+                source_names: file.source.iter().filter_map(|s| source::id(&s.value)).map(|id| &*id.value).collect(),
+                pipelines: pipelines.iter().flatten().map(|p| p.id.as_str()).collect(),
+            },
+        );
         let redundancy =
             self.redundancy(file.redundancy.as_ref(), pipelines.as_deref(), ladder.as_ref(), deterministic);
         let id = id?;
@@ -147,8 +168,30 @@ impl Checks<'_, '_> {
             pipelines: pipelines?,
             failover,
             ladder: ladder?,
+            outputs: outputs?,
             template,
         })
+    }
+
+    /// Of a channel that only relays, keys of encoding and serving are mistakes: who writes them expects more.
+    fn encodes_nothing(&mut self, file: &ChannelFile) {
+        let spans = [
+            file.part.as_ref().map(|key| &key.span),
+            file.window.as_ref().map(|key| &key.span),
+            file.hold.as_ref().map(|key| &key.span),
+            file.latency.as_ref().map(|key| &key.span),
+            file.slate.as_ref().map(|key| &key.span),
+            file.slate_text.as_ref().map(|key| &key.span),
+            file.redundancy.as_ref().map(|key| &key.span),
+            file.loudness.as_ref().map(|key| &key.span),
+            file.deinterlace.as_ref().map(|key| &key.span),
+            file.memory_max.as_ref().map(|key| &key.span),
+            file.template.as_ref().map(|key| &key.span),
+        ];
+        for span in spans.into_iter().flatten() {
+            let mend = "remove it, or give the channel a ladder";
+            self.document.mistake(span, "means nothing where nothing is encoded (ladder = \"none\")", mend);
+        }
     }
 
     /// Warm standby rests on equal bytes: a segment of B must continue one of A.
@@ -332,14 +375,16 @@ impl Checks<'_, '_> {
         low_latency: Option<&Span>,
     ) -> Option<Ladder> {
         let Some(ladder) = ladder else {
-            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", another ladder's path, or \"auto\"";
+            let mend = "add ladder = \"../pipelines/ladders/720p25.toml\", another ladder's path, \"auto\", or \"none\" to relay alone";
             self.document.missing(channel, "ladder", mend);
             return None;
         };
-        let ladder = if ladder.value == "auto" {
+        let ladder = if ladder.value == RELAY_ONLY {
+            return Some(Ladder { file: PathBuf::new(), auto: false, video: Vec::new(), audio: Vec::new() });
+        } else if ladder.value == "auto" {
             Ladder::auto_for_now(rate)
         } else {
-            let mend = "give the path of a ladder file, relative to this file, or \"auto\"";
+            let mend = "give the path of a ladder file, relative to this file, \"auto\" or \"none\"";
             let (path, text) = self.other_file(ladder, mend)?;
             Ladder::parse(&path, &text).map_err(|report| self.others.append(report)).ok()?
         };
@@ -394,7 +439,8 @@ impl Checks<'_, '_> {
         let known: BTreeSet<&str> = sources.iter().filter_map(|s| source::id(&s.value)).map(|id| &*id.value).collect();
         let both = [(PipelineId::A, &pipelines.value.a), (PipelineId::B, &pipelines.value.b)];
         let both: Vec<_> = both.into_iter().filter_map(|(id, list)| Some((id, list.as_ref()?))).collect();
-        both.into_iter().map(|(id, list)| self.pipeline(channel, id, list, &known)).collect()
+        let paths = merge::owners(sources);
+        both.into_iter().map(|(id, list)| self.pipeline(channel, id, list, &known, &paths)).collect()
     }
 
     fn pipeline(
@@ -403,6 +449,7 @@ impl Checks<'_, '_> {
         id: PipelineId,
         list: &Mark<Vec<Mark<String>>>,
         known: &BTreeSet<&str>,
+        paths: &BTreeMap<&str, &str>,
     ) -> Option<Pipeline> {
         if list.value.is_empty() {
             self.document.mistake(&list.span, "has no source", "list at least one, or leave the pipeline out");
@@ -422,6 +469,10 @@ impl Checks<'_, '_> {
                         super::document::nearest(&name.value, known.iter().copied()),
                     );
                 }
+            }
+            if let Some(merged) = paths.get(&*name.value) {
+                let wrong = format!("is a path of `{}` and no source of a pipeline", super::units::excerpt(merged));
+                self.document.mistake(&name.span, wrong, "list the merged source instead");
             }
             sources.push(SourceName::new(&name.value).ok());
         }

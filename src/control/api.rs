@@ -40,6 +40,8 @@ pub struct Entry<'a> {
     pub source: Option<&'a SourceName>,
     /// Which pipeline, where one is meant.
     pub pipeline: Option<PipelineId>,
+    /// When what it tells of began, RFC 3339, UTC, where that was earlier.
+    pub since: Option<String>,
     /// For people.
     pub text: &'a str,
 }
@@ -55,6 +57,7 @@ impl<'a> From<&'a Logged> for Entry<'a> {
             kind: event.kind,
             source: event.source.as_ref(),
             pipeline: event.pipeline,
+            since: event.since.map(date),
             text: &event.text,
         }
     }

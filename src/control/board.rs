@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::outputs::Orders;
+use crate::channel::Input;
+use crate::config;
 use crate::media::ChannelId;
 use crate::monitor::{ChannelStatus, EventLog};
 
@@ -13,13 +16,14 @@ use crate::monitor::{ChannelStatus, EventLog};
 #[derive(Debug, Default)]
 pub struct Board {
     channels: ArcSwap<BTreeMap<ChannelId, watch::Receiver<Arc<ChannelStatus>>>>,
+    orders: ArcSwap<BTreeMap<ChannelId, Orders>>,
     events: Arc<EventLog>,
 }
 
 impl Board {
     /// A board without channels.
     pub fn new(events: Arc<EventLog>) -> Self {
-        Self { channels: ArcSwap::default(), events }
+        Self { channels: ArcSwap::default(), orders: ArcSwap::default(), events }
     }
 
     /// Adds a channel, or replaces where its status comes from.
@@ -31,9 +35,30 @@ impl Board {
         });
     }
 
+    /// Says where a channel that was inserted takes orders; without it, nothing of it can be changed.
+    pub fn insert_orders(&self, config: config::Channel, inputs: mpsc::Sender<Input>) {
+        let Some(status) = self.channels.load().get(&config.id).cloned() else { return };
+        let orders = Orders { config: Arc::new(config), inputs, status };
+        self.orders.rcu(|old| {
+            let mut new = BTreeMap::clone(old);
+            new.insert(orders.config.id.clone(), orders.clone());
+            new
+        });
+    }
+
+    /// Where a channel takes orders.
+    pub(super) fn orders(&self, channel: &ChannelId) -> Option<Orders> {
+        self.orders.load().get(channel).cloned()
+    }
+
     /// Takes a channel away.
     pub fn remove(&self, channel: &ChannelId) {
         self.channels.rcu(|old| {
+            let mut new = BTreeMap::clone(old);
+            new.remove(channel);
+            new
+        });
+        self.orders.rcu(|old| {
             let mut new = BTreeMap::clone(old);
             new.remove(channel);
             new

@@ -13,7 +13,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::encode::ipc::Showing;
 use crate::media::PipelineId;
-use crate::monitor::{ChannelStatus, EventCount, StandbyState};
+use crate::monitor::{ChannelStatus, EventCount, PathAlarm, StandbyState};
 use crate::origin::{Closed, Counters};
 
 /// The media type that belongs to it.
@@ -37,9 +37,12 @@ pub fn render(
     let build = gauges(&mut registry, "build_info", "Version of this program.", None);
     set(&build, vec![("version", env!("CARGO_PKG_VERSION").into())], 1.0);
     sources(&mut registry, channels);
+    contents(&mut registry, channels);
     measurements(&mut registry, channels);
+    merges(&mut registry, channels);
     pipelines(&mut registry, channels);
     publications(&mut registry, channels);
+    outputs(&mut registry, channels);
     let events_seen = counts(&mut registry, "events", "Events, whether their line was shown or summed.");
     for EventCount { channel, kind, severity, count } in events {
         let labels = vec![
@@ -92,7 +95,15 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         if let Some(ppm) = source.drift_ppm {
             set(&drift, labels(), ppm);
         }
-        if let Some(link) = &source.link {
+        let paths = || source.merge.iter().flat_map(|merge| &merge.paths);
+        for path in paths() {
+            let labels = || vec![("channel", channel.id.to_string()), ("source", path.name.to_string())];
+            set(&connected, labels(), flag(path.connected));
+            set(&bitrate, labels(), path.bitrate as f64);
+        }
+        let links = [(&source.name, &source.link)].into_iter().chain(paths().map(|path| (&path.name, &path.link)));
+        for (name, link) in links.filter_map(|(name, link)| Some((name, link.as_ref()?))) {
+            let labels = || vec![("channel", channel.id.to_string()), ("source", name.to_string())];
             set(&rtt, labels(), link.rtt_ms / 1000.0);
             set(&latency, labels(), f64::from(link.latency_ms) / 1000.0);
             add(&packets, labels(), link.packets);
@@ -107,6 +118,94 @@ fn sources(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             add(&refused, labels(), link.refused);
             add(&unread, labels(), link.unread);
         }
+    }
+}
+
+fn merges(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let given = counts(registry, "merge_given_packets", "Packets a merged source gave out (datagrams, by number).");
+    let unrecovered = counts(registry, "merge_unrecovered_packets", "Packets that no path had in time.");
+    let overflows = counts(registry, "merge_overflow_packets", "Packets given out early for want of room.");
+    let numbered = gauges(registry, "merge_by_sequence", "Copies are recognised by RTP sequence number.", None);
+    let window = gauges(registry, "merge_window", "How long a packet waits for copies.", Some(Unit::Seconds));
+    let merged = gauges(registry, "path_merged", "The path takes part.", None);
+    let alarm = gauges(registry, "path_alarm", "1 for why the path does not take part.", None);
+    let skew = gauges(registry, "path_skew", "How much later than the earliest path it is.", Some(Unit::Seconds));
+    let packets = counts(registry, "path_packets", "Packets of a path (datagrams, by number), by what became of them.");
+    for (channel, source) in channels.iter().flat_map(|c| c.sources.iter().map(move |s| (c, s))) {
+        let Some(merge) = &source.merge else { continue };
+        let labels = || vec![("channel", channel.id.to_string()), ("source", source.name.to_string())];
+        add(&given, labels(), merge.given);
+        add(&unrecovered, labels(), merge.unrecovered);
+        add(&overflows, labels(), merge.overflows);
+        set(&numbered, labels(), flag(merge.by_sequence));
+        set(&window, labels(), merge.window_ms as f64 / 1000.0);
+        for path in &merge.paths {
+            let labels = || {
+                let mut labels = labels();
+                labels.push(("path", path.name.to_string()));
+                labels
+            };
+            let labelled = |name: &'static str, value: &str| {
+                let mut labels = labels();
+                labels.push((name, value.to_owned()));
+                labels
+            };
+            set(&merged, labels(), flag(path.merged));
+            for it in PathAlarm::ALL {
+                set(&alarm, labelled("alarm", it.as_str()), flag(path.alarm == Some(it)));
+            }
+            if let Some(ms) = path.skew_ms {
+                set(&skew, labels(), ms / 1000.0);
+            }
+            for (fate, count) in [
+                ("arrived", path.packets),
+                ("contributed", path.contributed),
+                ("saved", path.saved),
+                ("lost", path.lost),
+                ("late", path.late),
+                ("duplicate", path.duplicates),
+                ("unusable", path.unusable),
+            ] {
+                add(&packets, labelled("fate", fate), count);
+            }
+        }
+    }
+}
+
+/// What is seen in pictures and heard in sound, and what that costs. What nobody looks at has no line.
+fn contents(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let black = gauges(registry, "source_black", "The source's picture is black.", None);
+    let frozen = gauges(registry, "source_frozen", "The source's picture stands still.", None);
+    let silent = gauges(registry, "source_silent", "The source's sound is silence.", None);
+    let level = gauges(registry, "source_sound_level", "RMS of the loudest channel.", other("dbfs"));
+    let errors = counts(registry, "source_decoder_errors", "Pictures that could not be decoded whole.");
+    for (channel, source) in channels.iter().flat_map(|c| c.sources.iter().map(move |s| (c, s))) {
+        let labels = || vec![("channel", channel.id.to_string()), ("source", source.name.to_string())];
+        let Some(content) = &source.content else { continue };
+        for (family, state) in [(&black, content.black), (&frozen, content.frozen), (&silent, content.silent)] {
+            if let Some(state) = state {
+                set(family, labels(), flag(state));
+            }
+        }
+        if let Some(dbfs) = content.level {
+            set(&level, labels(), dbfs);
+        }
+        add(&errors, labels(), content.decoder_errors);
+    }
+    let running = gauges(registry, "probe_running", "The process that looks into pictures and sound is up.", None);
+    let starts = counts(registry, "probe_starts", "Starts of that process.");
+    let cpu: Seconds = Family::default();
+    register(registry, "probe_cpu", "CPU time of the running process.", Some(Unit::Seconds), &cpu);
+    let memory = gauges(registry, "probe_resident_memory", "Resident memory.", Some(Unit::Bytes));
+    let skipped = counts(registry, "probe_skipped_units", "Units left out because their decoder was behind.");
+    for channel in channels {
+        let labels = || vec![("channel", channel.id.to_string())];
+        let Some(probe) = &channel.probe else { continue };
+        set(&running, labels(), flag(probe.running));
+        add(&starts, labels(), u64::from(probe.starts));
+        cpu.get_or_create(&labels()).inc_by(probe.cpu_seconds);
+        set(&memory, labels(), probe.rss_bytes as f64);
+        add(&skipped, labels(), probe.skipped);
     }
 }
 
@@ -253,6 +352,54 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             let labels = || vec![("channel", channel.id.to_string()), ("rendition", rendition.id.to_string())];
             set(&average, labels(), rendition.average_bitrate as f64);
             set(&peak, labels(), rendition.peak_bitrate as f64);
+        }
+    }
+}
+
+fn outputs(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
+    let failed = gauges(registry, "output_failed", "The output cannot do its work.", None);
+    let bitrate = gauges(registry, "output_bitrate", "Handed to the output over the last second.", bits_per_second());
+    let sent = Counts::default();
+    register(registry, "output_sent", "Sent or written; over SRT to all readers.", Some(Unit::Bytes), &sent);
+    let packets = counts(registry, "output_sent_packets", "Datagrams or SRT messages.");
+    let dropped = counts(registry, "output_dropped_packets", "TS packets not taken in time, and left out.");
+    let errors = counts(registry, "output_errors", "Sendings and writes that failed.");
+    let switches = counts(registry, "output_switches", "Times the output went on with another source.");
+    let readers = gauges(registry, "output_readers", "SRT readers that are connected.", None);
+    let rtt = gauges(registry, "output_reader_round_trip", "Round-trip time of an SRT reader.", Some(Unit::Seconds));
+    let lost = counts(registry, "output_reader_lost_packets", "SRT packets a reader missed, before recovery.");
+    let resent = counts(registry, "output_reader_retransmitted_packets", "SRT packets sent to a reader again.");
+    let missed = counts(registry, "output_reader_dropped_packets", "TS packets a reader did not take in time.");
+    let files = gauges(registry, "output_recorded_files", "Files that a recording keeps.", None);
+    let kept = gauges(registry, "output_recorded_files_size", "What they take.", Some(Unit::Bytes));
+    let deleted = counts(registry, "output_deleted_files", "Files deleted to keep within the limits.");
+    for (channel, output) in channels.iter().flat_map(|c| c.outputs.iter().map(move |o| (c, o))) {
+        let labels = || {
+            let name = ("output", output.name.to_string());
+            vec![("channel", channel.id.to_string()), name, ("transport", output.transport.clone())]
+        };
+        let figures = &output.figures;
+        set(&failed, labels(), flag(output.alarm.is_some()));
+        set(&bitrate, labels(), output.bitrate as f64);
+        add(&sent, labels(), figures.bytes);
+        add(&packets, labels(), figures.packets);
+        add(&dropped, labels(), figures.dropped);
+        add(&errors, labels(), figures.errors);
+        add(&switches, labels(), output.switches);
+        if output.transport == "srt" {
+            set(&readers, labels(), figures.readers.len() as f64);
+        }
+        for reader in &figures.readers {
+            let labels = || [labels(), vec![("peer", reader.peer.clone())]].concat();
+            set(&rtt, labels(), reader.rtt_ms / 1000.0);
+            add(&lost, labels(), reader.lost);
+            add(&resent, labels(), reader.retransmitted);
+            add(&missed, labels(), reader.dropped);
+        }
+        if let Some(recording) = &figures.recording {
+            set(&files, labels(), recording.files as f64);
+            set(&kept, labels(), recording.kept_bytes as f64);
+            add(&deleted, labels(), recording.deleted);
         }
     }
 }

@@ -3,13 +3,14 @@
 //! In:    requests; each channel's newest [`ChannelStatus`](crate::monitor::ChannelStatus) and the event log through the [`Board`]; the
 //!        origin's counters.
 //! Out:   the page, JSON, server-sent events, OpenMetrics text.
-//! Never: changes anything; shows a secret; answers a page of another site (a name that is not ours, in `Host`).
+//! Never: changes anything but a channel's outputs, and those on loopback alone; shows a secret; answers a page of another site (a name that is not ours, in `Host`).
 
 mod api;
 mod assets;
 mod board;
 mod host;
 mod metrics;
+mod outputs;
 mod server;
 mod stream;
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::api::{Addresses, Channels, Entry, Events, PublishAddress, date};
 use super::board::Board;
-use super::{assets, host, metrics, stream};
+use super::{assets, host, metrics, outputs, stream};
 use crate::media::{ChannelId, SourceId};
 use crate::origin::{Counters, Limits, shell};
 use crate::{clock, config};
@@ -135,19 +135,19 @@ async fn sum_events(board: Arc<Board>, mut stop: watch::Receiver<bool>) {
 }
 
 #[derive(Debug)]
-struct Control {
+pub(super) struct Control {
     config: Config,
     /// Tells this run of the process from others: when it began, ms since the Unix epoch.
     run: u64,
     /// Bound to loopback: requests that call us by a strange name are refused.
-    check_host: bool,
-    board: Arc<Board>,
+    pub(super) check_host: bool,
+    pub(super) board: Arc<Board>,
     origin: Option<Arc<Counters>>,
     followers: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
-type Shared = State<Arc<Control>>;
+pub(super) type Shared = Arc<Control>;
 
 fn router(control: &Arc<Control>) -> Router {
     Router::new()
@@ -157,6 +157,8 @@ fn router(control: &Arc<Control>) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/v1/channels", get(channels))
         .route("/v1/channels/{id}", get(channel))
+        .route("/v1/channels/{id}/outputs", post(outputs::add).layer(DefaultBodyLimit::max(outputs::BODY_BYTES_MAX)))
+        .route("/v1/channels/{id}/outputs/{output}", delete(outputs::remove))
         .route("/v1/channels/{id}/pipelines/{pipeline}/thumbnail.jpg", get(thumbnail))
         .route("/v1/events", get(events))
         .route("/v1/origin", get(addresses))
@@ -166,7 +168,7 @@ fn router(control: &Arc<Control>) -> Router {
 }
 
 /// Refuses strange names, and adds what every answer carries.
-async fn guard(State(control): Shared, request: Request, next: Next) -> Response {
+async fn guard(State(control): State<Shared>, request: Request, next: Next) -> Response {
     let Some(name) = name_of(&request) else {
         return (StatusCode::BAD_REQUEST, "which host? (no usable Host field)\n").into_response();
     };
@@ -225,13 +227,13 @@ impl Control {
     }
 }
 
-async fn channels(State(control): Shared) -> Response {
+async fn channels(State(control): State<Shared>) -> Response {
     let statuses = control.board.statuses();
     let channels = statuses.iter().map(Arc::as_ref).collect();
     Json(Channels { at: date(clock::now().channel_time()), channels }).into_response()
 }
 
-async fn channel(State(control): Shared, Path(id): Path<String>) -> Response {
+async fn channel(State(control): State<Shared>, Path(id): Path<String>) -> Response {
     match ChannelId::new(&id).ok().and_then(|id| control.board.status(&id)) {
         Some(status) => Json(status.as_ref()).into_response(),
         None => (StatusCode::NOT_FOUND, "no such channel\n").into_response(),
@@ -240,7 +242,7 @@ async fn channel(State(control): Shared, Path(id): Path<String>) -> Response {
 
 /// The newest picture of a pipeline. Its name is the slot it shows.
 async fn thumbnail(
-    State(control): Shared,
+    State(control): State<Shared>,
     Path((id, pipeline)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
@@ -257,12 +259,12 @@ async fn thumbnail(
     if known { (StatusCode::NOT_MODIFIED, fields).into_response() } else { (fields, newest.jpeg).into_response() }
 }
 
-async fn events(State(control): Shared) -> Response {
+async fn events(State(control): State<Shared>) -> Response {
     let events = control.board.events().after(0);
     Json(Events { events: events.iter().map(|logged| Entry::from(logged.as_ref())).collect() }).into_response()
 }
 
-async fn addresses(State(control): Shared, request: Request) -> Response {
+async fn addresses(State(control): State<Shared>, request: Request) -> Response {
     // `guard` let the request pass, so it has a name.
     let name = name_of(&request).unwrap_or("localhost");
     let publish = control.config.publish.iter().map(|publish| {
@@ -273,7 +275,7 @@ async fn addresses(State(control): Shared, request: Request) -> Response {
     Json(Addresses { origin: control.origin_url(name), publish: publish.collect() }).into_response()
 }
 
-async fn follow(State(control): Shared, headers: HeaderMap) -> Response {
+async fn follow(State(control): State<Shared>, headers: HeaderMap) -> Response {
     let Ok(permit) = Arc::clone(&control.followers).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], "too many pages\n").into_response();
     };
@@ -282,7 +284,7 @@ async fn follow(State(control): Shared, headers: HeaderMap) -> Response {
     Sse::new(followed).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))).into_response()
 }
 
-async fn metrics_text(State(control): Shared) -> Response {
+async fn metrics_text(State(control): State<Shared>) -> Response {
     let statuses = control.board.statuses();
     match metrics::render(&statuses, &control.board.events().counts(), control.origin.as_deref()) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),

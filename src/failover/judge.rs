@@ -32,10 +32,23 @@ pub enum Evidence {
     Audio,
     /// It is so, or no longer so. Not for those told in numbers.
     State(Condition, bool),
+    /// It has been so since then, or is not so. Not for those told in numbers.
+    Since(Condition, Option<Now>),
     /// So many within the second that is over. For those told in numbers.
     Errors(Condition, u64),
     /// A new connection: nothing of the old one counts, but when it was last well.
     Reconnected,
+}
+
+/// A fault began, or is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FaultNews {
+    /// What.
+    pub condition: Condition,
+    /// When the condition began.
+    pub since: Now,
+    /// It is over.
+    pub over: bool,
 }
 
 /// One thing that costs points.
@@ -133,6 +146,8 @@ pub struct Judge {
     video: Flow,
     audio: Flow,
     well_since: Option<Now>,
+    /// Not yet taken; no more than one of each condition.
+    news: Vec<FaultNews>,
 }
 
 impl Judge {
@@ -148,6 +163,7 @@ impl Judge {
             video: Flow::default(),
             audio: Flow::default(),
             well_since: None,
+            news: Vec::new(),
         }
     }
 
@@ -165,6 +181,7 @@ impl Judge {
             Evidence::Video => self.came(now, Condition::NoVideo),
             Evidence::Audio => self.came(now, Condition::NoAudio),
             Evidence::State(condition, bad) => self.watch(condition).tell(now, bad, now),
+            Evidence::Since(condition, since) => self.watch(condition).tell(now, since.is_some(), since.unwrap_or(now)),
             Evidence::Errors(condition, count) => {
                 let watch = self.watch(condition);
                 let bad = count >= watch.limits.per_second.max(1);
@@ -207,10 +224,27 @@ impl Judge {
         self.gaps(now);
         let ill = |watches: &[Watch]| watches.iter().any(|w| w.armed && w.active_since.is_some());
         let before = ill(&self.watches);
-        self.watches.iter_mut().for_each(|w| w.settle(now));
+        for watch in &mut self.watches {
+            let was = watch.active_since;
+            watch.settle(now);
+            let Some(since) = was.xor(watch.active_since).filter(|_| watch.armed) else { continue };
+            let news = FaultNews { condition: watch.limits.condition, since, over: was.is_some() };
+            self.news.retain(|old| old.condition != news.condition);
+            self.news.push(news);
+        }
         if before && !ill(&self.watches) {
             self.well_since = Some(now);
         }
+    }
+
+    /// Which faults among those its source is left for began or are over since the last call.
+    pub fn take_news(&mut self) -> Vec<FaultNews> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// When what the source is to be left for began: of the worst fault.
+    pub fn fault_since(&self) -> Option<Now> {
+        self.watches.iter().filter(|w| w.armed).find_map(|w| w.active_since)
     }
 
     /// Fills in what is wrong.

@@ -13,7 +13,7 @@ mod judge;
 #[cfg(test)]
 mod policy_tests;
 
-pub use judge::{Evidence, Judge, Reason, Score};
+pub use judge::{Evidence, FaultNews, Judge, Reason, Score};
 
 use std::time::Duration;
 

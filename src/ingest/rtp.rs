@@ -167,11 +167,13 @@ impl Path {
     fn hand_on(&mut self, now: Now, number: u64, head: RtpHead, datagram: Bytes) -> bool {
         match (self.order, &mut self.stream) {
             (Order::Restored, Some(stream)) => stream.reorder.push(now, number, (head, datagram)),
-            (Order::AsTheyCome, _) => {
+            (Order::AsTheyCome, Some(stream)) => {
                 self.out.extend(media(now, head, &datagram));
+                // It counts what is missing, late and doubled, and holds nothing up.
+                stream.reorder.push(now, number, (head, Bytes::new()));
                 true
             }
-            (Order::Restored, None) => false,
+            (_, None) => false,
         }
     }
 
@@ -179,7 +181,9 @@ impl Path {
     fn release(&mut self, now: Now) {
         let Some(stream) = &mut self.stream else { return };
         while let Some((_, due, (head, datagram))) = stream.reorder.pop(now) {
-            self.out.extend(media(due, head, &datagram));
+            if self.order == Order::Restored {
+                self.out.extend(media(due, head, &datagram));
+            }
         }
     }
 
@@ -278,14 +282,16 @@ impl Core for Path {
         let stream = self.stream.as_ref()?;
         let silent = stream.heard.mono + SILENCE_MAX;
         let quiet = self.other.as_ref().filter(|other| other.packets.len() > 1).map(|_| stream.heard.mono + QUIET);
-        [Some(silent), quiet, stream.reorder.wake_at()].into_iter().flatten().min()
+        let due = stream.reorder.wake_at().filter(|_| self.order == Order::Restored);
+        [Some(silent), quiet, due].into_iter().flatten().min()
     }
 
     fn link(&self) -> Option<LinkStatus> {
         let stream = self.stream.as_ref()?;
         let reorder = stream.reorder.stats();
+        let hold = if self.order == Order::Restored { stream.reorder.hold() } else { Duration::ZERO };
         Some(LinkStatus {
-            latency_ms: u32::try_from(stream.reorder.hold().as_millis()).unwrap_or(u32::MAX),
+            latency_ms: u32::try_from(hold.as_millis()).unwrap_or(u32::MAX),
             packets: stream.packets,
             lost: reorder.given_up + stream.recovered,
             dropped: reorder.given_up,

@@ -1,22 +1,26 @@
-//! SRT sources: one gateway process a listening port, and one for all calls of ours.
+//! SRT sources and outputs: one gateway process a listening port, and one for all calls of ours.
 //!
-//! In:    the configured sources of type SRT, and where the events of each go.
-//! Out:   [`IngestEvent`]s in the order of the connection: `Up`, `Data` and `Link`, `Down`; [`News`] of the gateways.
+//! In:    the configured sources of type SRT, and where the events of each go; the list of SRT outputs, and their media.
+//! Out:   [`IngestEvent`]s in the order of the connection: `Up`, `Data` and `Link`, `Down`; [`News`] of the gateways; outputs' own
+//!        events.
 //! Never: calls libsrt (the gateway does, see [`gateway`]); waits for a slow channel at the cost of another.
 //!
 //! A gateway that dies or falls silent is started again at the pace of a [`Backoff`]; its sources are `Down` meanwhile.
 
 pub mod admission;
 pub(in crate::ingest) mod deliver;
+mod exits;
 pub mod gateway;
 pub mod ipc;
 mod outbox;
+pub mod readership;
 pub mod stream_id;
 mod udp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -25,12 +29,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{Instrument, Span, info, info_span, warn};
 
 use self::deliver::Outlets;
+use self::exits::Exits;
 use self::ipc::{Call, Feed, FromGateway, Health, Key, Listen, Setup, ToGateway};
 use super::IngestEvent;
 use crate::child::{self, Backoff, Child, Receiver, Sender};
 use crate::clock;
 use crate::config::{Input, Source, SrtListener, SrtMode};
 use crate::media::SourceId;
+use crate::output::exits::{Exits as Wishes, List};
 
 /// Subcommand of the gateway process.
 pub const SUBCOMMAND: &str = "srt-gateway";
@@ -43,6 +49,8 @@ const FIRST_WORD_MAX: Duration = Duration::from_secs(15);
 const STOP_MAX: Duration = Duration::from_secs(1);
 /// How often what waits for a full channel is tried again, and silence is looked for.
 const TICK: Duration = Duration::from_millis(20);
+/// Bytes that may wait for a gateway: outputs' media, 0.8 s of 100 outputs of 1.6 Mbit/s.
+const QUEUE_BYTES_MAX: usize = 16 << 20;
 /// News that wait for whoever reads them; more are dropped, the log has them all.
 const NEWS_MAX: usize = 256;
 
@@ -98,59 +106,128 @@ pub struct GatewayStatus {
 #[derive(Debug)]
 pub struct Handle {
     stop: watch::Sender<bool>,
-    gateways: Vec<(watch::Receiver<GatewayStatus>, JoinHandle<()>)>,
+    kept: Kept,
+    manager: JoinHandle<()>,
+}
+
+/// What is known of every gateway that is kept.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<Keeping>>>);
+
+/// One gateway's newest status, and the task that keeps it.
+type Keeping = (watch::Receiver<GatewayStatus>, JoinHandle<()>);
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Vec<Keeping>> {
+        // Nothing is done to it but looking and adding.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Handle {
     /// Every gateway, in no particular order.
     pub fn status(&self) -> Vec<GatewayStatus> {
-        self.gateways.iter().map(|(status, _)| status.borrow().clone()).collect()
+        self.kept.lock().iter().map(|(status, _)| status.borrow().clone()).collect()
     }
 
     /// Closes every connection and ends every gateway. Takes a second at most.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        for (_, task) in self.gateways {
+        // Nobody starts another one.
+        self.manager.abort();
+        let _ = self.manager.await;
+        let tasks = std::mem::take(&mut *self.kept.lock());
+        for (_, task) in tasks {
             // An error is a panic of ours, which the log has; the child died with its task.
             let _ = task.await;
         }
     }
 }
 
-/// Starts what the SRT sources among `sources` need. `sink` is asked once for each; a source without one is left out.
-/// `program` is [`child::program`], or the binary a test was built with. Must be called inside a tokio runtime.
+/// Starts what the SRT sources among `sources` need, and the outputs of `wishes`, now and later. `sink` is asked once for each source;
+/// one without is left out. `program` is [`child::program`], or the binary a test was built with. Must be called inside a tokio
+/// runtime.
 pub fn start(
     program: PathBuf,
     listener: &SrtListener,
     sources: &[Source],
     sink: impl Fn(&SourceId) -> Option<Sink>,
+    wishes: &Wishes,
 ) -> (Handle, mpsc::Receiver<News>) {
     let (news, news_out) = mpsc::channel(NEWS_MAX);
     let (stop, _) = watch::channel(false);
-    let mut gateways = Vec::new();
+    let mut manager = Manager {
+        program,
+        shared: listener.listen,
+        memory_max: listener.memory_max,
+        news,
+        wishes: wishes.watch(),
+        stop: stop.clone(),
+        doors: BTreeSet::new(),
+        kept: Kept::default(),
+    };
     for (door, group) in doors(listener, sources) {
         let (feeds, sinks): (Vec<_>, Vec<_>) =
             group.into_iter().filter_map(|feed| Some((feed.clone(), sink(&feed.id)?))).unzip();
-        if feeds.is_empty() {
-            continue;
+        if !feeds.is_empty() {
+            manager.keep(door, feeds, sinks);
         }
+    }
+    let kept = manager.kept.clone();
+    let manager = tokio::spawn(manager.run());
+    (Handle { stop, kept, manager }, news_out)
+}
+
+/// Starts a keeper for each door that is needed. None ever ends: its gateway does, while there is nothing to do for it.
+struct Manager {
+    program: PathBuf,
+    shared: SocketAddr,
+    memory_max: u64,
+    news: mpsc::Sender<News>,
+    wishes: watch::Receiver<List>,
+    stop: watch::Sender<bool>,
+    doors: BTreeSet<Door>,
+    kept: Kept,
+}
+
+impl Manager {
+    async fn run(mut self) {
+        loop {
+            let wanted: BTreeSet<Door> =
+                self.wishes.borrow_and_update().values().map(|w| Door::of(&w.output.mode, self.shared)).collect();
+            for door in wanted {
+                if !self.doors.contains(&door) {
+                    self.keep(door, Vec::new(), Vec::new());
+                }
+            }
+            if self.wishes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn keep(&mut self, door: Door, feeds: Vec<Feed>, sinks: Vec<Sink>) {
+        self.doors.insert(door);
         let name = door.name();
         let span = info_span!("gateway", name = %name);
         let (status, status_out) = watch::channel(GatewayStatus { name: name.clone(), ..GatewayStatus::default() });
         let keeper = Keeper {
-            program: program.clone(),
-            memory_max: listener.memory_max,
+            program: self.program.clone(),
+            memory_max: self.memory_max,
             span: span.clone(),
             outlets: Outlets::new(feeds.iter().map(|feed| feed.id.clone()).zip(sinks)),
-            setup: Setup { listen: door.listen(), feeds },
-            news: news.clone(),
+            exits: Exits::new(door, !feeds.is_empty()),
+            setup: Setup { listen: door.listen(), feeds, exits: Vec::new() },
+            wishes: self.wishes.clone(),
+            shared: self.shared,
+            news: self.news.clone(),
             status,
             name,
             failure: None,
         };
-        gateways.push((status_out, tokio::spawn(keeper.keep(stop.subscribe()).instrument(span))));
+        let task = tokio::spawn(keeper.keep(self.stop.subscribe()).instrument(span));
+        self.kept.lock().push((status_out, task));
     }
-    (Handle { stop, gateways }, news_out)
 }
 
 /// What a gateway is for.
@@ -162,6 +239,14 @@ enum Door {
 }
 
 impl Door {
+    fn of(mode: &SrtMode, shared: SocketAddr) -> Self {
+        match mode {
+            SrtMode::Shared => Self::Shared(shared),
+            SrtMode::Listener(address) => Self::Own(*address),
+            SrtMode::Caller { .. } => Self::Calls,
+        }
+    }
+
     fn name(self) -> String {
         match self {
             Self::Shared(address) | Self::Own(address) => format!("srt://{address}"),
@@ -183,16 +268,14 @@ fn doors(listener: &SrtListener, sources: &[Source]) -> BTreeMap<Door, Vec<Feed>
     let mut doors: BTreeMap<Door, Vec<Feed>> = BTreeMap::new();
     for source in sources {
         let Input::Srt(input) = &source.input else { continue };
-        let (door, call) = match &input.mode {
-            SrtMode::Shared => (Door::Shared(listener.listen), None),
-            SrtMode::Listener(address) => (Door::Own(*address), None),
+        let call = match &input.mode {
+            SrtMode::Shared | SrtMode::Listener(_) => None,
             SrtMode::Caller { address, stream_id } => {
                 let key_length = input.key_length;
-                let call = Call { address: address.clone(), stream_id: stream_id.clone(), key_length };
-                (Door::Calls, Some(call))
+                Some(Call { address: address.clone(), stream_id: stream_id.clone(), key_length })
             }
         };
-        doors.entry(door).or_default().push(Feed {
+        doors.entry(Door::of(&input.mode, listener.listen)).or_default().push(Feed {
             id: source.id.clone(),
             latency: input.latency,
             passphrase: input.passphrase.as_ref().map(|secret| Key(secret.reveal().to_owned())),
@@ -211,6 +294,10 @@ struct Keeper {
     span: Span,
     setup: Setup,
     outlets: Outlets,
+    exits: Exits,
+    wishes: watch::Receiver<List>,
+    /// The shared port.
+    shared: SocketAddr,
     news: mpsc::Sender<News>,
     status: watch::Sender<GatewayStatus>,
     /// What the gateway said when it gave up.
@@ -220,6 +307,8 @@ struct Keeper {
 /// Why one life of a gateway is over.
 enum End {
     Told,
+    /// There is nothing to do for it any more.
+    Idle,
     Died(String),
 }
 
@@ -227,6 +316,14 @@ impl Keeper {
     async fn keep(mut self, mut stop: watch::Receiver<bool>) {
         let mut backoff = Backoff::default();
         loop {
+            self.want();
+            while !self.is_needed() {
+                tokio::select! {
+                    changed = self.wishes.changed() => if changed.is_err() { return },
+                    _ = stop.changed() => return,
+                }
+                self.want();
+            }
             backoff.started(clock::now().mono);
             let end = match self.spawn() {
                 Ok((child, to, from)) => self.live(child, to, from, &mut stop).await,
@@ -236,10 +333,16 @@ impl Keeper {
             let reason = match end {
                 End::Told => {
                     self.outlets.all_down("shutting down");
+                    self.exits.ended(None);
                     return;
+                }
+                End::Idle => {
+                    self.exits.ended(None);
+                    continue;
                 }
                 End::Died(reason) => reason,
             };
+            self.exits.ended(Some(&reason));
             warn!(%reason, "gateway died");
             self.outlets.all_down(&format!("SRT gateway died: {reason}"));
             let sources = self.setup.feeds.iter().map(|feed| feed.id.clone()).collect();
@@ -257,7 +360,16 @@ impl Keeper {
         }
     }
 
-    fn spawn(&self) -> std::io::Result<(Child, Sender<ToGateway>, Receiver<FromGateway>)> {
+    fn want(&mut self) {
+        let list = self.wishes.borrow_and_update();
+        self.exits.want(&list, self.shared);
+    }
+
+    fn is_needed(&self) -> bool {
+        !self.setup.feeds.is_empty() || !self.exits.is_empty()
+    }
+
+    fn spawn(&mut self) -> std::io::Result<(Child, Sender<ToGateway>, Receiver<FromGateway>)> {
         let (child, to, from) = child::spawn(child::Spec {
             program: self.program.clone(),
             arguments: vec![SUBCOMMAND.into()],
@@ -265,12 +377,13 @@ impl Keeper {
             environment: vec![("MALLOC_ARENA_MAX", "2".into())],
             memory_max: Some(self.memory_max),
             resident_max: None,
-            queue_bytes_max: 1 << 20,
+            queue_bytes_max: QUEUE_BYTES_MAX,
             span: self.span.clone(),
             lines: None,
         })?;
         // A child that is gone already is found out by reading from it.
-        let _ = to.send(&ToGateway::Setup(self.setup.clone()));
+        let _ = to.send(&ToGateway::Setup(Setup { exits: self.exits.exits(), ..self.setup.clone() }));
+        self.exits.started(&to);
         self.status.send_modify(|s| {
             s.pid = Some(child.pid());
             s.starts += 1;
@@ -313,6 +426,15 @@ impl Keeper {
                     info!(%ended, "stopped");
                     return End::Told;
                 }
+                Ok(()) = self.wishes.changed() => {
+                    self.want();
+                    if !self.is_needed() {
+                        let _ = to.send(&ToGateway::Stop);
+                        let ended = last_words(&mut child).await;
+                        info!(%ended, "stopped: nothing is left to do for it");
+                        return End::Idle;
+                    }
+                }
                 _ = tick.tick() => {
                     self.outlets.retry();
                     if clock::now().since(heard) > patience {
@@ -328,6 +450,7 @@ impl Keeper {
         match message {
             FromGateway::Listening => {
                 info!("listening");
+                self.exits.listening();
                 self.status.send_modify(|s| s.listening = true);
                 self.tell(News::Listening { gateway: self.name.clone() });
             }
@@ -343,6 +466,13 @@ impl Keeper {
                     None => self.tell(News::Refused { gateway: self.name.clone(), peer, reason }),
                 }
             }
+            FromGateway::ReaderUp { output, peer } => self.exits.reader_up(output, peer),
+            FromGateway::ReaderDown { output, peer, reason } => self.exits.reader_down(output, peer, reason),
+            FromGateway::ReaderRefused { output, peer, reason, code } => {
+                warn!(%peer, code, "reader refused: {reason}");
+                self.exits.refused(output, peer, reason);
+            }
+            FromGateway::Readers { output, figures } => self.exits.figures(output, figures),
             FromGateway::Health(health) => {
                 let undelivered = self.outlets.undelivered();
                 self.status.send_modify(|s| (s.health, s.undelivered) = (health, undelivered));

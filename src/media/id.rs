@@ -75,6 +75,11 @@ name! {
 }
 
 name! {
+    /// One output of a channel, by which its transport stream leaves; unique inside its channel.
+    OutputName
+}
+
+name! {
     /// One rung of the ladder or one audio track; unique inside its channel. Part of every media URL.
     RenditionId
 }
@@ -95,6 +100,27 @@ impl fmt::Display for SourceId {
 }
 
 impl fmt::Debug for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One output, named across channels: `channel/output`, as SRT's stream id spells it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OutputId {
+    /// The channel it belongs to.
+    pub channel: ChannelId,
+    /// Its name there.
+    pub output: OutputName,
+}
+
+impl fmt::Display for OutputId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.channel, self.output)
+    }
+}
+
+impl fmt::Debug for OutputId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

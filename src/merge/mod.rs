@@ -23,24 +23,38 @@
 //!
 //! *By sequence number*: if a copy of a packet arrives in its window, the packet is given out once, in the exact order of the source.
 //!
-//! *By content*, while no path loses much at a time (tested up to 7 % of datagrams lost on both paths, one by one): the same, except where two
-//! packets of *different* PIDs stand side by side and each was lost on the path that brought the other: then nothing in the
-//! stream tells which was first, and the datagrams around them and their arrival decide. **Not yet kept** at 13 % and more in bursts on
-//! both paths: a few packets in ten thousand are left out, or packets of one PID change places.
+//! *By content*: the same, for packets that differ from each other. A property in the tests holds it against two copies of which each
+//! loses up to 30 % (one by one, or up to 30 datagrams in a row), comes with duplicates, up to 500 ms apart, is cut and comes back with
+//! another skew, divided into the same datagrams or into others. Where both paths carry the same datagrams (one encoder, any
+//! splitter), null packets and tables come out exactly as well. What the stream itself leaves open is decided by the times of arrival:
+//! * Two datagrams in a row that have no PID in common, each lost by the path that brought the other, may change places. Every PID
+//!   stays in order for itself, and with it its PCR.
+//! * Beside packets that *both* paths lost, and where datagrams were overtaken on their path, nothing more is missing and nothing comes
+//!   twice, but some runs may change places. RTP and SRT paths are in order by themselves.
+//! * **Not exact**: packets of filling, which are alike after 16 of their PID. Where both paths lose some in turns, arrival has to tell
+//!   how many there were. It fails in about 1 of 100 such runs of 6 s where paths have the same datagrams, more often where not, and then
+//!   a few packets are missing, or twice. Null packets are no such filling.
 //!
-//! By content some packets are not told apart by what is in them:
+//! Some packets have nothing that tells them apart:
 //! * Null packets are given out as the path has them that brought most between two neighbours. Where no path brought both
-//!   neighbours, they are left out.
+//!   neighbours: those behind the one and those in front of the other in their datagrams, if the paths have the same datagrams, and
+//!   the larger group of the two if not. So there are never more than the source had, and fewer only beside losses in turns
+//!   (**not exact** where a path has just come back: a few may come twice).
 //! * Tables (PIDs below 0x20 and programme maps) come from every path while they correspond one to one, and from one path only where
 //!   a multiplexer on the way has moved, repeated or rewritten them.
-//! * Continuity counters repeat after 16 packets. Where both paths lose more than 15 packets of a PID in turns, with no packet in
-//!   common in between, a few of what arrived may be left out, or given out in the wrong place.
-//! * A datagram that was overtaken on its path is put in its place by continuity counters. Where it was
-//!   overtaken beside a loss, that copy may be of no use, and counts as such. RTP and SRT paths are in order by themselves.
+//! * A packet that a multiplexer sends twice (ISO/IEC 13818-1 §2.4.3.3) is given out once.
 //! * Packets marked as damaged (transport_error_indicator) are as good as lost.
+//!
+//! # What it takes
+//!
+//! Memory: what arrives on each path within the window, at most 262,144 packets (50 MB, and twice as much to find them by); beyond,
+//! packets are given out before their time and counted as overflows. Time: below 1 µs for each packet given out of two copies,
+//! 7 % of one core at 100 Mbit/s; looking for the order beside a loss ends after 8,000 steps, some milliseconds.
 
 mod content;
 mod figures;
+#[cfg(test)]
+mod properties;
 mod sequence;
 #[cfg(test)]
 mod testing;

@@ -47,6 +47,22 @@ pub enum EventKind {
     IndicatorRaised,
     /// An indicator of ETSI TR 101 290 is over.
     IndicatorCleared,
+    /// A path of a merged source takes part.
+    PathMerged,
+    /// A path of a merged source takes part no longer.
+    PathLost,
+    /// A path of a merged source carries another stream.
+    PathDiffers,
+    /// A merged stream has ended, and another path's follows.
+    MergeMoved,
+    /// RTP paths have no numbers in common: they are merged by content.
+    MergeByContent,
+    /// A source shows a fault that it is left for.
+    SourceFault,
+    /// A fault of a source is over.
+    SourceWell,
+    /// The process that looks into the sources' pictures and sound ended and is started again.
+    ProbeDied,
     /// A pipeline changed its source.
     SourceSwitched,
     /// A pipeline has no source left.
@@ -77,6 +93,20 @@ pub enum EventKind {
     SegmentGap,
     /// A gateway process ended and is started again.
     GatewayDied,
+    /// A reader of an output is connected.
+    ReaderConnected,
+    /// A reader of an output left.
+    ReaderDisconnected,
+    /// A reader of an output was turned away, or turned us away.
+    ReaderRefused,
+    /// An output cannot do its work; it tries again.
+    OutputFailed,
+    /// Packets of an output were left out.
+    OutputDropped,
+    /// An output can do its work again.
+    OutputRecovered,
+    /// An output was added or removed while running.
+    OutputsChanged,
     /// The channel came up.
     ChannelStarted,
     /// Rungs of the ladder were left out, or cost more than they need.
@@ -95,6 +125,14 @@ impl EventKind {
             Self::SourceDamaged => "source-damaged",
             Self::IndicatorRaised => "indicator-raised",
             Self::IndicatorCleared => "indicator-cleared",
+            Self::PathMerged => "path-merged",
+            Self::PathLost => "path-lost",
+            Self::PathDiffers => "path-differs",
+            Self::MergeMoved => "merge-moved",
+            Self::MergeByContent => "merge-by-content",
+            Self::SourceFault => "source-fault",
+            Self::SourceWell => "source-well",
+            Self::ProbeDied => "probe-died",
             Self::SourceSwitched => "source-switched",
             Self::SourceNone => "source-none",
             Self::EncoderStarted => "encoder-started",
@@ -110,6 +148,13 @@ impl EventKind {
             Self::SegmentRefused => "segment-refused",
             Self::SegmentGap => "segment-gap",
             Self::GatewayDied => "gateway-died",
+            Self::ReaderConnected => "reader-connected",
+            Self::ReaderDisconnected => "reader-disconnected",
+            Self::ReaderRefused => "reader-refused",
+            Self::OutputFailed => "output-failed",
+            Self::OutputDropped => "output-dropped",
+            Self::OutputRecovered => "output-recovered",
+            Self::OutputsChanged => "outputs-changed",
             Self::ChannelStarted => "channel-started",
             Self::LadderFitted => "ladder-fitted",
         }
@@ -131,6 +176,9 @@ pub struct Event {
     pub source: Option<SourceName>,
     /// Which pipeline, where one is meant.
     pub pipeline: Option<PipelineId>,
+    /// When what it tells of began, where that was earlier.
+    #[serde(default)]
+    pub since: Option<ChannelTime>,
     /// For people: one sentence, no secrets.
     pub text: String,
 }

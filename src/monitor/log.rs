@@ -209,6 +209,7 @@ mod tests {
             kind: EventKind::SourceDamaged,
             source: Some(SourceName::new("s1").unwrap()),
             pipeline: None,
+            since: None,
             text: text.into(),
         }
     }

@@ -3,11 +3,14 @@
 
 mod event;
 mod log;
+mod merge;
 mod status;
 
 pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
+pub use merge::{MergeStatus, PathAlarm, PathStatus};
 pub use status::{
-    ChannelStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, PipelineStatus, PublishStatus,
-    RenditionStatus, SourceStatus, StandbyState, StandbyStatus, Thumbnail,
+    ChannelStatus, ContentStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, OutputFigures,
+    OutputStatus, PipelineStatus, ProbeStatus, PublishStatus, ReaderStatus, RecordingStatus, RenditionStatus,
+    SourceStatus, StandbyState, StandbyStatus, Thumbnail,
 };

@@ -5,9 +5,10 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::MergeStatus;
 use crate::encode::ipc::Showing;
 use crate::measure::Measured;
-use crate::media::{ChannelId, PipelineId, RenditionId, SourceName, TrackInfo};
+use crate::media::{ChannelId, OutputName, PipelineId, RenditionId, SourceName, TrackInfo};
 
 /// One channel at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct ChannelStatus {
     pub id: ChannelId,
     /// For people.
     pub title: String,
+    /// It encodes and serves; else it only relays.
+    pub encodes: bool,
     /// Feeds, as configured.
     pub sources: Vec<SourceStatus>,
     /// A, and B where there is one.
@@ -27,6 +30,116 @@ pub struct ChannelStatus {
     /// How loud each audio rendition's sound comes, and what is done about it; empty where the channel has no target.
     #[serde(default)]
     pub loudness: Vec<LoudnessStatus>,
+    /// The process that looks into the sources' pictures and sound; none where the config asks for nothing of it.
+    #[serde(default)]
+    pub probe: Option<ProbeStatus>,
+    /// Where its transport stream goes on to.
+    #[serde(default)]
+    pub outputs: Vec<OutputStatus>,
+}
+
+/// The process that looks into the sources' pictures and sound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// It is up.
+    pub running: bool,
+    /// Starts of it since the channel came up.
+    pub starts: u32,
+    /// Process id.
+    pub pid: Option<u32>,
+    /// CPU seconds of the running process.
+    pub cpu_seconds: f64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// Pictures decoded since its start.
+    pub decoded: u64,
+    /// Pieces of media left out because their decoder was behind, since its start: none, unless the host is too slow.
+    pub skipped: u64,
+}
+
+/// What is seen in a source's pictures and heard in its sound. What nobody looks at, or has not for a while, is not said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContentStatus {
+    /// Its picture is black.
+    pub black: Option<bool>,
+    /// Its picture stands still.
+    pub frozen: Option<bool>,
+    /// Its sound is silence.
+    pub silent: Option<bool>,
+    /// RMS of the loudest channel of its sound within the last fifth of a second, dBFS.
+    pub level: Option<f64>,
+    /// Pictures that could not be decoded whole, since the start.
+    pub decoder_errors: u64,
+}
+
+/// One output of a channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputStatus {
+    /// Its name.
+    pub name: OutputName,
+    /// `srt`, `rtp`, `udp` or `record`.
+    pub transport: String,
+    /// Where to, for people; no secrets.
+    pub target: String,
+    /// What it carries: `source s1`, `pipeline a`.
+    pub takes: String,
+    /// The source whose packets go out now.
+    pub source: Option<SourceName>,
+    /// Bits a second handed to it over the last second.
+    pub bitrate: u64,
+    /// Times it went from one source to another.
+    pub switches: u64,
+    /// Why it cannot do its work, in one sentence.
+    pub alarm: Option<String>,
+    /// What it did.
+    pub figures: OutputFigures,
+}
+
+/// What an output did since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutputFigures {
+    /// Bytes of TS sent or written; over SRT to all readers together.
+    pub bytes: u64,
+    /// Datagrams or SRT messages sent; none for files.
+    pub packets: u64,
+    /// TS packets that a reader, the network or the disk did not take in time.
+    pub dropped: u64,
+    /// Sendings and writes that failed.
+    pub errors: u64,
+    /// Over SRT: who is connected.
+    pub readers: Vec<ReaderStatus>,
+    /// Of a recording.
+    pub recording: Option<RecordingStatus>,
+}
+
+/// One SRT connection of an output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReaderStatus {
+    /// Its address.
+    pub peer: String,
+    /// Bytes sent to it, each once.
+    pub bytes: u64,
+    /// TS packets it did not take in time.
+    pub dropped: u64,
+    /// Round-trip time, ms.
+    pub rtt_ms: f64,
+    /// SRT packets it missed, before recovery.
+    pub lost: u64,
+    /// SRT packets sent again.
+    pub retransmitted: u64,
+}
+
+/// A recording's files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingStatus {
+    /// The file being written.
+    pub file: Option<String>,
+    /// Files kept, with that one.
+    pub files: u64,
+    /// Bytes they take.
+    pub kept_bytes: u64,
+    /// Files deleted to keep within the limits.
+    pub deleted: u64,
 }
 
 /// How the ladder fits the source.
@@ -52,7 +165,7 @@ pub struct LeftOut {
 pub struct SourceStatus {
     /// Its name.
     pub name: SourceName,
-    /// `srt`, `rtp`, `udp`, `test`.
+    /// Its `type` in the config.
     pub transport: String,
     /// Its connection is up.
     pub connected: bool,
@@ -78,9 +191,15 @@ pub struct SourceStatus {
     /// How well it is.
     #[serde(default)]
     pub health: HealthStatus,
+    /// What is seen in its pictures and heard in its sound; none where the config asks for nothing of it.
+    #[serde(default)]
+    pub content: Option<ContentStatus>,
     /// Its transport stream, measured.
     #[serde(default)]
     pub measured: Measured,
+    /// Of a merged source: how its paths fare.
+    #[serde(default)]
+    pub merge: Option<MergeStatus>,
 }
 
 /// How well a source is.

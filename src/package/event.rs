@@ -190,6 +190,6 @@ impl PackageEvent {
             ),
             Self::Published { .. } | Self::Compared { .. } => return None,
         };
-        Some(Event { at, channel: channel.clone(), severity, kind, source: None, pipeline, text })
+        Some(Event { at, channel: channel.clone(), severity, kind, source: None, pipeline, since: None, text })
     }
 }

@@ -53,6 +53,11 @@ impl Epoll {
         self.watch(socket, event::OUT | event::ERR)
     }
 
+    /// Watches for the end of a connection that is only written to.
+    pub fn watch_end(&self, socket: &Socket) -> Result<(), Error> {
+        self.watch(socket, event::ERR)
+    }
+
     /// What it was watched for before is replaced.
     fn watch(&self, socket: &Socket, events: c_int) -> Result<(), Error> {
         // SAFETY: a pointer to a local; libsrt copies it.

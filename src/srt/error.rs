@@ -26,7 +26,7 @@ impl Reject {
     pub const FORBIDDEN: Self = Self(1403);
     /// There is no such stream.
     pub const NOT_FOUND: Self = Self(1404);
-    /// Only publishing is possible here.
+    /// Not possible with what the stream id names.
     pub const BAD_MODE: Self = Self(1405);
     /// Somebody publishes this stream already.
     pub const CONFLICT: Self = Self(1409);
@@ -42,9 +42,9 @@ impl fmt::Display for Reject {
             Self::TIMEOUT => "no answer",
             Self::BAD_REQUEST => "malformed stream id",
             Self::OVERLOAD => "overloaded",
-            Self::FORBIDDEN => "not allowed to publish",
+            Self::FORBIDDEN => "not allowed",
             Self::NOT_FOUND => "no such stream",
-            Self::BAD_MODE => "only m=publish is possible here",
+            Self::BAD_MODE => "not possible with what it names",
             Self::CONFLICT => "already publishing",
             _ => return write!(f, "rejected with SRT code {}", self.0),
         };

@@ -309,6 +309,12 @@ impl Caller<'_> {
         let ms = i32::try_from(latency.as_millis()).unwrap_or(i32::MAX);
         set(self.socket, option::RCVLATENCY, ms, "SRTO_RCVLATENCY")
     }
+
+    /// The latency this side asks of a caller that reads; the greater of both sides holds.
+    pub fn set_reader_latency(&self, latency: Duration) -> Result<(), Error> {
+        let ms = i32::try_from(latency.as_millis()).unwrap_or(i32::MAX);
+        set(self.socket, option::PEERLATENCY, ms, "SRTO_PEERLATENCY")
+    }
 }
 
 /// libsrt's way into a hook.

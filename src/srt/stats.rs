@@ -39,6 +39,8 @@ pub struct Stats {
     pub resent: u64,
     /// Packets we gave up sending in time.
     pub send_dropped: u64,
+    /// Packets the peer missed, before we sent them again.
+    pub send_lost: u64,
 }
 
 impl Stats {
@@ -56,6 +58,7 @@ impl Stats {
             sent: u64::try_from(s.pktSentTotal).unwrap_or(0),
             resent: count(s.pktRetransTotal),
             send_dropped: count(s.pktSndDropTotal),
+            send_lost: count(s.pktSndLossTotal),
         }
     }
 

@@ -54,17 +54,27 @@ pub struct Sum {
 impl Sum {
     /// Adds a media packet, or takes it out. Only whole RTP packets of at most 65,547 bytes are protected; others change nothing.
     pub fn toggle(&mut self, datagram: &[u8]) {
-        let Some((fixed, body)) = datagram.split_first_chunk::<HEADER_BYTES>() else { return };
-        let Ok(length) = u16::try_from(body.len()) else { return };
+        if let Some((fixed, body)) = datagram.split_first_chunk::<HEADER_BYTES>() {
+            self.toggle_parts(fixed, std::iter::once(body));
+        }
+    }
+
+    /// The same for a packet whose body lies in several places.
+    pub fn toggle_parts<'p>(&mut self, fixed: &[u8; HEADER_BYTES], body: impl Iterator<Item = &'p [u8]> + Clone) {
+        let bytes: usize = body.clone().map(<[u8]>::len).sum();
+        let Ok(length) = u16::try_from(bytes) else { return };
         self.flags[0] ^= fixed[0] & 0x3f;
         self.flags[1] ^= fixed[1];
         self.length ^= length;
         self.timestamp ^= u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
-        if self.body.len() < body.len() {
-            self.body.resize(body.len(), 0);
+        if self.body.len() < bytes {
+            self.body.resize(bytes, 0);
         }
-        for (sum, byte) in self.body.iter_mut().zip(body) {
-            *sum ^= byte;
+        let mut sums = &mut self.body[..];
+        for part in body {
+            let (here, behind) = sums.split_at_mut(part.len());
+            here.iter_mut().zip(part).for_each(|(sum, byte)| *sum ^= byte);
+            sums = behind;
         }
     }
 

@@ -19,6 +19,7 @@ use tandem::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, RenditionInde
 use tandem::ingest;
 use tandem::media::{PipelineId, SegmentNumber, Slot};
 use tandem::monitor::{Event, EventKind, PipelineStatus};
+use tandem::output::exits::Exits;
 use tokio::sync::watch;
 
 use crate::harness::{LIMIT, Options, Publisher, Publishers, Server, signal};
@@ -69,7 +70,7 @@ impl Fixture {
                 eprintln!("{} {}", event.kind.as_str(), event.text);
                 log.lock().expect("not poisoned").push(event);
             };
-            let handle = run::start(move || stand_in.clone(), config, None, report, stopped.clone());
+            let handle = run::start(move || stand_in.clone(), config, Exits::default(), None, report, stopped.clone());
             let Input::Test(shape) = source.input else { unreachable!("written so above") };
             tokio::spawn(ingest::test::run(tandem(), source.id, shape, handle.media.clone(), stopped));
             handle

@@ -27,11 +27,14 @@ fn status(title: &str) -> Arc<ChannelStatus> {
     Arc::new(ChannelStatus {
         id: news(),
         title: title.into(),
+        encodes: true,
         sources: Vec::new(),
         pipelines: Vec::new(),
         ladder: LadderStatus::default(),
         publish: PublishStatus { newest: Some(7), segments: 3, ..PublishStatus::default() },
         loudness: Vec::new(),
+        probe: None,
+        outputs: Vec::new(),
     })
 }
 
@@ -43,6 +46,7 @@ fn event(at_s: i64, text: &str) -> Event {
         kind: EventKind::EncoderDied,
         source: None,
         pipeline: Some(PipelineId::A),
+        since: None,
         text: text.into(),
     }
 }

@@ -132,13 +132,28 @@ impl Server {
             names(&options.sources_a),
             options.sources.clone().unwrap_or_else(|| sources.iter().map(source).collect()),
         );
-        let config = dir.path().join("tandem.toml");
-        std::fs::write(&config, text).expect("config is written");
         let mut command = tandem();
-        command.arg("run").arg(&config);
         if options.save_segments {
             command.arg("--save-segments").arg(dir.path().join("saved"));
         }
+        Self::run(command, dir, &text, [origin, control, srt])
+    }
+
+    /// Starts a server with one channel, `test`, that only relays: `channel` holds its sources and outputs.
+    pub fn relay(channel: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (control, srt) = (free_tcp(), free_udp());
+        let text = format!(
+            "[control]\nlisten = \"127.0.0.1:{control}\"\n[srt]\nlisten = \"127.0.0.1:{srt}\"\n\
+             [[channel]]\nid = \"test\"\nladder = \"none\"\n{channel}"
+        );
+        Self::run(tandem(), dir, &text, [0, control, srt])
+    }
+
+    fn run(mut command: Command, dir: tempfile::TempDir, text: &str, [origin, control, srt]: [u16; 3]) -> Self {
+        let config = dir.path().join("tandem.toml");
+        std::fs::write(&config, text).expect("config is written");
+        command.arg("run").arg(&config);
         let log = File::create(dir.path().join("server.log")).expect("log file");
         command.stderr(log.try_clone().expect("second handle")).stdout(log);
         let process = Process::start("tandem run", &mut command);
@@ -292,7 +307,8 @@ impl Publishers {
     }
 }
 
-fn publish(udp: u16, target: &str, by: Publisher) -> Process {
+/// Publishes what comes to a UDP port.
+pub fn publish(udp: u16, target: &str, by: Publisher) -> Process {
     match by {
         Publisher::SrtLiveTransmit => {
             need("srt-live-transmit");

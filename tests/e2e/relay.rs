@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 /// One publisher's way to the server.
 #[derive(Debug)]
@@ -169,4 +169,104 @@ impl Dice {
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
     }
+}
+
+/// One way of a [`Fork`].
+#[derive(Clone, Copy, Debug)]
+pub struct Leg {
+    /// Port it leads to.
+    pub to: u16,
+    /// How much later than sent datagrams arrive.
+    pub delay: Duration,
+}
+
+/// Copies what comes at one port to several, each with faults of its own: the networks between one encoder and its paths. No
+/// datagram is lost on all legs, so whatever a viewer misses is the merge's fault.
+#[derive(Debug)]
+pub struct Fork {
+    pub port: u16,
+    state: Arc<ForkState>,
+}
+
+#[derive(Debug, Default)]
+struct ForkState {
+    stops: AtomicBool,
+    percent: AtomicU64,
+    /// Bit per leg that passes nothing.
+    cut: AtomicU64,
+    sent: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Fork {
+    pub fn start(legs: &[Leg], seed: u64) -> Self {
+        let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+        front.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        socket2::SockRef::from(&front).set_recv_buffer_size(4 << 20).expect("a buffer");
+        let (port, state) = (front.local_addr().expect("bound").port(), Arc::new(ForkState::default()));
+        let ways: Vec<_> = legs.iter().map(|leg| way(*leg)).collect();
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            let (mut buffer, mut dice) = ([0u8; 2048], Dice(seed | 1));
+            while !shared.stops.load(Ordering::Relaxed) {
+                let Ok(length) = front.recv(&mut buffer) else { continue };
+                let cut = shared.cut.load(Ordering::Relaxed);
+                // While a leg is cut, each other one is the only one.
+                let percent = if cut == 0 { shared.percent.load(Ordering::Relaxed) } else { 0 };
+                let mut lost: Vec<bool> = ways.iter().map(|_| dice.next() % 100 < percent).collect();
+                if lost.iter().all(|lost| *lost) {
+                    let spared = dice.next() as usize % lost.len();
+                    lost[spared] = false;
+                }
+                for (at, (way, lost)) in ways.iter().zip(lost).enumerate() {
+                    shared.sent.fetch_add(1, Ordering::Relaxed);
+                    if lost || cut & (1 << at) != 0 {
+                        shared.lost.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        let _ = way.send((Instant::now(), buffer[..length].to_vec()));
+                    }
+                }
+            }
+        });
+        Self { port, state }
+    }
+
+    /// From now on each leg loses so many of a hundred, by chance.
+    pub fn lose(&self, percent: u64) {
+        self.state.percent.store(percent, Ordering::Relaxed);
+    }
+
+    /// Nothing passes on this leg, or it does again.
+    pub fn cut(&self, leg: usize, cut: bool) {
+        let bit = 1 << leg;
+        let _ = if cut {
+            self.state.cut.fetch_or(bit, Ordering::Relaxed)
+        } else {
+            self.state.cut.fetch_and(!bit, Ordering::Relaxed)
+        };
+    }
+
+    /// Datagrams on all legs together, and those lost.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.state.sent.load(Ordering::Relaxed), self.state.lost.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Fork {
+    fn drop(&mut self) {
+        self.state.stops.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A leg's delay; ends with its sender.
+fn way(leg: Leg) -> mpsc::Sender<(Instant, Vec<u8>)> {
+    let (way, datagrams) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+    std::thread::spawn(move || {
+        for (sent, datagram) in datagrams {
+            std::thread::sleep((sent + leg.delay).saturating_duration_since(Instant::now()));
+            let _ = socket.send_to(&datagram, (Ipv4Addr::LOCALHOST, leg.to));
+        }
+    });
+    way
 }

@@ -21,7 +21,7 @@ use crate::harness::{Inspection, LIMIT, Options, Process, Server, free_udp, need
 use crate::relay::{Fate, Lane, Lanes, Sent};
 
 /// A transport stream of five seconds, at a constant rate.
-fn stream(folder: &Path) -> PathBuf {
+pub fn stream(folder: &Path) -> PathBuf {
     need("ffmpeg");
     let file = folder.join("sent.ts");
     let mut ffmpeg = Command::new("ffmpeg");
@@ -33,7 +33,7 @@ fn stream(folder: &Path) -> PathBuf {
 }
 
 /// A media port with room for FEC two and four above it.
-fn free_ports() -> u16 {
+pub fn free_ports() -> u16 {
     let bind = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
     let three = |port: &u16| *port < 65_000 && [0, 2, 4].into_iter().all(|behind| bind(port + behind).is_ok());
     std::iter::repeat_with(free_udp).find(three).expect("repeats for ever")
@@ -140,12 +140,12 @@ fn with_fec(port: u16) -> RtpInput {
     RtpInput { datagrams: at("127.0.0.1", port), reorder: Duration::from_millis(800), fec }
 }
 
-fn assert_same(got: &[u8], sent: &[u8]) {
+pub fn assert_same(got: &[u8], sent: &[u8]) {
     let parts = got.iter().zip(sent).position(|(a, b)| a != b);
     assert_eq!((parts, got.len()), (None, sent.len()), "first differing byte, and length");
 }
 
-fn gstreamer(pipeline: &str) -> Process {
+pub fn gstreamer(pipeline: &str) -> Process {
     need("gst-launch-1.0");
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-q").args(pipeline.split_ascii_whitespace());
@@ -168,7 +168,7 @@ fn pictures(file: &Path) -> u32 {
 }
 
 /// Five packets of each sixty, in one burst: columns restore it, rows alone could not.
-fn bursts(lane: Lane, index: u64) -> Fate {
+pub fn bursts(lane: Lane, index: u64) -> Fate {
     if lane == Lane::Media && index % 60 >= 55 { Fate::Lost } else { Fate::Passes }
 }
 

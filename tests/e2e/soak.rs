@@ -40,6 +40,12 @@ fn twenty_deaths_of_the_one_that_encodes() {
     crate::warm::deaths(20);
 }
 
+#[test]
+#[ignore = "a minute, and it measures"]
+fn what_flows_and_is_no_good_is_left_within_300_ms() {
+    crate::detect::within_300_ms();
+}
+
 /// What goes in, what comes out, and what the conversion between them may cost.
 struct Ledger {
     channel: &'static str,

@@ -10,6 +10,7 @@ use tandem::config::{Config, Input};
 use tandem::ingest::{self, IngestEvent};
 use tandem::media::{PipelineId, SourceId};
 use tandem::monitor::{PipelineStatus, StandbyState};
+use tandem::output::exits::Exits;
 use tandem::package::Lookup;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -89,7 +90,7 @@ impl Twins {
             let alone = config("[channel.pipelines]\na = [\"s\"]");
             let source = warm.sources[0].clone();
             let Input::Test(shape) = source.input else { unreachable!("written so above") };
-            let start = |config| run::start(program, config, None, |_| {}, stopped.clone());
+            let start = |config| run::start(program, config, Exits::default(), None, |_| {}, stopped.clone());
             let (warm, alone) = (start(warm), start(alone));
             let (media, mut events) = mpsc::channel::<(SourceId, IngestEvent)>(64);
             let both = [warm.media.clone(), alone.media.clone()];

@@ -146,6 +146,9 @@ impl Judge {
                     self.excuse_unless_other(source, ms, until + 2000);
                 }
             }
+            // What it is left for is noticed behind the decoder, and over when a picture says so.
+            Fault::Shows { source, .. } => self.trouble(source, until + 1000),
+            Fault::ProbeDies | Fault::ProbeHangs => {}
             Fault::NoVideo { source, .. } => self.trouble(source, until),
             Fault::Burst { source, .. } => self.trouble(source, until),
             Fault::Down { source, .. } => self.trouble(source, until),
@@ -331,6 +334,7 @@ impl Judge {
         let to = place(source);
         let from = self.pipelines[id.index()].on_air.replace(to);
         self.outcome.switches += 1;
+        self.outcome.switched_ms.push(ms);
         let Some(from) = from else { return Ok(()) };
         let (left, taken) = (self.feeds[from], self.feeds[to]);
         if event.severity == Severity::Warning {

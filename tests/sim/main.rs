@@ -12,6 +12,7 @@
 
 mod encoder;
 mod judge;
+mod probe;
 mod programme;
 mod rng;
 mod script;
@@ -22,6 +23,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use rng::Rng;
 use script::{Fault, Mode, Script};
 use tandem::channel::{Action, Channel, Generation, Input};
 use tandem::clock;
@@ -29,6 +31,7 @@ use tandem::config::{Condition, Limits, Redundancy};
 use tandem::encode::ipc::{FromWorker, Hello};
 use tandem::media::PipelineId;
 use tandem::monitor::EventKind;
+use tandem::probe::ipc::{FromProbe, Heartbeat, PictureSeen, Seen, SoundSeen};
 use world::Outcome;
 
 /// Seeds of each mode that run every time: half a minute of CPU without optimisation.
@@ -198,4 +201,128 @@ fn a_source_that_flaps_is_left_once_and_only_if_the_config_says_so() {
     // Each pipeline's first choice is one.
     assert_eq!(run(&[no_video]).switches, 3);
     assert_eq!(run(&[]).switches, 2);
+}
+
+const CONTENT: [Condition; 4] = [Condition::Black, Condition::Frozen, Condition::Silent, Condition::DecoderErrors];
+
+/// Sources on two legs, left for all that is seen in them for two seconds; over when it has been away for one.
+fn looked_at(faults: Vec<(u64, Fault)>) -> Script {
+    let mut script = Script::new(Mode::Chaos, Redundancy::Hot, 1);
+    script.sources = [vec![0, 1], vec![2, 3]];
+    script.revert = None;
+    script.hold_down = Some(Duration::from_secs(10));
+    let (after, clear) = (Duration::from_secs(2), Duration::from_secs(1));
+    script.conditions = CONTENT.map(|what| Limits { after, clear, ..Limits::usual(what) }).to_vec();
+    script.faults = faults;
+    script
+}
+
+#[test]
+fn what_a_source_shows_is_left_within_its_duration_and_300_ms() {
+    for what in CONTENT {
+        let script = looked_at(vec![(20_000, Fault::Shows { source: 0, what, ms: 30_000 })]);
+        let outcome = world::run(script.clone()).unwrap();
+        let [_, _, switched] = outcome.switched_ms[..] else { panic!("{what:?}: {:?}", outcome.switched_ms) };
+        // It begins with the next picture, or the next packet of sound.
+        assert!((22_000..22_300).contains(&switched), "{what:?}: {} ms", switched - 20_000);
+        let unnamed = Script { conditions: Vec::new(), ..script };
+        assert_eq!(world::run(unnamed).unwrap().switches, 2, "{what:?}: the config does not name it");
+        let brief = looked_at(vec![(20_000, Fault::Shows { source: 0, what, ms: 1800 })]);
+        assert_eq!(world::run(brief).unwrap().switches, 2, "{what:?} for less than its duration");
+    }
+}
+
+#[test]
+fn what_all_sources_show_is_the_programme() {
+    for what in CONTENT {
+        let shows = |source| (20_000 + 300 * source as u64, Fault::Shows { source, what, ms: 20_000 });
+        let outcome = world::run(looked_at((0..4).map(shows).collect())).unwrap();
+        assert_eq!(outcome.switches, 2, "{what:?}: {:?}", outcome.switched_ms);
+    }
+}
+
+#[test]
+fn a_source_on_standby_is_looked_at_too() {
+    let shows = |at, source, ms| (at, Fault::Shows { source, what: Condition::Black, ms });
+    // The other one has been black for long, and still is: there is nowhere to go.
+    let outcome = world::run(looked_at(vec![shows(10_000, 1, 40_000), shows(20_000, 0, 10_000)])).unwrap();
+    assert_eq!(outcome.switches, 2, "{:?}", outcome.switched_ms);
+}
+
+#[test]
+fn a_picture_that_flaps_every_two_seconds_costs_one_switch() {
+    for what in CONTENT {
+        let flaps = |n: u64| (10_000 + n * 4000, Fault::Shows { source: 0, what, ms: 2100 });
+        let mut script = looked_at((0..18).map(flaps).collect());
+        script.revert = Some(Duration::from_secs(1));
+        assert_eq!(world::run(script).unwrap().switches, 3, "{what:?}");
+    }
+}
+
+#[test]
+fn while_nobody_looks_nothing_is_known() {
+    let black = |at, ms| (at, Fault::Shows { source: 0, what: Condition::Black, ms });
+    for dies in [Fault::ProbeDies, Fault::ProbeHangs] {
+        // It is gone when the duration is over, and when it is up again it begins to count.
+        let outcome = world::run(looked_at(vec![black(20_000, 20_000), (20_800, dies)])).unwrap();
+        let [_, _, switched] = outcome.switched_ms[..] else { panic!("{dies:?}: {:?}", outcome.switched_ms) };
+        assert!((22_700..27_000).contains(&switched), "{dies:?}: {switched}");
+        let over = world::run(looked_at(vec![black(20_000, 1900), (20_800, dies)])).unwrap();
+        assert_eq!(over.switches, 2, "{dies:?}: {:?}", over.switched_ms);
+    }
+}
+
+/// Anything happens, to pictures and to the probe as well.
+#[test]
+fn whatever_is_seen_the_numbers_go_on() {
+    for seed in 0..setting("TANDEM_SIM_SEEDS").unwrap_or(8) {
+        let mut script = Script::new(Mode::Chaos, Redundancy::Hot, seed);
+        let mut rng = Rng::new(seed ^ 0xb1ac);
+        script.conditions = looked_at(Vec::new()).conditions;
+        for _ in 0..30 {
+            let at = rng.range(0, script.length_ms / script::STEP_MS) * script::STEP_MS;
+            let (source, ms) = (rng.range(0, 4) as usize, rng.range(10, 900) * script::STEP_MS);
+            let fault = match rng.range(0, 8) {
+                0 => Fault::ProbeDies,
+                1 => Fault::ProbeHangs,
+                _ => Fault::Shows { source, what: rng.pick(&CONTENT), ms },
+            };
+            script.faults.push((at, fault));
+        }
+        script.faults.sort_by_key(|(at, _)| *at);
+        let text = format!("{script:#?}");
+        let outcome =
+            world::run(script).unwrap_or_else(|broken| panic!("{text}\n{}\nseed {seed}: {broken}", judge::trace()));
+        assert!(outcome.switches >= 2);
+    }
+}
+
+#[test]
+fn a_probe_that_speaks_nonsense_is_ended() {
+    let script = looked_at(Vec::new());
+    let t0 = clock::now();
+    let soon = t0.after(Duration::from_secs(1));
+    let seen = Seen { source: 3, session: 0, picture: None, sound: None };
+    let picture = PictureSeen { at: 900_000, black_since: Some(800_000), ..PictureSeen::default() };
+    let sound = SoundSeen { at: 900_000, silent_since: None, level: -2000 };
+    let shows = |picture| FromProbe::Seen(Seen { picture: Some(picture), ..seen });
+    let sounds = |sound| FromProbe::Seen(Seen { sound: Some(sound), ..seen });
+    let beat = FromProbe::Heartbeat(Heartbeat::default());
+    let before = PictureSeen { black_since: Some(900_001), ..picture };
+    for (name, words, ends) in [
+        ("well", vec![FromProbe::Hello, beat.clone(), shows(picture), sounds(sound)], false),
+        ("no hello", vec![beat], true),
+        ("two", vec![FromProbe::Hello, FromProbe::Hello], true),
+        ("a source that is none", vec![FromProbe::Hello, FromProbe::Seen(Seen { source: 4, ..seen })], true),
+        ("a time to come", vec![FromProbe::Hello, shows(PictureSeen { at: 9_000_000, ..picture })], true),
+        ("black before it came", vec![FromProbe::Hello, shows(before)], true),
+        ("above full scale", vec![FromProbe::Hello, sounds(SoundSeen { level: 1, ..sound })], true),
+        ("another session", vec![FromProbe::Hello, FromProbe::Seen(Seen { session: 9, ..seen })], false),
+    ] {
+        let mut channel = Channel::new(world::config(&script), false, t0);
+        channel.apply(t0, Input::Tick);
+        let said = words.into_iter().flat_map(|word| channel.apply(soon, Input::Probe(Generation(1), word)));
+        let killed = said.filter(|action| matches!(action, Action::KillProbe(Generation(1)))).count();
+        assert_eq!(killed, usize::from(ends), "{name}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem::config::{Limits, Redundancy};
+use tandem::config::{Condition, Limits, Redundancy};
 
 use super::encoder::Nature;
 use super::programme::Manner;
@@ -30,6 +30,12 @@ pub enum Fault {
     Jump { source: usize, by_s: i64 },
     /// No pictures come for so long; sound does.
     NoVideo { source: usize, ms: u64 },
+    /// For so long its picture or sound shows this, and flows.
+    Shows { source: usize, what: Condition, ms: u64 },
+    /// The probe dies.
+    ProbeDies,
+    /// The probe stops doing anything.
+    ProbeHangs,
     /// Held back for so long, then all at once.
     Burst { source: usize, ms: u64 },
     /// For so long one packet in twenty is lost.
@@ -62,6 +68,7 @@ impl Fault {
         match self {
             Self::Silent { ms, .. }
             | Self::NoVideo { ms, .. }
+            | Self::Shows { ms, .. }
             | Self::Down { ms, .. }
             | Self::NewTimeline { ms, .. }
             | Self::Burst { ms, .. }
@@ -74,6 +81,7 @@ impl Fault {
             | Self::Garbage { ms, .. }
             | Self::Slow { ms, .. } => ms,
             Self::Jump { .. } | Self::Kill { .. } | Self::FailsToStart { .. } | Self::Hang { .. } => 0,
+            Self::ProbeDies | Self::ProbeHangs => 0,
         }
     }
 }

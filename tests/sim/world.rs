@@ -9,14 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tandem::channel::{Action, Channel, Generation, Input};
 use tandem::clock::{self, Now};
-use tandem::config;
+use tandem::config::{self, Condition};
 use tandem::encode::ipc::{Deinterlace, InputLoss, Slate, ToWorker};
 use tandem::encode::ladder::{AudioRung, RateControl, VideoRung};
 use tandem::ingest::IngestEvent;
 use tandem::media::{ChannelId, FrameRate, Grid, Item, PipelineId, RenditionId, SourceId, SourceName};
+use tandem::probe::ipc::ToProbe;
 
 use super::encoder::Encoder;
 use super::judge::Judge;
+use super::probe::Probe;
 use super::programme::{FRAME_MS, Stream};
 use super::rng::Rng;
 use super::script::{Fault, HEAD_FRAMES, STEP_MS, Script};
@@ -36,6 +38,8 @@ pub struct Outcome {
     pub equal: u64,
     pub differs: u64,
     pub switches: u64,
+    /// When.
+    pub switched_ms: Vec<u64>,
     pub deaths: u64,
     pub inputs: u64,
     /// Coded pictures of the first rung of either pipeline.
@@ -58,6 +62,7 @@ struct Source {
     loss_until: u64,
     wrong_bits_until: u64,
     no_video_until: u64,
+    shows: Option<(Condition, u64)>,
 }
 
 /// What runs for a pipeline.
@@ -74,6 +79,7 @@ pub struct World {
     streams: BTreeMap<u64, Stream>,
     sources: Vec<Source>,
     processes: [Option<Process>; 2],
+    probe: Option<Probe>,
     fails: [u32; 2],
     slow_until: [u64; 2],
     garbage_until: [u64; 2],
@@ -119,6 +125,7 @@ impl World {
                 loss_until: 0,
                 wrong_bits_until: 0,
                 no_video_until: 0,
+                shows: None,
             })
             .collect();
         Self {
@@ -128,6 +135,7 @@ impl World {
             streams: BTreeMap::new(),
             sources,
             processes: [None, None],
+            probe: None,
             fails: [0; 2],
             slow_until: [0; 2],
             garbage_until: [0; 2],
@@ -155,6 +163,7 @@ impl World {
         }
         if ms >= self.host_stalled_until {
             self.encode(ms);
+            self.look(ms);
             if ms >= self.main_stalled_until {
                 self.own(ms)?;
             }
@@ -173,6 +182,13 @@ impl World {
             }
             Fault::Jump { source, by_s } => self.sources[source].move_by(by_s),
             Fault::NoVideo { source, .. } => self.sources[source].no_video_until = until,
+            Fault::Shows { source, what, .. } => self.sources[source].shows = Some((what, until)),
+            Fault::ProbeDies => {
+                if let Some(probe) = self.probe.take() {
+                    self.words.push_back(Input::ProbeGone(probe.generation, "signal 11".to_owned()));
+                }
+            }
+            Fault::ProbeHangs => self.probe.iter_mut().for_each(|probe| probe.hung = true),
             Fault::Burst { source, .. } => self.sources[source].held_until = until,
             Fault::Loss { source, .. } => self.sources[source].loss_until = until,
             Fault::WrongBits { source, .. } => self.sources[source].wrong_bits_until = until,
@@ -262,6 +278,13 @@ impl World {
         }
     }
 
+    /// The probe looks.
+    fn look(&mut self, ms: u64) {
+        let Some(probe) = &mut self.probe else { return };
+        let generation = probe.generation;
+        self.words.extend(probe.step(ms).into_iter().map(|word| Input::Probe(generation, word)));
+    }
+
     /// The channel's owner works: `channel::run` without its task.
     fn own(&mut self, ms: u64) -> Result<(), String> {
         while let Some(input) = self.words.pop_front().or_else(|| self.media.pop_front()) {
@@ -319,15 +342,43 @@ impl World {
                     _ => {}
                 }
             }
+            // The channel has no outputs.
+            Action::OpenOutput(_) | Action::CloseOutput(_) | Action::Output(..) => {}
             Action::KillEncoder(id, generation) => {
                 let slot = &mut self.processes[id.index()];
                 if let Some(process) = slot.take_if(|p| p.generation == generation) {
                     self.judge.killed(ms, id, process.encoder.hung)?;
                 }
             }
+            Action::StartProbe(generation, job) => {
+                if self.probe.is_some() {
+                    return Err("there is a probe already".to_owned());
+                }
+                self.probe = Some(Probe::new(generation, usize::from(job.sources), ms));
+                self.words.push_back(Input::ProbeSpawned(generation, 4712));
+            }
+            Action::SendProbe(generation, message) => {
+                if let Some(probe) = self.probe.as_mut().filter(|probe| probe.generation == generation) {
+                    let shows = match &message {
+                        ToProbe::Piece(piece) => self.sources[usize::from(piece.source)].shows,
+                        _ => None,
+                    };
+                    let shows = shows.filter(|(_, until)| ms < *until).map(|(what, _)| what);
+                    probe.hear(ms, message, shows);
+                }
+            }
+            Action::KillProbe(generation) => {
+                let killed = self.probe.take_if(|probe| probe.generation == generation);
+                if killed.is_some_and(|probe| !probe.hung) {
+                    return Err("a probe was killed that was well".to_owned());
+                }
+            }
             Action::Publish(snapshot) => self.judge.snapshot(ms, &snapshot)?,
             Action::Status(status) => self.judge.status(&status),
             Action::Event(event) => self.judge.event(ms, &event)?,
+            Action::OpenOutput(_) | Action::CloseOutput(_) | Action::Output(..) => {
+                return Err("it has no outputs".to_owned());
+            }
             Action::Save(_) => return Err("nobody asked for segments to be saved".to_owned()),
         }
         Ok(())
@@ -402,6 +453,7 @@ pub fn config(script: &Script) -> config::Channel {
         loudness: None,
         redundancy: script.redundancy,
         deterministic: true,
+        outputs: Vec::new(),
         sources: (0..4)
             .map(|i| config::Source {
                 id: SourceId { channel: id.clone(), source: name(i) },
@@ -413,6 +465,7 @@ pub fn config(script: &Script) -> config::Channel {
             .map(|p| config::Pipeline { id: p, sources: script.sources[p.index()].iter().map(|&i| name(i)).collect() })
             .to_vec(),
         failover: failover(script),
+        outputs: Vec::new(),
         ladder: config::Ladder {
             file: "model.toml".into(),
             auto: false,

@@ -22,7 +22,7 @@ export class Flow {
     const origin = judge.ofOrigin(channel);
     this.columns[0].style.setProperty("--rows", Math.ceil(sources.length / 2));
     fill(this.columns[0], sources.map((s) =>
-      node(`s-${s.name}`, s.name, judge.ofSource(s), [s.transport.toUpperCase(), s.flowing && bitrate(s.bitrate)])));
+      node(`s-${s.name}`, s.name, judge.ofSource(s), [carriers(s), s.flowing && bitrate(s.bitrate)])));
     fill(this.columns[1], pipelines.map((p) =>
       node(`p-${p.id}`, `Pipeline ${p.id.toUpperCase()}`, judge.ofPipeline(p), [p.source ? `takes ${p.source}` : "no source"])));
     fill(this.columns[2], [node("packager", "Packager", packager, [publish.newest != null && whole(publish.newest)])]);
@@ -57,6 +57,12 @@ export class Flow {
     });
     this.cables.replaceChildren(...paths);
   }
+}
+
+/** By what a source comes: a merged one by those of its paths that take part. */
+function carriers({ transport, merge }) {
+  if (!merge) return transport.toUpperCase();
+  return merge.paths.filter((p) => p.merged).map((p) => p.transport.toUpperCase()).join(" + ") || "no path";
 }
 
 function node(id, name, judged, details) {

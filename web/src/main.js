@@ -88,12 +88,15 @@ function show() {
 
   flow.show(channel);
   showCounters(channel.publish);
-  fill(byId("sources").tBodies[0], channel.sources.map(sourceRow));
+  fill(byId("sources").tBodies[0], channel.sources.flatMap((s) => [sourceRow(s), ...(s.merge?.paths ?? []).map((p) => pathRow(p, s.merge))]));
   signal.show(byId("signals"), channel);
   showPipelines(channel);
   fill(byId("renditions").tBodies[0], channel.publish.renditions.map((r) => renditionRow(r, channel.loudness.find((l) => l.rendition === r.id))));
+  byId("outputs-card").hidden = !channel.outputs.length;
+  fill(byId("outputs").tBodies[0], channel.outputs.flatMap(outputRows));
   if (addresses) {
-    player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
+    // A channel that only relays has nothing to play.
+    if (channel.publish.newest !== null) player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
     showAddresses(channel);
   }
 }
@@ -112,16 +115,47 @@ function showCounters(publish) {
 }
 
 function sourceRow(source) {
-  const { link } = source;
+  const { link, merge } = source;
   const number = (label, value) => el("td.n", { "data-label": label }, value);
-  const why = source.alarm ?? (source.continuity_errors ? `${format.whole(source.continuity_errors)} continuity errors` : source.peer);
+  const why = source.alarm ?? (source.continuity_errors ? `${format.whole(source.continuity_errors)} continuity errors` : merge ? mergeText(merge) : source.peer);
   return el("tr",
     el("td", el("b", source.name), el("small", source.tracks.map(format.track).join(", ") || source.transport.toUpperCase())),
     el("td", state(judge.ofSource(source)), why && el("small", why)),
     number("Bitrate", source.connected ? format.bitrate(source.bitrate) : format.NONE),
     number("RTT", link && source.transport === "srt" ? milliseconds(link.rtt_ms) : format.NONE),
     el("td.n", { "data-label": "Lost", title: link ? linkDetails(link) : "" }, link ? lost(link) : format.NONE),
-    number("Given up", link ? format.whole(link.dropped + link.undecrypted) : format.NONE));
+    number("Given up", link ? format.whole(link.dropped + link.undecrypted) : merge ? format.whole(merge.unrecovered) : format.NONE));
+}
+
+/** A path of a merged source, below it. */
+function pathRow(path, { given }) {
+  const { link } = path;
+  const number = (label, value, title = "") => el("td.n", { "data-label": label, title }, value);
+  const share = given ? `brought ${((100 * path.contributed) / given).toFixed(0)} %` : null;
+  const skew = path.skew_ms != null && `${milliseconds(path.skew_ms)} behind`;
+  return el("tr.path",
+    el("td", el("b", path.name), el("small", path.transport.toUpperCase())),
+    el("td", state(judge.ofPath(path)), el("small", { title: pathDetails(path) }, [skew, share].filter(Boolean).join(", ") || path.peer)),
+    number("Bitrate", path.connected ? format.bitrate(path.bitrate) : format.NONE),
+    number("RTT", link && path.transport === "srt" ? milliseconds(link.rtt_ms) : format.NONE),
+    number("Lost", link ? lost(link) : format.NONE, link ? linkDetails(link) : ""),
+    number("Given up", format.whole(path.lost), "Packets the other paths had to bring"));
+}
+
+function mergeText({ by_sequence, skew_ms, class: letter, window_ms }) {
+  const how = by_sequence ? "merged by sequence number" : "merged by content";
+  const skew = skew_ms != null && `${milliseconds(skew_ms)} apart${letter ? ` (class ${letter})` : ""}, of ${format.whole(window_ms)} ms`;
+  return [how, skew].filter(Boolean).join(", ");
+}
+
+function pathDetails(path) {
+  return [
+    `${format.whole(path.packets)} arrived`,
+    `${format.whole(path.saved)} that no other path had`,
+    path.late && `${format.whole(path.late)} too late`,
+    path.duplicates && `${format.whole(path.duplicates)} twice`,
+    path.unusable && `${format.whole(path.unusable)} of no use`,
+  ].filter(Boolean).join(", ");
 }
 
 const milliseconds = (ms) => `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
@@ -217,12 +251,40 @@ function renditionRow(r, level) {
     number("Peak", format.bitrate(r.peak_bitrate)));
 }
 
+/** An output, and below it each of its readers. */
+function outputRows(output) {
+  const { figures } = output;
+  const number = (label, value) => el("td.n", { "data-label": label }, value);
+  const { recording } = figures;
+  const files = recording && `${format.whole(recording.files)} files, ${format.bytes(recording.kept_bytes)}`;
+  const why = output.alarm ?? files ?? output.target;
+  const from = output.source && !output.takes.endsWith(output.source) ? `${output.takes}: ${output.source}` : output.takes;
+  const row = el("tr",
+    el("td", el("b", output.name), el("small", from)),
+    el("td", state(judge.ofOutput(output)), el("small", { title: output.target }, why)),
+    number("Bitrate", format.bitrate(output.bitrate)),
+    number("Sent", format.bytes(figures.bytes)),
+    number("RTT", format.NONE),
+    number("Lost", figures.errors ? `${format.whole(figures.errors)} errors` : format.NONE),
+    number("Left out", format.whole(figures.dropped)));
+  const readers = figures.readers.map((r) => el("tr.part",
+    el("td", el("small", "reader")),
+    el("td", el("code", r.peer)),
+    number("Bitrate", format.NONE),
+    number("Sent", format.bytes(r.bytes)),
+    number("RTT", milliseconds(r.rtt_ms)),
+    el("td.n", { "data-label": "Lost", title: `${format.whole(r.retransmitted)} sent again` }, format.whole(r.lost)),
+    number("Left out", format.whole(r.dropped))));
+  return [row, ...readers];
+}
+
 function showAddresses(channel) {
   const base = `${addresses.origin}/live/${channel.id}`;
   const publish = addresses.publish.filter((p) => p.channel === channel.id);
+  const serves = channel.publish.newest !== null;
   fill(byId("addresses"), [
-    address("HLS", `${base}/index.m3u8`),
-    address("DASH", `${base}/manifest.mpd`),
+    serves && address("HLS", `${base}/index.m3u8`),
+    serves && address("DASH", `${base}/manifest.mpd`),
     ...publish.map((p) => address(`Publish ${p.source}`, p.url)),
   ]);
 }

@@ -49,10 +49,21 @@ function fillCard(card, source) {
       figure("PCR jitter", measured.pcr_jitter_ms == null ? format.NONE : `${measured.pcr_jitter_ms.toFixed(1)} ms`, "Arrival against PCR over ten seconds"),
       figure("Drift", measured.pcr_drift_ppm == null ? format.NONE : `${measured.pcr_drift_ppm.toFixed(1)} ppm`, "By how much its clock is slow"),
     ]),
+    source.content && el("p.content", contentText(source)),
     el("ul.tracks", measured.tracks.map((track) => el("li", trackText(track))), marks(measured)));
   fill(card.summary, `${format.whole(measured.pids.length + measured.pids_more)} PIDs`);
   card.details.hidden = measured.pids.length === 0;
   fill(card.pids, measured.pids.map(pidRow), measured.pids_more > 0 && el("tr", el("td", { colspan: 4 }, `and ${format.whole(measured.pids_more)} more`)));
+}
+
+/** What its picture shows and how loud its sound is; what nobody has looked at lately is not told. */
+function contentText({ content, connected }) {
+  const { black, frozen, silent, level, decoder_errors } = content;
+  const parts = [];
+  if (connected && black != null) parts.push(black ? "picture black" : frozen ? "picture stands still" : "picture moves");
+  if (connected && silent != null) parts.push(silent ? "silence" : `sound ${level.toFixed(0)} dBFS`);
+  if (decoder_errors > 0) parts.push(`${format.whole(decoder_errors)} pictures not decoded whole`);
+  return parts.length > 0 ? parts.join(" · ") : "nobody looks into it now";
 }
 
 /** Red while it lasts, amber when it was there, quiet when never: and always as a number too. */

@@ -1,41 +1,46 @@
 //! The gateway process: libsrt on one side, the main process on the other, and nothing of value in between.
 //!
-//! In:    one [`Setup`], then publishers and answers to our calls.
-//! Out:   [`FromGateway`]: bytes with their arrival time, connection news, figures.
-//! Never: looks into the bytes; waits for the main process; grows beyond its bounds.
+//! In:    one [`Setup`], then publishers, readers and answers to our calls; bytes for readers.
+//! Out:   [`FromGateway`]: bytes with their arrival time, connection news, figures; bytes to readers.
+//! Never: looks into the bytes; waits for the main process or for a reader; grows beyond its bounds.
 //!
 //! One thread does all that is not libsrt's own: it waits for sockets, reads each until nothing is due, hands on what it
 //! got, and sleeps for `READ_EVERY`, so that its cost does not grow with the packet rate. Two more threads write to
-//! and read from the main process. Who gets in is decided by [`admission`](super::admission) in libsrt's receiving thread.
+//! and read from the main process; the one that reads hands media to the readers at once. Who gets in is decided by [`admission`](super::admission) in libsrt's receiving thread.
 
 mod calls;
 mod connection;
 mod door;
+mod readers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, stderr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, sleep};
 use std::time::Duration;
 use std::{fs, process};
 
 use tracing::{error, warn};
 
-use self::calls::Calls;
+use self::calls::{Calls, For};
 use self::connection::{Connection, State};
-use self::door::Door;
+use self::door::{Door, Guest};
+use self::readers::Readers;
 use super::admission::Arrived;
-use super::ipc::{Feed, FromGateway, HEALTH_EVERY, Health, Setup, ToGateway};
+use super::ipc::{Exit, Feed, FromGateway, HEALTH_EVERY, Health, Setup, ToGateway};
 use super::outbox::Outbox;
 use super::udp;
 use crate::child;
 use crate::child::frame::{self, FrameError};
 use crate::clock::{self, Now};
+use crate::output::exits::OutputIndex;
 use crate::srt::epoll::Epoll;
+use crate::srt::socket::Socket;
 use crate::srt::{self, SocketId};
 
 /// Pause between two rounds of reading: the most that is added to the time of arrival, and what a message covers.
@@ -46,6 +51,8 @@ const IDLE_WAIT: Duration = Duration::from_millis(20);
 const FIGURES_EVERY: Duration = Duration::from_secs(1);
 /// Silence after which a peer counts as gone and its place is free. libsrt's own default is 5 s.
 const PEER_IDLE: Duration = Duration::from_secs(2);
+/// Outputs that come and go between two rounds; the main process waits with more.
+const ORDERS_MAX: usize = 256;
 /// How long an orderly end may take once the main process is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 
@@ -95,10 +102,20 @@ fn serve() -> Result<(), GatewayError> {
     let outbox = Arc::new(Outbox::new(setup.feeds.len()));
     let stop = Arc::new(AtomicBool::new(false));
 
-    let told = stop.clone();
+    let (told, readers) = (stop.clone(), Readers::default());
+    let (orders, ordered) = mpsc::sync_channel(ORDERS_MAX);
+    let reached = readers.clone();
     thread::Builder::new().name("from-main".into()).spawn(move || {
-        // Whatever comes after the setup, `Stop` or an end, means the same.
-        let _ = frame::read_message::<ToGateway>(&mut from_main);
+        let mut from_main = io::BufReader::with_capacity(256 << 10, from_main);
+        while let Ok(Some(message)) = frame::read_message::<ToGateway>(&mut from_main) {
+            match message {
+                ToGateway::Media { output, data } => reached.send(output, data),
+                ToGateway::Add(exit) => drop(orders.send(Order::Add(exit))),
+                ToGateway::Remove(output) => drop(orders.send(Order::Remove(output))),
+                // A second setup makes no sense.
+                ToGateway::Stop | ToGateway::Setup(_) => break,
+            }
+        }
         told.store(true, Ordering::Release);
     })?;
     let messages = outbox.clone();
@@ -111,7 +128,7 @@ fn serve() -> Result<(), GatewayError> {
         }
     })?;
 
-    let served = Gateway::open(setup, outbox.clone()).and_then(|mut gateway| gateway.serve(&stop));
+    let served = Gateway::open(setup, outbox.clone(), readers, ordered).and_then(|mut gateway| gateway.serve(&stop));
     if let Err(e) = &served {
         outbox.put(FromGateway::Failed { reason: e.to_string() });
     }
@@ -121,6 +138,12 @@ fn serve() -> Result<(), GatewayError> {
     served
 }
 
+/// Outputs come and go.
+enum Order {
+    Add(Exit),
+    Remove(OutputIndex),
+}
+
 struct Gateway {
     feeds: Vec<Feed>,
     outbox: Arc<Outbox>,
@@ -128,10 +151,17 @@ struct Gateway {
     door: Option<Door>,
     calls: Calls,
     connections: HashMap<SocketId, Connection>,
+    readers: Readers,
+    orders: mpsc::Receiver<Order>,
 }
 
 impl Gateway {
-    fn open(setup: Setup, outbox: Arc<Outbox>) -> Result<Self, GatewayError> {
+    fn open(
+        setup: Setup,
+        outbox: Arc<Outbox>,
+        readers: Readers,
+        orders: mpsc::Receiver<Order>,
+    ) -> Result<Self, GatewayError> {
         let epoll = Epoll::new().map_err(|source| GatewayError::Srt { what: "libsrt".into(), source })?;
         let door = setup.listen.map(|listen| {
             Door::open(listen, &setup.feeds, &epoll, outbox.clone())
@@ -141,7 +171,29 @@ impl Gateway {
             warn!("{warning}");
         }
         let calls = Calls::new(&setup.feeds);
-        Ok(Self { door: door.transpose()?, calls, feeds: setup.feeds, outbox, epoll, connections: HashMap::new() })
+        let (door, connections) = (door.transpose()?, HashMap::new());
+        let mut gateway = Self { door, calls, feeds: setup.feeds, outbox, epoll, connections, readers, orders };
+        setup.exits.into_iter().for_each(|exit| gateway.order(Order::Add(exit)));
+        Ok(gateway)
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Add(exit) => {
+                self.calls.add(&exit);
+                if let Some(door) = &mut self.door {
+                    door.add(exit);
+                }
+            }
+            Order::Remove(output) => {
+                self.calls.remove(output);
+                let gone = self.readers.remove(output);
+                if let Some(door) = &mut self.door {
+                    door.remove(output);
+                    gone.into_iter().for_each(|socket| door.left(socket));
+                }
+            }
+        }
     }
 
     fn serve(&mut self, stop: &AtomicBool) -> Result<(), GatewayError> {
@@ -157,14 +209,18 @@ impl Gateway {
                     self.accept(now);
                 } else if let Some(connection) = self.connections.get_mut(&event.socket) {
                     connection.read(now, &self.outbox);
-                } else if let Some(connection) = self.calls.answered(event.socket, &self.epoll, &self.outbox, now) {
-                    self.connections.insert(connection.id(), connection);
+                } else if let Some(answered) = self.calls.answered(event.socket, &self.epoll, &self.outbox, now) {
+                    self.answered(now, answered);
                 }
+            }
+            while let Ok(order) = self.orders.try_recv() {
+                self.order(order);
             }
             self.sweep(now);
             if now.mono >= next_figures.mono {
                 next_figures = now.after(FIGURES_EVERY);
                 self.connections.values_mut().for_each(|connection| connection.tell_figures(&self.outbox));
+                self.readers.tell_figures(&self.outbox);
             }
             if now.mono >= next_health.mono {
                 next_health = now.after(HEALTH_EVERY);
@@ -175,9 +231,31 @@ impl Gateway {
         Ok(())
     }
 
+    fn answered(&mut self, now: Now, (whose, socket, to): (For, Socket, SocketAddr)) {
+        match whose {
+            For::Feed(feed) => {
+                let connection = Connection::new(feed, Duration::ZERO, socket, to, now, &self.outbox);
+                self.connections.insert(connection.id(), connection);
+            }
+            For::Exit(output) => self.readers.add(output, socket, to, &self.outbox),
+        }
+    }
+
     fn accept(&mut self, now: Now) {
         let Some(door) = &mut self.door else { return };
-        let Some((Arrived { feed, replaces }, socket, peer)) = door.caller() else { return };
+        let Some((guest, socket, peer)) = door.caller() else { return };
+        let Arrived { feed, replaces } = match guest {
+            Guest::Publisher(arrived) => arrived,
+            Guest::Reader(output) => {
+                if let Err(e) = self.epoll.watch_end(&socket) {
+                    warn!(%peer, "cannot be watched: {e}");
+                    door.left(socket.id());
+                    return;
+                }
+                self.readers.add(output, socket, peer, &self.outbox);
+                return;
+            }
+        };
         if let Some(mut old) = replaces.and_then(|old| self.connections.remove(&old)) {
             old.flush(&self.outbox);
             let reason = "silent, and replaced by a newer connection from the same address".into();
@@ -205,7 +283,13 @@ impl Gateway {
             }
             false
         });
-        calls.sweep(&self.feeds, &self.epoll, outbox, now);
+        for socket in self.readers.sweep(outbox) {
+            calls.left(socket, now);
+            if let Some(door) = door {
+                door.left(socket);
+            }
+        }
+        calls.sweep(&self.epoll, outbox, now);
         if let Some(door) = door {
             door.note_silence(self.connections.iter().map(|(&socket, connection)| (socket, connection.is_silent(now))));
             door.sweep(outbox);
@@ -222,7 +306,7 @@ impl Gateway {
             dropped_portions: dropped.portions,
             dropped_bytes: dropped.bytes,
             refused: self.door.as_ref().map_or(0, Door::refused),
-            connections: self.connections.len() as u32,
+            connections: (self.connections.len() + self.readers.count()) as u32,
             rss_bytes: resident_bytes().unwrap_or(0),
         }
     }

@@ -1,7 +1,7 @@
 //! What the main process and an SRT gateway say to each other, over the socket that is the gateway's stdin.
 //!
-//! Main → gateway: one [`Setup`], later perhaps `Stop`. Gateway → main: `Listening` when every port is open, then news and
-//! bytes of its feeds in order, and a [`Health`] twice a second.
+//! Main → gateway: one [`Setup`], bytes for its outputs, outputs that come and go, perhaps `Stop`. Gateway → main: `Listening`
+//! when every port is open, then news and bytes of its feeds in order, news of readers, and a [`Health`] twice a second.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,8 +11,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Cidr;
-use crate::media::SourceId;
-use crate::monitor::LinkStatus;
+use crate::media::{OutputId, SourceId};
+use crate::monitor::{LinkStatus, OutputFigures};
+use crate::output::exits::OutputIndex;
 
 /// How often a gateway that is well says so.
 pub const HEALTH_EVERY: Duration = Duration::from_millis(500);
@@ -35,6 +36,27 @@ pub struct Setup {
     pub listen: Option<Listen>,
     /// What it may take in.
     pub feeds: Vec<Feed>,
+    /// What it hands out.
+    pub exits: Vec<Exit>,
+}
+
+/// One output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its number, in every message.
+    pub index: OutputIndex,
+    /// Its name, and its stream id on a shared port.
+    pub id: OutputId,
+    /// SRTO_PEERLATENCY.
+    pub latency: Duration,
+    /// AES key, where one is asked for.
+    pub passphrase: Option<Key>,
+    /// Who may read it; empty: anybody.
+    pub allow: Vec<Cidr>,
+    /// Readers at once.
+    pub readers_max: u32,
+    /// Whom to call; none: it is called.
+    pub call: Option<Call>,
 }
 
 /// A listening port.
@@ -87,6 +109,17 @@ impl fmt::Debug for Key {
 pub enum ToGateway {
     /// First, and once.
     Setup(Setup),
+    /// One more output.
+    Add(Exit),
+    /// One output less: its readers are let go.
+    Remove(OutputIndex),
+    /// Bytes for the readers of an output: whole TS packets.
+    Media {
+        /// Whose.
+        output: OutputIndex,
+        /// The bytes.
+        data: Bytes,
+    },
     /// Close every connection and exit with status 0.
     Stop,
 }
@@ -141,6 +174,40 @@ pub enum FromGateway {
         feed: FeedIndex,
         /// The figures.
         link: LinkStatus,
+    },
+    /// An output has a reader more, or our call for it was answered.
+    ReaderUp {
+        /// Whose.
+        output: OutputIndex,
+        /// Address of the other side.
+        peer: String,
+    },
+    /// An output has a reader less.
+    ReaderDown {
+        /// Whose.
+        output: OutputIndex,
+        /// Address of the other side.
+        peer: String,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A reader was turned away (or turned us away).
+    ReaderRefused {
+        /// The output it wanted.
+        output: OutputIndex,
+        /// Its address.
+        peer: String,
+        /// Why, for people; no secrets.
+        reason: String,
+        /// SRT's code for it.
+        code: i32,
+    },
+    /// An output's figures since it was added, once a second.
+    Readers {
+        /// Whose.
+        output: OutputIndex,
+        /// The figures.
+        figures: OutputFigures,
     },
     /// The gateway is alive and this is how it fares.
     Health(Health),

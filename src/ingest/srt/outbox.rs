@@ -61,10 +61,17 @@ impl Outbox {
                 }
                 fits
             }
-            FromGateway::Listening | FromGateway::Failed { .. } | FromGateway::Up { .. } | FromGateway::Down { .. } => {
-                true
-            }
-            FromGateway::Refused { .. } | FromGateway::Link { .. } | FromGateway::Health(_) => few,
+            FromGateway::Listening
+            | FromGateway::Failed { .. }
+            | FromGateway::Up { .. }
+            | FromGateway::Down { .. }
+            | FromGateway::ReaderUp { .. }
+            | FromGateway::ReaderDown { .. } => true,
+            FromGateway::Refused { .. }
+            | FromGateway::Link { .. }
+            | FromGateway::ReaderRefused { .. }
+            | FromGateway::Readers { .. }
+            | FromGateway::Health(_) => few,
         };
         if taken {
             inner.messages.push_back(message);

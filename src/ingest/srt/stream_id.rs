@@ -1,9 +1,9 @@
-//! Stream ids: how a publisher says which source it is.
+//! Stream ids: how a publisher says which source it is, and a reader which output it wants.
 //!
-//! Two forms: plain `channel/source`, and the access-control form of SRT's guidelines, `#!::r=channel/source,m=publish`
-//! (`h`, `u`, `s`, `t` and unknown keys are let pass: they say nothing that matters here).
+//! Two forms: plain `channel/source`, and the access-control form of SRT's guidelines, `#!::r=channel/source,m=publish` or
+//! `#!::r=channel/output,m=request` (`h`, `u`, `s`, `t` and unknown keys are let pass: they say nothing that matters here).
 
-use crate::media::{ChannelId, SourceId, SourceName};
+use crate::media::{ChannelId, OutputId, OutputName, SourceId, SourceName};
 use crate::srt::Reject;
 
 /// SRTO_STREAMID's limit.
@@ -17,8 +17,8 @@ pub enum StreamIdError {
     /// It names nothing that could be a source.
     #[error("a stream id is `channel/source` or `#!::r=channel/source,m=publish`")]
     Malformed,
-    /// It asks for something else than publishing.
-    #[error("only m=publish is possible here")]
+    /// It asks for something that is not possible with what it names.
+    #[error("m=publish is possible with a source, m=request with an output")]
     BadMode,
 }
 
@@ -32,13 +32,53 @@ impl StreamIdError {
     }
 }
 
-/// The source a stream id names.
+/// What a caller wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The first part of the name.
+    pub channel: ChannelId,
+    /// The second part: a source's or an output's.
+    pub name: String,
+    /// Whether it said so.
+    pub intent: Intent,
+}
+
+/// Which way media is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// It did not say.
+    Unsaid,
+    /// It brings media.
+    Publish,
+    /// It wants media.
+    Request,
+}
+
+impl Wish {
+    /// As an output's name.
+    pub fn output(&self) -> Option<OutputId> {
+        Some(OutputId { channel: self.channel.clone(), output: OutputName::new(&self.name).ok()? })
+    }
+
+    fn source(self) -> Result<SourceId, StreamIdError> {
+        let source = SourceName::new(&self.name).map_err(|_| StreamIdError::Malformed)?;
+        Ok(SourceId { channel: self.channel, source })
+    }
+}
+
+/// The source a publisher's stream id names.
 pub fn parse(bytes: &[u8]) -> Result<SourceId, StreamIdError> {
+    let wish = wish(bytes)?;
+    if wish.intent == Intent::Request { Err(StreamIdError::BadMode) } else { wish.source() }
+}
+
+/// What a caller wants, by its stream id.
+pub fn wish(bytes: &[u8]) -> Result<Wish, StreamIdError> {
     let text = std::str::from_utf8(bytes).map_err(|_| StreamIdError::Malformed)?;
     if text.len() > BYTES_MAX {
         return Err(StreamIdError::Malformed);
     }
-    let Some(keyed) = text.strip_prefix(KEYED) else { return source(text) };
+    let Some(keyed) = text.strip_prefix(KEYED) else { return named(text, Intent::Unsaid) };
     let (mut resource, mut mode) = (None, None);
     for pair in keyed.split(',') {
         let (key, value) = pair.split_once('=').ok_or(StreamIdError::Malformed)?;
@@ -52,19 +92,21 @@ pub fn parse(bytes: &[u8]) -> Result<SourceId, StreamIdError> {
             return Err(StreamIdError::Malformed);
         }
     }
-    let source = source(resource.ok_or(StreamIdError::Malformed)?)?;
-    match mode {
-        None | Some("publish") => Ok(source),
-        Some(_) => Err(StreamIdError::BadMode),
-    }
+    let wish = named(resource.ok_or(StreamIdError::Malformed)?, Intent::Unsaid)?;
+    let intent = match mode {
+        None => Intent::Unsaid,
+        Some("publish") => Intent::Publish,
+        Some("request") => Intent::Request,
+        Some(_) => return Err(StreamIdError::BadMode),
+    };
+    Ok(Wish { intent, ..wish })
 }
 
-fn source(text: &str) -> Result<SourceId, StreamIdError> {
-    let (channel, source) = text.split_once('/').ok_or(StreamIdError::Malformed)?;
-    Ok(SourceId {
-        channel: ChannelId::new(channel).map_err(|_| StreamIdError::Malformed)?,
-        source: SourceName::new(source).map_err(|_| StreamIdError::Malformed)?,
-    })
+fn named(text: &str, intent: Intent) -> Result<Wish, StreamIdError> {
+    let (channel, name) = text.split_once('/').ok_or(StreamIdError::Malformed)?;
+    // Sources and outputs have the same alphabet.
+    let name = SourceName::new(name).map_err(|_| StreamIdError::Malformed)?.as_str().to_owned();
+    Ok(Wish { channel: ChannelId::new(channel).map_err(|_| StreamIdError::Malformed)?, name, intent })
 }
 
 #[cfg(test)]
@@ -117,6 +159,25 @@ mod tests {
         }
         assert_eq!(parse(b"live/main\xff"), Err(Malformed));
         assert_eq!((Malformed.reject().0, BadMode.reject().0), (1400, 1405));
+    }
+
+    #[test]
+    fn readers_say_so_or_say_nothing() {
+        for (text, intent) in [
+            ("live/out", Intent::Unsaid),
+            ("#!::r=live/out", Intent::Unsaid),
+            ("#!::r=live/out,m=request", Intent::Request),
+            ("#!::m=request,u=me,r=live/out", Intent::Request),
+            ("#!::r=live/out,m=publish", Intent::Publish),
+        ] {
+            let wish = wish(text.as_bytes()).expect(text);
+            assert_eq!(
+                (wish.intent, wish.output().expect("a name").to_string()),
+                (intent, "live/out".into()),
+                "{text}"
+            );
+        }
+        assert_eq!(wish(b"#!::r=live/out,m=bidirectional"), Err(StreamIdError::BadMode));
     }
 
     proptest! {

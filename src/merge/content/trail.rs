@@ -1,10 +1,32 @@
 //! A queue of packets in which each is found by its fingerprint.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Packets of one fingerprint that are looked through; streams repeat themselves exactly where they carry filling.
 const HOPS_MAX: usize = 64;
 const NONE: u64 = u64::MAX;
+
+/// Fingerprints are keyed hashes already.
+#[derive(Debug, Default)]
+pub(super) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, print: u64) {
+        self.0 = print;
+    }
+}
+
+/// Something by fingerprint.
+pub(super) type ByPrint<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -20,12 +42,12 @@ pub(super) struct Trail<T> {
     begin: u64,
     entries: VecDeque<Entry<T>>,
     /// First and last place of each fingerprint.
-    prints: HashMap<u64, (u64, u64)>,
+    prints: ByPrint<(u64, u64)>,
 }
 
 impl<T> Default for Trail<T> {
     fn default() -> Self {
-        Self { begin: 0, entries: VecDeque::new(), prints: HashMap::new() }
+        Self { begin: 0, entries: VecDeque::new(), prints: ByPrint::default() }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod asc;
 pub mod av1;
 mod bits;
 pub mod captions;
+pub mod disposable;
 pub mod h264;
 pub mod hevc;
 pub mod layout;

@@ -84,8 +84,13 @@ async fn a_port_that_is_taken_is_named() {
     let listener = tandem::config::SrtListener { listen: own, memory_max: 1 << 30 };
     let (sink, _events) = tokio::sync::mpsc::channel(10);
     let program = env!("CARGO_BIN_EXE_tandem").into();
-    let (handle, mut news) =
-        tandem::ingest::srt::start(program, &listener, &[shared("live/main")], |_| Some(sink.clone()));
+    let (handle, mut news) = tandem::ingest::srt::start(
+        program,
+        &listener,
+        &[shared("live/main")],
+        |_| Some(sink.clone()),
+        &tandem::output::exits::Exits::default(),
+    );
     let Some(News::Died { reason, .. }) = news.recv().await else { panic!("it cannot listen") };
     assert!(reason.contains(&format!("cannot listen on {own}")), "{reason}");
     handle.stop().await;
@@ -124,7 +129,7 @@ async fn a_gateway_does_not_outlive_the_main_process() {
         call: None,
     };
     let listen = Some(Listen { address: free_port(), shared: true });
-    to.send(&ToGateway::Setup(Setup { listen, feeds: vec![feed] })).expect("room");
+    to.send(&ToGateway::Setup(Setup { listen, feeds: vec![feed], exits: Vec::new() })).expect("room");
     assert_eq!(from.next().await.expect("a word").expect("ours"), FromGateway::Listening);
     // All the gateway sees of a main process that was killed.
     drop((to, from));

@@ -14,6 +14,7 @@ use tandem::ingest::IngestEvent;
 use tandem::ingest::srt::{self, Handle, News};
 use tandem::media::{ChannelId, SourceId, SourceName};
 use tandem::monitor::LinkStatus;
+use tandem::output::exits::Exits;
 use tokio::sync::mpsc;
 
 /// Generous: other jobs may keep the machine busy.
@@ -75,7 +76,7 @@ impl Ground {
         let listener = SrtListener { listen: free_port(), memory_max: 1 << 30 };
         let (sink, mut events) = mpsc::channel(4096);
         let program = PathBuf::from(env!("CARGO_BIN_EXE_tandem"));
-        let (handle, news) = srt::start(program, &listener, sources, |_| Some(sink.clone()));
+        let (handle, news) = srt::start(program, &listener, sources, |_| Some(sink.clone()), &Exits::default());
         let seen: Arc<Mutex<BTreeMap<String, Seen>>> = Arc::default();
         let taken = seen.clone();
         tokio::spawn(async move {

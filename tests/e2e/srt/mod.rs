@@ -1,6 +1,6 @@
 //! SRT ingest through the real gateway process, fed by real publishers.
 
 mod faults;
-mod ground;
+pub mod ground;
 mod publish;
 mod refuse;

@@ -5,11 +5,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::connection::Connection;
 use super::{PEER_IDLE, window_packets};
 use crate::clock::Now;
-use crate::ingest::srt::ipc::{Feed, FeedIndex, FromGateway};
+use crate::ingest::srt::ipc::{Exit, Feed, FeedIndex, FromGateway, Key};
 use crate::ingest::srt::outbox::Outbox;
+use crate::output::exits::OutputIndex;
 use crate::srt::epoll::Epoll;
 use crate::srt::socket::{Settings, Socket};
 use crate::srt::{self, Error, Reject, SocketId};
@@ -21,16 +21,33 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// An unchanged reason is told again after this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(30);
 
-/// Every feed that is called.
+/// Whom a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    Feed(FeedIndex),
+    Exit(OutputIndex),
+}
+
+/// Every call of ours.
 pub(super) struct Calls {
     calls: Vec<Dialled>,
     /// Answers of the resolver, which waits in threads of its own: one a call at most.
-    resolved: mpsc::Receiver<(FeedIndex, Result<SocketAddr, Error>)>,
-    resolver: mpsc::Sender<(FeedIndex, Result<SocketAddr, Error>)>,
+    resolved: mpsc::Receiver<(For, Result<SocketAddr, Error>)>,
+    resolver: mpsc::Sender<(For, Result<SocketAddr, Error>)>,
+}
+
+/// Who is called, and how.
+struct Spec {
+    address: String,
+    stream_id: Option<String>,
+    key_length: u8,
+    passphrase: Option<Key>,
+    latency: Duration,
 }
 
 struct Dialled {
-    feed: FeedIndex,
+    whose: For,
+    spec: Spec,
     state: State,
     /// The last failure told of, and when.
     told: Option<(String, Now)>,
@@ -50,10 +67,41 @@ enum State {
 impl Calls {
     pub(super) fn new(feeds: &[Feed]) -> Self {
         let (resolver, resolved) = mpsc::channel();
-        let called = feeds.iter().enumerate().filter(|(_, feed)| feed.call.is_some());
-        let calls =
-            called.map(|(i, _)| Dialled { feed: FeedIndex(i as u16), state: State::Pause(None), told: None }).collect();
-        Self { calls, resolved, resolver }
+        let mut all = Self { calls: Vec::new(), resolved, resolver };
+        for (index, feed) in feeds.iter().enumerate() {
+            let Some(call) = &feed.call else { continue };
+            let spec = Spec {
+                address: call.address.clone(),
+                stream_id: call.stream_id.clone(),
+                key_length: call.key_length,
+                passphrase: feed.passphrase.clone(),
+                latency: feed.latency,
+            };
+            all.begin(For::Feed(FeedIndex(index as u16)), spec);
+        }
+        all
+    }
+
+    /// Calls for an output from now on, if it is one that calls.
+    pub(super) fn add(&mut self, exit: &Exit) {
+        let Some(call) = &exit.call else { return };
+        let spec = Spec {
+            address: call.address.clone(),
+            stream_id: call.stream_id.clone(),
+            key_length: call.key_length,
+            passphrase: exit.passphrase.clone(),
+            latency: exit.latency,
+        };
+        self.begin(For::Exit(exit.index), spec);
+    }
+
+    fn begin(&mut self, whose: For, spec: Spec) {
+        self.calls.push(Dialled { whose, spec, state: State::Pause(None), told: None });
+    }
+
+    /// Does not call for this output any more.
+    pub(super) fn remove(&mut self, output: OutputIndex) {
+        self.calls.retain(|call| call.whose != For::Exit(output));
     }
 
     /// A ringing socket has news. The connection, if it is up.
@@ -63,7 +111,7 @@ impl Calls {
         epoll: &Epoll,
         outbox: &Outbox,
         now: Now,
-    ) -> Option<Connection> {
+    ) -> Option<(For, Socket, SocketAddr)> {
         let call = self
             .calls
             .iter_mut()
@@ -76,13 +124,18 @@ impl Calls {
             call.failed(to.to_string(), reject.to_string(), reject.0, outbox, now);
             return None;
         }
-        if let Err(e) = epoll.watch_reads(&socket) {
+        let watched = match call.whose {
+            For::Feed(_) => epoll.watch_reads(&socket),
+            // It only sends; its end is asked for in each round.
+            For::Exit(_) => epoll.watch_end(&socket),
+        };
+        if let Err(e) = watched {
             call.failed(to.to_string(), e.to_string(), 0, outbox, now);
             return None;
         }
         call.state = State::Up(socket.id());
         call.told = None;
-        Some(Connection::new(call.feed, Duration::ZERO, socket, to, now, outbox))
+        Some((call.whose, socket, to))
     }
 
     /// A connection ended.
@@ -94,29 +147,28 @@ impl Calls {
     }
 
     /// Dials what is due.
-    pub(super) fn sweep(&mut self, feeds: &[Feed], epoll: &Epoll, outbox: &Outbox, now: Now) {
-        while let Ok((feed, address)) = self.resolved.try_recv() {
-            let Some(call) = self.calls.iter_mut().find(|call| call.feed == feed) else { continue };
-            let dialled = address.and_then(|to| Ok((dial(&feeds[feed.get()], to, epoll)?, to)));
+    pub(super) fn sweep(&mut self, epoll: &Epoll, outbox: &Outbox, now: Now) {
+        while let Ok((whose, address)) = self.resolved.try_recv() {
+            let Some(call) = self.calls.iter_mut().find(|call| call.whose == whose) else { continue };
+            let dialled = address.and_then(|to| Ok((dial(&call.spec, to, epoll)?, to)));
             match dialled {
                 Ok((socket, to)) => call.state = State::Ringing { socket, to },
-                Err(e) => {
-                    let written = feeds[feed.get()].call.as_ref().map_or("", |call| &call.address);
-                    call.failed(written.to_owned(), e.to_string(), 0, outbox, now);
-                }
+                Err(e) => call.failed(call.spec.address.clone(), e.to_string(), 0, outbox, now),
             }
         }
         for call in &mut self.calls {
             let due = matches!(call.state, State::Pause(until) if until.is_none_or(|until| now.mono >= until.mono));
-            let Some(spec) = feeds[call.feed.get()].call.as_ref().filter(|_| due) else { continue };
-            let (feed, address, answer) = (call.feed, spec.address.clone(), self.resolver.clone());
+            if !due {
+                continue;
+            }
+            let (whose, address, answer) = (call.whose, call.spec.address.clone(), self.resolver.clone());
             let started = thread::Builder::new().name("resolver".into()).spawn(move || {
                 // Nobody listens when the gateway ends meanwhile.
-                let _ = answer.send((feed, resolve(&address)));
+                let _ = answer.send((whose, resolve(&address)));
             });
             match started {
                 Ok(_) => call.state = State::Resolving,
-                Err(e) => call.failed(spec.address.clone(), e.to_string(), 0, outbox, now),
+                Err(e) => call.failed(call.spec.address.clone(), e.to_string(), 0, outbox, now),
             }
         }
     }
@@ -127,7 +179,10 @@ impl Dialled {
         self.state = State::Pause(Some(now.after(REDIAL_AFTER)));
         if self.told.as_ref().is_none_or(|(told, at)| *told != reason || now.since(*at) >= REPEAT_AFTER) {
             self.told = Some((reason.clone(), now));
-            outbox.put(FromGateway::Refused { peer, feed: Some(self.feed), reason, code });
+            outbox.put(match self.whose {
+                For::Feed(feed) => FromGateway::Refused { peer, feed: Some(feed), reason, code },
+                For::Exit(output) => FromGateway::ReaderRefused { output, peer, reason, code },
+            });
         }
     }
 }
@@ -139,16 +194,15 @@ fn resolve(address: &str) -> Result<SocketAddr, Error> {
     srt::resolve(host, port.parse().map_err(|_| bad())?)
 }
 
-fn dial(feed: &Feed, to: SocketAddr, epoll: &Epoll) -> Result<Socket, Error> {
-    let call = feed.call.as_ref();
+fn dial(spec: &Spec, to: SocketAddr, epoll: &Epoll) -> Result<Socket, Error> {
     let socket = Socket::new(&Settings {
-        latency: Some(feed.latency),
-        passphrase: feed.passphrase.as_ref().map(|key| key.0.as_str()),
-        key_length: call.filter(|_| feed.passphrase.is_some()).map(|call| call.key_length),
-        stream_id: call.and_then(|call| call.stream_id.as_deref()),
+        latency: Some(spec.latency),
+        passphrase: spec.passphrase.as_ref().map(|key| key.0.as_str()),
+        key_length: spec.passphrase.as_ref().map(|_| spec.key_length),
+        stream_id: spec.stream_id.as_deref(),
         peer_idle: Some(PEER_IDLE),
         connect_timeout: Some(ANSWER_WITHIN),
-        window_packets: Some(window_packets(feed.latency)),
+        window_packets: Some(window_packets(spec.latency)),
         nonblocking: true,
         ..Settings::default()
     })?;
