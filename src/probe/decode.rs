@@ -145,8 +145,7 @@ impl Pictures {
 fn planar_luma_bits(format: &gst_video::VideoFormatInfo) -> Option<u32> {
     let bits = *format.depth().first()?;
     let alone = *format.pixel_stride().first()? == bits.div_ceil(8) as i32 && *format.poffset().first()? == 0;
-    let readable =
-        bits == 8 || !format.flags().contains(gst_video::VideoFormatFlags::LE) == cfg!(target_endian = "big");
+    let readable = bits == 8 || format.flags().contains(gst_video::VideoFormatFlags::LE);
     let shifted = *format.shift().first()? != 0;
     (alone && readable && !shifted && (format.is_yuv() || format.is_gray())).then_some(bits)
 }

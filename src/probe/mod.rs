@@ -16,7 +16,7 @@
 //!
 //! * [`ipc`]: what it says and hears. [`worker`]: the process.
 //! * [`picture`], [`sound`], [`watch`]: the pure cores: a plane of luma or a block of samples in, states with their beginning out.
-//! * [`decode`]: GStreamer.
+//! * GStreamer is in [`decode`].
 
 pub mod decode;
 pub mod ipc;
