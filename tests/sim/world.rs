@@ -342,8 +342,6 @@ impl World {
                     _ => {}
                 }
             }
-            // The channel has no outputs.
-            Action::OpenOutput(_) | Action::CloseOutput(_) | Action::Output(..) => {}
             Action::KillEncoder(id, generation) => {
                 let slot = &mut self.processes[id.index()];
                 if let Some(process) = slot.take_if(|p| p.generation == generation) {
@@ -453,7 +451,6 @@ pub fn config(script: &Script) -> config::Channel {
         loudness: None,
         redundancy: script.redundancy,
         deterministic: true,
-        outputs: Vec::new(),
         sources: (0..4)
             .map(|i| config::Source {
                 id: SourceId { channel: id.clone(), source: name(i) },
