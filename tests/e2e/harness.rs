@@ -133,6 +133,7 @@ impl Server {
             options.sources.clone().unwrap_or_else(|| sources.iter().map(source).collect()),
         );
         let mut command = tandem();
+        command.arg("run");
         if options.save_segments {
             command.arg("--save-segments").arg(dir.path().join("saved"));
         }
@@ -147,13 +148,16 @@ impl Server {
             "[control]\nlisten = \"127.0.0.1:{control}\"\n[srt]\nlisten = \"127.0.0.1:{srt}\"\n\
              [[channel]]\nid = \"test\"\nladder = \"none\"\n{channel}"
         );
-        Self::run(tandem(), dir, &text, [0, control, srt])
+        let mut command = tandem();
+        command.arg("run");
+        Self::run(command, dir, &text, [0, control, srt])
     }
 
+    /// `command` is `tandem run` with its options.
     fn run(mut command: Command, dir: tempfile::TempDir, text: &str, [origin, control, srt]: [u16; 3]) -> Self {
         let config = dir.path().join("tandem.toml");
         std::fs::write(&config, text).expect("config is written");
-        command.arg("run").arg(&config);
+        command.arg(&config);
         let log = File::create(dir.path().join("server.log")).expect("log file");
         command.stderr(log.try_clone().expect("second handle")).stdout(log);
         let process = Process::start("tandem run", &mut command);
