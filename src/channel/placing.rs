@@ -171,13 +171,17 @@ impl Placing {
         } else if known.is_none() {
             self.tracks.push((piece.track, mine));
         }
-        if timeline.is_stray(now.channel_time(), at) {
-            // Sound cannot tell where the source is now, and sound of another time must not push the encoder ahead.
-            if !piece.sets_phase || !self.strayed_for_good(now) {
+        if timeline.is_stray(mine, now.channel_time(), at) {
+            if piece.sets_phase && self.strayed_for_good(now) {
+                self.usual = [Usual::default(); 2];
+                timeline.leave(mine, now.channel_time());
+                return self.anew(now, timeline, piece, news).map_or(Place::LeftOut, Place::Anew);
+            }
+            // Sound cannot tell where the source is now, and sound of another time must not push the encoder ahead. At the very limit it is
+            // jitter that makes single pictures strays, of one source and not of the next: those have their place.
+            if timeline.is_far(now.channel_time(), at) {
                 return Place::LeftOut;
             }
-            self.usual = [Usual::default(); 2];
-            return self.anew(now, timeline, piece, news).map_or(Place::LeftOut, Place::Anew);
         }
         if piece.sets_phase && self.is_behind(now, now.channel_time() - at) {
             at = self.pull_up(timeline, &piece, news).unwrap_or(at);

@@ -29,6 +29,10 @@ pub const FIT: Duration = Duration::from_secs(2);
 /// Media further than this from the wall clock is anchored anew: the source's clock has drifted or silently jumped.
 pub const STRAY: Duration = Duration::from_secs(4);
 
+/// At the very limit one source of a line strays and the next one does not, and their media would lie apart until that one does, too. So when one has
+/// strayed for good, the others follow from seven eighths of the limit on, for so long.
+const FOLLOWS_FOR: Duration = Duration::from_secs(10);
+
 /// A source whose delay is known does not come earlier than that by more than so much, ticks: 300 ms.
 const EARLY: i64 = 27_000;
 
@@ -117,6 +121,8 @@ struct Known {
     shifts: Vec<i64>,
     /// By whom, when, and by how many ticks it has drifted.
     votes: Vec<(u32, Now, i64)>,
+    /// When a source strayed from it for good, last.
+    left: Option<ChannelTime>,
 }
 
 impl Known {
@@ -187,7 +193,7 @@ impl Timeline {
         }
         self.made += 1;
         let line = Line::new(self.grid, at.ticks(), on_slot);
-        self.lines.push(Known { id: self.made, line, shifts: vec![0], votes: Vec::new() });
+        self.lines.push(Known { id: self.made, line, shifts: vec![0], votes: Vec::new(), left: None });
         Anchored::New(Anchor { line: self.made, shift: 0 })
     }
 
@@ -320,9 +326,23 @@ impl Timeline {
         Some(Slip { later, sum: known.line.target() })
     }
 
-    /// Whether media that lies at `at` under its anchor when it arrives at `now` needs a new one.
-    pub fn is_stray(&self, now: ChannelTime, at: ChannelTime) -> bool {
-        (at - now).saturating_abs() > ticks(STRAY)
+    /// Whether media that lies at `at` under `anchor` when it arrives at `now` needs a new one.
+    pub fn is_stray(&self, anchor: Anchor, now: ChannelTime, at: ChannelTime) -> bool {
+        let follows = self.known(anchor).and_then(|known| known.left);
+        let follows = follows.is_some_and(|left| (0..ticks(FOLLOWS_FOR)).contains(&(now - left)));
+        (at - now).saturating_abs() > if follows { ticks(STRAY) / 8 * 7 } else { ticks(STRAY) }
+    }
+
+    /// Whether media that strays is of another time altogether, and not at the limit.
+    pub fn is_far(&self, now: ChannelTime, at: ChannelTime) -> bool {
+        (at - now).saturating_abs() > ticks(STRAY) / 8 * 9
+    }
+
+    /// A source has strayed for good and leaves `anchor`.
+    pub fn leave(&mut self, anchor: Anchor, now: ChannelTime) {
+        if let Some(known) = self.lines.iter_mut().find(|known| known.id == anchor.line) {
+            known.left = Some(now);
+        }
     }
 
     fn known(&self, anchor: Anchor) -> Option<&Known> {

@@ -286,6 +286,21 @@ fn sources_that_stray_together_land_together() {
 }
 
 #[test]
+fn at_the_very_limit_sources_follow_the_one_that_strays() {
+    let mut t = timeline(25, 1);
+    let anchor = t.plainly(NOON, at(0)).anchor();
+    let other = t.plainly(NOON, at(0)).anchor();
+    let now = NOON.offset(100 * SECOND);
+    let (beyond, within, well) = (now.offset(4 * SECOND + 900), now.offset(4 * SECOND - 900), now.offset(3 * SECOND));
+    assert!(t.is_stray(anchor, now, beyond) && !t.is_stray(other, now, within));
+    t.leave(anchor, now);
+    assert!(t.is_stray(other, now, within), "it follows");
+    assert!(!t.is_stray(other, now, well), "who is always so late stays");
+    let later = now.offset(11 * SECOND);
+    assert!(!t.is_stray(other, later, later.offset(4 * SECOND - 900)), "of another occasion");
+}
+
+#[test]
 fn what_is_missing_at_a_jump_is_missing_behind_it() {
     let mut t = timeline(25, 1);
     let anchor = t.plainly(NOON, at(0)).anchor();

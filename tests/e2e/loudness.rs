@@ -31,7 +31,7 @@ const NOISE: &str = "anoisesrc=c=pink:r=44100:a=0.9:seed=7,volume='0.8+0.7*lt(mo
 
 /// Chords, every other five seconds half as loud, and a beat whose attacks reach far above them: the limiter's business.
 const MUSIC: &str = "aevalsrc=exprs=(0.5+0.5*lt(mod(t\\,10)\\,5))*(0.05*(sin(2*PI*220*t)+sin(2*PI*277*t)+sin(2*PI*330*t))\
-    +0.9*exp(-200*mod(t\\,2))*sin(2*PI*700*mod(t\\,2))):s=44100:c=mono,aformat=channel_layouts=stereo";
+    +0.35*exp(-200*mod(t\\,2))*sin(2*PI*700*mod(t\\,2))):s=44100:c=mono,aformat=channel_layouts=stereo";
 
 const PROGRAMMES: [Programme; 3] = [
     Programme { name: "speech", graph: SPEECH, coding: "-c:a mp2 -b:a 192k", pictures: false, hls: true },
