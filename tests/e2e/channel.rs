@@ -14,9 +14,9 @@ fn on_air(by: Publisher) -> (Server, Publishers) {
 }
 
 #[test]
-fn a_minute_undisturbed_by_srt_live_transmit() {
+fn undisturbed_by_srt_live_transmit() {
     let (server, _publishers) = on_air(Publisher::SrtLiveTransmit);
-    for (what, look) in inspect_all(&server, 60) {
+    for (what, look) in inspect_all(&server, 40) {
         let verdict = look.verdict();
         verdict.assert_clean(&what);
         verdict.assert_in_sync(20.0);

@@ -124,7 +124,7 @@ impl Drop for Viewer {
 
 #[test]
 fn five_players_play_without_a_stall_or_an_error() {
-    play(25);
+    play(15);
 }
 
 /// Each of them for so many seconds, one after the other.
