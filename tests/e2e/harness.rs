@@ -3,6 +3,7 @@
 //! Every wait is for a state, with a limit far beyond what a healthy machine needs.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -132,12 +133,9 @@ impl Server {
             names(&options.sources_a),
             options.sources.clone().unwrap_or_else(|| sources.iter().map(source).collect()),
         );
-        let mut command = tandem();
-        command.arg("run");
-        if options.save_segments {
-            command.arg("--save-segments").arg(dir.path().join("saved"));
-        }
-        Self::run(command, dir, &text, [origin, control, srt])
+        let saved = options.save_segments.then(|| dir.path().join("saved"));
+        let more = saved.iter().flat_map(|folder| [OsStr::new("--save-segments"), folder.as_os_str()]);
+        Self::run(dir, &text, more, [origin, control, srt])
     }
 
     /// Starts a server with one channel, `test`, that only relays: `channel` holds its sources and outputs.
@@ -148,16 +146,20 @@ impl Server {
             "[control]\nlisten = \"127.0.0.1:{control}\"\n[srt]\nlisten = \"127.0.0.1:{srt}\"\n\
              [[channel]]\nid = \"test\"\nladder = \"none\"\n{channel}"
         );
-        let mut command = tandem();
-        command.arg("run");
-        Self::run(command, dir, &text, [0, control, srt])
+        Self::run(dir, &text, [], [0, control, srt])
     }
 
-    /// `command` is `tandem run` with its options.
-    fn run(mut command: Command, dir: tempfile::TempDir, text: &str, [origin, control, srt]: [u16; 3]) -> Self {
+    /// With a config, and `more` options of `tandem run`.
+    fn run<'a>(
+        dir: tempfile::TempDir,
+        text: &str,
+        more: impl IntoIterator<Item = &'a OsStr>,
+        [origin, control, srt]: [u16; 3],
+    ) -> Self {
         let config = dir.path().join("tandem.toml");
         std::fs::write(&config, text).expect("config is written");
-        command.arg(&config);
+        let mut command = tandem();
+        command.arg("run").arg(&config).args(more);
         let log = File::create(dir.path().join("server.log")).expect("log file");
         command.stderr(log.try_clone().expect("second handle")).stdout(log);
         let process = Process::start("tandem run", &mut command);
@@ -309,6 +311,21 @@ impl Publishers {
         }
         Self { signal: Process::start("tandem signal", command.stdout(Stdio::null()).stderr(Stdio::null())), legs }
     }
+}
+
+/// The test signal to a UDP port, and from there by ffmpeg to `to`.
+pub fn signal_by_ffmpeg(to: &[&str]) -> [Process; 2] {
+    need("ffmpeg");
+    let port = free_udp();
+    let mut ffmpeg = Command::new("ffmpeg");
+    let input = format!("udp://127.0.0.1:{port}?fifo_size=100000&overrun_nonfatal=1");
+    ffmpeg.args(["-v", "error", "-fflags", "+genpts", "-copyts", "-i", &input, "-map", "0:v", "-map", "0:a"]);
+    ffmpeg.args(["-c", "copy", "-muxdelay", "0", "-muxpreload", "0"]).args(to);
+    let ffmpeg = Process::start("ffmpeg", &mut ffmpeg);
+    let mut signal = tandem();
+    signal.args(["signal", "--size", "640x360", "--bitrate", "1500k", "--rate", "25"]);
+    signal.args(["--to", &format!("udp://127.0.0.1:{port}")]);
+    [ffmpeg, Process::start("tandem signal", signal.stdout(Stdio::null()).stderr(Stdio::null()))]
 }
 
 /// Publishes what comes to a UDP port.

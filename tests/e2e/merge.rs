@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Inspection, Options, Process, Server, free_udp, need, tandem};
+use crate::harness::{Inspection, Options, Process, Server, free_udp, need, signal_by_ffmpeg, tandem};
 use crate::relay::{Fork, Leg};
 
 /// Lost on each path by chance, of a hundred datagrams, where copies have sequence numbers in common.
@@ -42,21 +42,6 @@ fn path(server: &Server, at: usize) -> Value {
 
 fn wait_merged(server: &Server, paths: &[usize]) {
     server.wait("the paths take part", |s| paths.iter().all(|at| path(s, *at)["merged"] == true));
-}
-
-/// The test signal to a UDP port, and from there by ffmpeg to `to`.
-fn encode(to: &[&str]) -> [Process; 2] {
-    need("ffmpeg");
-    let port = free_udp();
-    let mut ffmpeg = Command::new("ffmpeg");
-    let input = format!("udp://127.0.0.1:{port}?fifo_size=100000&overrun_nonfatal=1");
-    ffmpeg.args(["-v", "error", "-fflags", "+genpts", "-copyts", "-i", &input, "-map", "0:v", "-map", "0:a"]);
-    ffmpeg.args(["-c", "copy", "-muxdelay", "0", "-muxpreload", "0"]).args(to);
-    let ffmpeg = Process::start("ffmpeg", &mut ffmpeg);
-    let mut signal = tandem();
-    signal.args(["signal", "--size", "640x360", "--bitrate", "1500k", "--rate", "25"]);
-    signal.args(["--to", &format!("udp://127.0.0.1:{port}")]);
-    [ffmpeg, Process::start("tandem signal", signal.stdout(Stdio::null()).stderr(Stdio::null()))]
 }
 
 fn srt_live_transmit(udp: u16, to: &str) -> Process {
@@ -114,7 +99,7 @@ fn rtp_beside_rtp_loses_nothing() {
     let server = server([("red", rtp(one)), ("blue", rtp(two))]);
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 1);
     fork.lose(LOSS);
-    let _encode = encode(&["-f", "rtp_mpegts", &format!("rtp://127.0.0.1:{}", fork.port)]);
+    let _encode = signal_by_ffmpeg(&["-f", "rtp_mpegts", &format!("rtp://127.0.0.1:{}", fork.port)]);
     let before = merged_by_now(&server);
     let look = Inspection::start(&server.hls(), "top", 25);
     std::thread::sleep(Duration::from_secs(4));
@@ -138,7 +123,7 @@ fn srt_beside_srt_loses_nothing() {
     let (_fibre, mobile) = (publish(one, "fibre"), publish(two, "mobile"));
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 2);
     fork.lose(LOSS_BY_CONTENT);
-    let _encode = encode(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
+    let _encode = signal_by_ffmpeg(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
     let before = merged_by_now(&server);
     let look = Inspection::start(&server.hls(), "top", 35);
     std::thread::sleep(Duration::from_secs(4));
@@ -177,7 +162,7 @@ fn srt_beside_rtp_loses_nothing() {
     let _near = Process::start("gst-launch-1.0", gstreamer.stdout(Stdio::null()));
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 3);
     fork.lose(LOSS_BY_CONTENT);
-    let _encode = encode(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
+    let _encode = signal_by_ffmpeg(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
     let before = merged_by_now(&server);
     let look = Inspection::start(&server.hls(), "top", 25);
     std::thread::sleep(Duration::from_secs(4));
@@ -194,7 +179,7 @@ fn another_stream_is_told_and_taken_only_when_the_first_ends() {
     let udp = |port| format!("type = \"udp\"\naddress = \"127.0.0.1:{port}\"");
     let server = server([("first", udp(one)), ("other", udp(two))]);
     let send = |port| ["-f".to_owned(), "mpegts".to_owned(), format!("udp://127.0.0.1:{port}?pkt_size=1316")];
-    let start = |port| encode(&send(port).each_ref().map(String::as_str));
+    let start = |port| signal_by_ffmpeg(&send(port).each_ref().map(String::as_str));
     let first = start(one);
     server.wait_on_air();
     let mut signal = tandem();

@@ -17,7 +17,7 @@ use tandem::media::{ChannelId, SourceId, SourceName};
 use tandem::monitor::LinkStatus;
 use tokio::sync::{mpsc, watch};
 
-use crate::harness::{Inspection, LIMIT, Options, Process, Server, free_udp, need, tandem};
+use crate::harness::{Inspection, LIMIT, Options, Process, Server, free_udp, need, signal_by_ffmpeg};
 use crate::relay::{Fate, Lane, Lanes, Sent};
 
 /// A transport stream of five seconds, at a constant rate.
@@ -362,20 +362,6 @@ fn server(source: &str) -> Server {
         sources: Some(source),
         ..Options::default()
     })
-}
-
-/// The test signal to a UDP port, and from there by ffmpeg to `to`.
-fn signal_by_ffmpeg(to: &[&str]) -> [Process; 2] {
-    let port = free_udp();
-    let mut ffmpeg = Command::new("ffmpeg");
-    let input = format!("udp://127.0.0.1:{port}?fifo_size=100000&overrun_nonfatal=1");
-    ffmpeg.args(["-v", "error", "-fflags", "+genpts", "-copyts", "-i", &input, "-map", "0:v", "-map", "0:a"]);
-    ffmpeg.args(["-c", "copy", "-muxdelay", "0", "-muxpreload", "0"]).args(to);
-    let ffmpeg = Process::start("ffmpeg", &mut ffmpeg);
-    let mut signal = tandem();
-    signal.args(["signal", "--size", "640x360", "--bitrate", "1500k", "--rate", "25"]);
-    signal.args(["--to", &format!("udp://127.0.0.1:{port}")]);
-    [ffmpeg, Process::start("tandem signal", signal.stdout(Stdio::null()).stderr(Stdio::null()))]
 }
 
 /// A busy machine may stop a sender in mid-matrix here, too.
