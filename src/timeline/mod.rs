@@ -30,8 +30,12 @@ pub const FIT: Duration = Duration::from_secs(2);
 pub const STRAY: Duration = Duration::from_secs(4);
 
 /// At the very limit one source of a line strays and the next one does not, and their media would lie apart until that one does, too. So when one has
-/// strayed for good, the others follow from seven eighths of the limit on, for so long.
+/// strayed for good, the others follow from here on, for so long.
+const FOLLOWS: Duration = Duration::from_millis(3500);
 const FOLLOWS_FOR: Duration = Duration::from_secs(10);
+
+/// Media further than this is of another time altogether, and not at the limit.
+const FAR: Duration = Duration::from_millis(4500);
 
 /// A source whose delay is known does not come earlier than that by more than so much, ticks: 300 ms.
 const EARLY: i64 = 27_000;
@@ -330,12 +334,12 @@ impl Timeline {
     pub fn is_stray(&self, anchor: Anchor, now: ChannelTime, at: ChannelTime) -> bool {
         let follows = self.known(anchor).and_then(|known| known.left);
         let follows = follows.is_some_and(|left| (0..ticks(FOLLOWS_FOR)).contains(&(now - left)));
-        (at - now).saturating_abs() > if follows { ticks(STRAY) / 8 * 7 } else { ticks(STRAY) }
+        (at - now).saturating_abs() > ticks(if follows { FOLLOWS } else { STRAY })
     }
 
     /// Whether media that strays is of another time altogether, and not at the limit.
     pub fn is_far(&self, now: ChannelTime, at: ChannelTime) -> bool {
-        (at - now).saturating_abs() > ticks(STRAY) / 8 * 9
+        (at - now).saturating_abs() > ticks(FAR)
     }
 
     /// A source has strayed for good and leaves `anchor`.
