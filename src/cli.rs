@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Config};
 use crate::{capacity, encode, ingest, inspect, origin, probe, signal, supervisor};
 
-/// Live channels that do not go dark: SRT in, two encode pipelines, HLS and DASH out.
+/// Live channels that do not go dark: SRT, RTP, UDP, RTSP or files in, two encode pipelines, HLS and DASH out.
 #[derive(Debug, Parser)]
 #[command(name = "tandem", version, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Cli {

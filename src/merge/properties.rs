@@ -249,7 +249,7 @@ proptest! {
 proptest! {
     // The same cases on each run: by content a few in a thousand are not kept yet (see the module's promise), and a run that fails by chance says
     // nothing about a change. PROPTEST_RNG_SEED looks at others.
-    #![proptest_config(ProptestConfig { cases: 64, rng_seed: RngSeed::Fixed(2022_7), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, rng_seed: RngSeed::Fixed(20_227), ..ProptestConfig::default() })]
 
     #[test]
     fn two_copies_by_content_give_the_exact_source(how in suffering()) {
