@@ -2,35 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use super::checks::Checks;
 use super::document::{Mark, Span, nearest};
-use super::file::SourceFile;
-use super::units::{Time, excerpt};
-use super::{MERGE_PATHS_MAX, MergeInput, source};
+use super::file::{MergeSourceFile, SourceFile};
+use super::units::excerpt;
+use super::{MERGE_PATHS_MAX, MergeInput};
 use crate::media::SourceName;
-
-/// One stream that comes by several ways: what one of them loses, another one brings (as SMPTE ST 2022-7 has it for RTP).
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["id", "of"]))]
-pub(super) struct MergeSourceFile {
-    /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_". Pipelines list it like any other source.
-    #[schemars(with = "String")]
-    pub id: Option<Mark<String>>,
-    /// Its paths: two to eight other sources of this channel that carry copies of one transport stream, over SRT, RTP or UDP in
-    /// any mixture. A path belongs to one merged source, and to no pipeline.
-    #[schemars(with = "Vec<String>", length(min = 2, max = 8))]
-    pub of: Option<Mark<Vec<Mark<String>>>>,
-    /// How long a packet waits for its copies, 20ms to 15s; it is a part of the latency, whatever the paths do. Default "200ms". It must be longer
-    /// than the paths are apart.
-    pub recovery_window: Option<Mark<Time>>,
-    /// Programme number in a stream with several. Default: the first one.
-    #[schemars(range(min = 1))]
-    pub program: Option<Mark<u16>>,
-}
 
 /// To which merged source each path belongs, by the first one that names it.
 pub(super) fn owners(files: &[Mark<SourceFile>]) -> BTreeMap<&str, &str> {
@@ -74,7 +51,7 @@ fn path(
     channel: &Span,
     files: &[Mark<SourceFile>],
 ) -> Option<SourceName> {
-    let id = |file: &SourceFile| source::id(file).map(|id| id.value.clone());
+    let id = |file: &SourceFile| file.id().map(|id| id.value.clone());
     let text = excerpt(&name.value);
     let Some(file) = files.iter().find(|file| id(&file.value).as_deref() == Some(&*name.value)) else {
         // A source whose own mistakes hid it is there nevertheless.

@@ -17,7 +17,6 @@ mod ladder;
 mod memory;
 mod merge;
 mod output;
-mod output_file;
 mod pulled;
 mod report;
 mod slate;

@@ -26,19 +26,6 @@ pub(super) struct Declared {
     encrypted: BTreeSet<String>,
 }
 
-/// The id of a source of any kind.
-pub(super) fn id(source: &SourceFile) -> Option<&Mark<String>> {
-    match source {
-        SourceFile::Srt(source) => source.id.as_ref(),
-        SourceFile::Rtp(source) => source.id.as_ref(),
-        SourceFile::Udp(source) => source.id.as_ref(),
-        SourceFile::Rtsp(source) => source.id.as_ref(),
-        SourceFile::File(source) => source.id.as_ref(),
-        SourceFile::Test(source) => source.id.as_ref(),
-        SourceFile::Merge(source) => source.id.as_ref(),
-    }
-}
-
 /// All sources of one channel.
 pub(super) fn sources(
     checks: &mut Checks<'_, '_>,
@@ -65,7 +52,7 @@ fn source(
     names: &mut BTreeSet<String>,
     declared: &mut Declared,
 ) -> Option<Source> {
-    let name = source_name(checks, &file.span, id(&file.value), names);
+    let name = source_name(checks, &file.span, file.value.id(), names);
     let id = name.map(|source| SourceId { channel: channel.clone(), source });
     let (input, program) = match &file.value {
         SourceFile::Srt(srt) => {

@@ -144,7 +144,7 @@ impl Checks<'_, '_> {
             &output::Surroundings {
                 channel: &name_for_now,
                 sources: sources.as_deref().unwrap_or_default(),
-                source_names: file.source.iter().filter_map(|s| source::id(&s.value)).map(|id| &*id.value).collect(),
+                source_names: file.source.iter().filter_map(|s| s.value.id()).map(|id| &*id.value).collect(),
                 pipelines: pipelines.iter().flatten().map(|p| p.id.as_str()).collect(),
             },
         );
@@ -436,7 +436,7 @@ impl Checks<'_, '_> {
         if pipelines.value.a.is_none() {
             self.document.missing(&pipelines.span, "a", mend);
         }
-        let known: BTreeSet<&str> = sources.iter().filter_map(|s| source::id(&s.value)).map(|id| &*id.value).collect();
+        let known: BTreeSet<&str> = sources.iter().filter_map(|s| s.value.id()).map(|id| &*id.value).collect();
         let both = [(PipelineId::A, &pipelines.value.a), (PipelineId::B, &pipelines.value.b)];
         let both: Vec<_> = both.into_iter().filter_map(|(id, list)| Some((id, list.as_ref()?))).collect();
         let paths = merge::owners(sources);

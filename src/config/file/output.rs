@@ -1,17 +1,17 @@
-//! What a config may say of an output, key by key. `tandem schema` is made from it, its doc comments included.
+//! What a file may say of an output.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::document::Mark;
-use super::file::SrtModeFile;
-use super::units::{Bytes, SecretRef, Time};
+use super::source::SrtModeFile;
+use crate::config::document::Mark;
+use crate::config::units::{Bytes, SecretRef, Time};
 
 /// An output: where a transport stream goes on to as it came, not encoded and not multiplexed anew; `type` says how.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(tag = "type")]
-pub(super) enum OutputFile {
+pub(in crate::config) enum OutputFile {
     /// MPEG-TS over SRT, to those who call or to whom we call.
     Srt(SrtOutputFile),
     /// MPEG-TS over RTP (RFC 2250), with FEC (SMPTE ST 2022-1) and on two paths (ST 2022-7) where asked for.
@@ -26,7 +26,7 @@ pub(super) enum OutputFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["id"]))]
-pub(super) struct SrtOutputFile {
+pub(in crate::config) struct SrtOutputFile {
     /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_". Readers of the shared port send the stream id
     /// "#!::r=channel/output,m=request", or "channel/output".
     #[schemars(with = "String")]
@@ -69,7 +69,7 @@ pub(super) struct SrtOutputFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["id", "address"]))]
-pub(super) struct RtpOutputFile {
+pub(in crate::config) struct RtpOutputFile {
     /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
     #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
@@ -103,7 +103,7 @@ pub(super) struct RtpOutputFile {
 /// Forward error correction (SMPTE ST 2022-1): packets are summed along the columns and rows of a matrix.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct FecFile {
+pub(in crate::config) struct FecFile {
     /// Columns L, 1 to 20: a burst of so many lost packets can be restored. Default 10.
     #[schemars(range(min = 1, max = 20))]
     pub columns: Option<Mark<u8>>,
@@ -119,7 +119,7 @@ pub(super) struct FecFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["id", "address"]))]
-pub(super) struct UdpOutputFile {
+pub(in crate::config) struct UdpOutputFile {
     /// Its name in this channel: 1 to 64 of a-z, 0-9, "-" and "_".
     #[schemars(with = "String")]
     pub id: Option<Mark<String>>,
@@ -144,7 +144,7 @@ pub(super) struct UdpOutputFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["id", "folder"]))]
-pub(super) struct RecordFile {
+pub(in crate::config) struct RecordFile {
     /// Its name in this channel, and part of the files' names: 1 to 64 of a-z, 0-9, "-" and "_".
     #[schemars(with = "String")]
     pub id: Option<Mark<String>>,

@@ -1,0 +1,155 @@
+//! What a file may say of a channel.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::failover::FailoverFile;
+use super::output::OutputFile;
+use super::source::SourceFile;
+use crate::config::document::Mark;
+use crate::config::units::{Bytes, Lufs, Rate, Time, TruePeak};
+
+/// One linear programme.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["id", "ladder", "source"]))]
+pub(in crate::config) struct ChannelFile {
+    /// Its name in URLs and stream ids: 1 to 64 of a-z, 0-9, "-" and "_".
+    #[schemars(with = "String")]
+    pub id: Option<Mark<String>>,
+    /// Its name for people. Default: the id.
+    pub title: Option<String>,
+    /// Frames a second of everything that is encoded. Default "25". A source of another rate is brought to it.
+    pub frame_rate: Option<Mark<Rate>>,
+    /// Segment duration, 1 s to 10 s. Default "2s".
+    pub segment: Option<Mark<Time>>,
+    /// "low" encodes without look-ahead and reordering (some 50 ms instead of 400, for more bits at the same quality), and
+    /// shortens `part` and `hold` where they are not said. It does not go with a ladder that has `chains`. Default "normal".
+    pub latency: Option<Mark<LatencyFile>>,
+    /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms (200 ms with
+    /// latency = "low") that divides the segment evenly.
+    pub part: Option<Mark<Time>>,
+    /// How much of the past the playlists list: 3 segments to 1 h. Default "60s". It is kept in memory.
+    pub window: Option<Mark<Time>>,
+    /// How long a late frame is waited for before the one before it is repeated: above `loss_after`, at most 10 s.
+    /// Default: `loss_after` and 400 ms, or 200 ms with latency = "low". It is part of the latency.
+    pub hold: Option<Mark<Time>>,
+    /// Without input: how long the last picture is repeated, up to 1 h. Default "1s".
+    pub repeat_for: Option<Mark<Time>>,
+    /// How fields of an interlaced source become pictures: "bob" each field one, 25i to 50p; "blend" both fields of a frame in one;
+    /// "top" the first field of a frame; "auto" is "bob" at 48 frames a second and more, "top" below. Default "auto".
+    #[schemars(with = "Option<String>", extend("enum" = ["auto", "bob", "blend", "top"]))]
+    pub deinterlace: Option<Mark<String>>,
+    /// How long it is black behind that, up to 1 h, before the slate appears. Default "1s".
+    pub black_for: Option<Mark<Time>>,
+    /// The slate behind that: an image (PNG, JPEG) or a clip that is looped (MP4, MOV, MKV, WebM; its sound is not used),
+    /// relative to this file. Default: a plain background.
+    #[schemars(with = "Option<String>")]
+    pub slate: Option<Mark<String>>,
+    /// Text on the slate, up to 200 characters. Default "No signal", or nothing on a slate of your own.
+    pub slate_text: Option<Mark<String>>,
+    /// Memory of each of its encode processes, 128MB to 64GB; one that takes more is started anew. Default: a few times
+    /// what its ladder needs, as `tandem check` tells.
+    pub memory_max: Option<Mark<Bytes>>,
+    /// What pipeline B does while A is well. "hot": it encodes too, and each segment is compared. "warm": it keeps raw
+    /// pictures and encodes only when it has to, at little more than the cost of one encode. Default "hot".
+    #[schemars(with = "Option<RedundancyFile>")]
+    pub redundancy: Option<Mark<RedundancyFile>>,
+    /// The ladder file, relative to this file; or "auto": renditions made for the source's first picture, from its own size (1080
+    /// lines at most) down to 216. "none" encodes and serves nothing: the channel has outputs alone, and needs no pipelines.
+    #[schemars(with = "String")]
+    pub ladder: Option<Mark<String>>,
+    /// Whether equal sources must give equal bytes in both pipelines, so that a difference proves damage. Default true: a
+    /// rendition that cannot hold it, by hardware or by a template of your own, is a mistake. false allows it, and A and B
+    /// are not compared.
+    pub deterministic: Option<bool>,
+    /// What x264 may use of the host's instructions. "host": AVX-512 too, where a rung's width allows it; bytes are equal on hosts
+    /// alike. "avx2": bytes are equal on all hosts that have AVX2, for up to 8 % more CPU where there is AVX-512. Default "host".
+    pub instruction_set: InstructionSetFile,
+    /// A pipeline template in place of the built-in pipelines/encode.toml, relative to this file.
+    #[schemars(with = "Option<String>")]
+    pub template: Option<Mark<String>>,
+    /// Brings the programme to a loudness. Without this table its sound stays as loud as it comes.
+    #[schemars(with = "Option<LoudnessFile>")]
+    pub loudness: Option<Mark<LoudnessFile>>,
+    /// When and how pipelines change source.
+    pub failover: FailoverFile,
+    /// Which sources feed which pipeline.
+    #[schemars(with = "PipelinesFile")]
+    pub pipelines: Option<Mark<PipelinesFile>>,
+    /// The contribution feeds; at least one.
+    #[schemars(length(min = 1))]
+    pub source: Vec<Mark<SourceFile>>,
+    /// Where the transport stream goes on to as it came: to other hosts, and to files.
+    pub output: Vec<Mark<OutputFile>>,
+}
+
+/// What x264 may use of the host's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum InstructionSetFile {
+    /// All that gives the same bytes on each run on this host.
+    #[default]
+    Host,
+    /// No more than AVX2.
+    Avx2,
+}
+
+/// What counts more: bits, or time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum LatencyFile {
+    /// The encoder looks ahead and reorders: fewer bits at the same quality.
+    Normal,
+    /// Each picture leaves the encoder before the next one enters.
+    Low,
+}
+
+/// Where the programme's loudness is to be. Each audio rendition is measured over its last minute of programme and brought there by a slow
+/// gain, with a limiter of true peaks behind it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct LoudnessFile {
+    /// Where the other two keys begin: "ebu-r128" (-23LUFS, -1dBTP) or "atsc-a85" (-24LKFS, -2dBTP). Default "ebu-r128".
+    pub preset: Option<Mark<LoudnessPreset>>,
+    /// Programme loudness, -40LUFS to -10LUFS.
+    pub target: Option<Mark<Lufs>>,
+    /// Highest true peak, -12dBTP to -0.1dBTP.
+    pub true_peak: Option<Mark<TruePeak>>,
+}
+
+/// A recommendation for loudness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum LoudnessPreset {
+    /// EBU R 128.
+    #[default]
+    #[serde(rename = "ebu-r128")]
+    EbuR128,
+    /// ATSC A/85.
+    #[serde(rename = "atsc-a85")]
+    AtscA85,
+}
+
+/// What the pipeline that is not needed does.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum RedundancyFile {
+    /// It encodes.
+    Hot,
+    /// It stands by.
+    Warm,
+}
+
+/// Which sources feed which pipeline, in the order of preference. A source may feed both.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["a"]))]
+pub(in crate::config) struct PipelinesFile {
+    /// Sources of pipeline A; at least one.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub a: Option<Mark<Vec<Mark<String>>>>,
+    /// Sources of pipeline B. Without it the channel has one pipeline and no redundancy behind its sources.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub b: Option<Mark<Vec<Mark<String>>>>,
+}
