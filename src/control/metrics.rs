@@ -212,8 +212,7 @@ fn contents(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
 fn measurements(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let score = gauges(registry, "source_health_score", "How well the source is, 0 to 100.", None);
     let packets = counts(registry, "source_ts_packets", "Packets of the transport stream, null packets included.");
-    let nulls =
-        gauges(registry, "source_null_ratio", "Share of null packets over the last second.", Some(Unit::Ratios));
+    let nulls = gauges(registry, "source_null", "Share of null packets over the last second.", other("ratio"));
     let jitter = gauges(registry, "source_pcr_jitter", "Of arrival, over ten seconds.", Some(Unit::Seconds));
     let drift = gauges(registry, "source_pcr_drift_ppm", "By how much the PCR is slow, millionths.", None);
     let errors = counts(registry, "source_tr101290_errors", "Counts of ETSI TR 101 290, first and second priority.");
