@@ -54,7 +54,7 @@ async fn callers_learn_why_by_srts_code_and_so_do_we() {
     for wanted in ["live/other", "nonsense", "m=request"] {
         assert!(strangers.iter().any(|reason| reason.contains(wanted)), "{wanted}: {strangers:?}");
     }
-    assert!(ground.handle.status()[0].health.refused >= 5);
+    ground.until("all refusals are counted", |g| g.handle.status()[0].health.refused >= 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
