@@ -147,26 +147,19 @@ fn advertisements_and_quiet_passages_come_out_at_their_loudness() {
     comes_out_at_its_loudness("advertisements and quiet passages", turns);
 }
 
-/// Chords and attacks of drums, so high that the limiter has 4 to 9 dB to take from them.
 const CHORDS: &str = "(sin(2*PI*220*t)+sin(2*PI*277*t)+sin(2*PI*330*t))";
 
 #[test]
 fn what_a_hard_working_limiter_takes_from_the_loudness_is_made_up() {
+    // Chords, every other five seconds half as loud, and a beat: the limiter takes 5 to 7 dB of its attacks.
     let beat = "exp(-200*mod(t\\,2))*sin(2*PI*700*mod(t\\,2))";
     let music = format!("(0.5+0.5*lt(mod(t\\,10)\\,5))*(0.05*{CHORDS}+0.9*{beat})");
-    let drums = format!("0.01*{CHORDS}+0.9*exp(-30*mod(t\\,0.5))*sin(2*PI*110*mod(t\\,0.5))");
-    for (name, shape, true_peak) in [
-        ("chords and a beat, -4 dBTP", &music, -4.0),
-        ("chords and a beat, -6 dBTP", &music, -6.0),
-        ("drums, -4 dBTP", &drums, -4.0),
-        ("drums, -6 dBTP", &drums, -6.0),
-        ("drums, -9 dBTP", &drums, -9.0),
-    ] {
+    for (name, shape, true_peak) in
+        [("chords and a beat, -4 dBTP", &music, -4.0), ("chords and a beat, -6 dBTP", &music, -6.0)]
+    {
         let Outcome { loudness, peak, figures } = played(name, shape, true_peak, 150, 90);
-        assert!(figures.make_up > 0.0, "{name}: {figures:?}");
-        if std::env::var("BASE").is_err() {
-            assert!((loudness - f64::from(TARGET)).abs() <= 0.5, "{name}: {loudness} LUFS");
-            assert!(peak <= f64::from(true_peak), "{name}: {peak} dBTP");
-        }
+        assert!((0.3..3.0).contains(&figures.make_up), "{name}: {figures:?}");
+        assert!((loudness - f64::from(TARGET)).abs() <= 0.5, "{name}: {loudness} LUFS");
+        assert!(peak <= f64::from(true_peak), "{name}: {peak} dBTP");
     }
 }
