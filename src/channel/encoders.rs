@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
+use super::loudness::{self, Short};
 use super::pipeline::{Generation, Hung, Pipeline, Word};
 use super::standby::{Call, Pair};
-use super::{Action, Channel, Sent, loudness};
+use super::{Action, Channel, Sent};
 use crate::clock::Now;
 use crate::config;
-use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, LoudnessReading, Standby, ToWorker};
+use crate::encode::ipc::{AUDIO_LEAD, FromWorker, Job, LoudnessReading, RenditionIndex, Standby, ToWorker};
 use crate::encode::ladder::VideoRung;
-use crate::media::{Grid, PipelineId, SegmentNumber};
+use crate::media::{Grid, PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{EventKind, Severity};
 
 /// Sound handed to a fresh encode process from before its first segment.
@@ -75,10 +76,34 @@ impl Channel {
         let Some(planner) = &mut self.loudness else { return };
         let sent = self.pipelines.iter().filter_map(|p| p.sent.audio.max(p.sent.video)).max();
         let newest = sent.map_or(now.channel_time(), |sent| sent.max(now.channel_time()));
-        let Some(plan) = planner.hear(reading, self.config.grid.segment_at(newest)) else { return };
-        for pipeline in self.pipelines.iter().filter(|p| p.is_up()) {
-            self.actions.push(Action::Send(pipeline.id, pipeline.generation(), ToWorker::Plan(plan)));
+        let plan = planner.hear(reading, self.config.grid.segment_at(newest));
+        let news = planner.news();
+        if let Some(plan) = plan {
+            for pipeline in self.pipelines.iter().filter(|p| p.is_up()) {
+                self.actions.push(Action::Send(pipeline.id, pipeline.generation(), ToWorker::Plan(plan)));
+            }
         }
+        news.into_iter().for_each(|news| self.loudness_event(now, news));
+    }
+
+    fn loudness_event(&mut self, now: Now, Short { rendition, by }: Short) {
+        let Some(id) = self.audio_rendition(rendition) else { return };
+        let (severity, kind, text) = match by {
+            Some(by) => (
+                Severity::Warning,
+                EventKind::LoudnessShort,
+                format!("{id} comes out {by:.1} LU below its target: the limiter takes more than may be made up"),
+            ),
+            None => (Severity::Info, EventKind::LoudnessReached, format!("{id} comes up to its target again")),
+        };
+        self.event(now, severity, kind, text);
+    }
+
+    /// What an audio rendition is called.
+    pub(super) fn audio_rendition(&self, index: RenditionIndex) -> Option<RenditionId> {
+        let plan = self.fitting.plan()?;
+        let rung = plan.audio.get(usize::from(index.0).checked_sub(plan.video.len())?)?;
+        Some(rung.id.clone())
     }
 
     pub(super) fn encoder_gone(&mut self, now: Now, id: PipelineId, generation: Generation, reason: &str) {

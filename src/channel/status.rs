@@ -9,6 +9,7 @@ use crate::monitor::{
 };
 
 use super::Channel;
+use super::loudness;
 use super::merging::Merging;
 use super::probe::Probe;
 use super::standby::{Figures, Role};
@@ -92,10 +93,11 @@ impl Channel {
     }
 
     fn loudness_status(&self) -> Vec<LoudnessStatus> {
-        let (Some(planner), Some(plan)) = (&self.loudness, self.fitting.plan()) else { return Vec::new() };
-        let status = |(index, measured, gain): (RenditionIndex, Option<f64>, f64)| {
-            let rung = plan.audio.get(usize::from(index.0).checked_sub(plan.video.len())?)?;
-            Some(LoudnessStatus { rendition: rung.id.clone(), measured, gain })
+        let Some(planner) = &self.loudness else { return Vec::new() };
+        let status = |(index, figures): (RenditionIndex, loudness::Figures)| {
+            let loudness::Figures { measured, gain, make_up, taken } = figures;
+            let rendition = self.audio_rendition(index)?;
+            Some(LoudnessStatus { rendition, measured, gain, make_up, taken })
         };
         planner.figures().filter_map(status).collect()
     }

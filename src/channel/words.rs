@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Channel;
 use crate::clock::Now;
-use crate::encode::ipc::{FromWorker, RenditionIndex};
+use crate::encode::ipc::{FromWorker, LoudnessStep, RenditionIndex};
 use crate::media::{ChannelTime, SegmentNumber};
 
 /// Longest coded picture. A lossless intra picture of 2160p is 12 MB; our highest cap of 100 Mbit/s stays far below.
@@ -22,10 +22,8 @@ const TEXT_BYTES_MAX: usize = 200;
 const SENTENCE_BYTES_MAX: usize = 2000;
 /// No clock is stepped so far while a process lives.
 const FAR: Duration = Duration::from_secs(86_400);
-/// No gating block is louder, or softer than the absolute gate (ITU-R BS.1770-4), hundredths of LUFS.
-const LOUDNESS: std::ops::RangeInclusive<i16> = -7000..=5000;
-/// Gating blocks of the longest segment, ten a second, and some to spare.
-const BLOCKS_MAX: usize = 128;
+/// Steps of loudness of the longest segment, ten a second, and some to spare.
+const STEPS_MAX: usize = 128;
 
 /// Why a word makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -44,10 +42,10 @@ pub(super) enum Nonsense {
     Place(u64, SegmentNumber),
     #[error("spoke nonsense: a coded unit of {0} bytes")]
     Unit(usize),
-    #[error("spoke nonsense: a loudness of {0} hundredths of LUFS")]
-    Loudness(i16),
-    #[error("spoke nonsense: loudness of {0} blocks in a segment")]
-    Blocks(usize),
+    #[error("spoke nonsense: {0:?}")]
+    Loudness(LoudnessStep),
+    #[error("spoke nonsense: loudness of {0} steps in a segment")]
+    Steps(usize),
     #[error("spoke nonsense: a thumbnail that is none")]
     Thumbnail,
 }
@@ -82,11 +80,11 @@ impl Channel {
             FromWorker::SegmentEnd(end) => drop(self.check_place(now, end.rendition, end.segment)?),
             FromWorker::Loudness(reading) => {
                 self.check_place(now, reading.rendition, reading.segment)?;
-                if reading.blocks.len() > BLOCKS_MAX {
-                    return Err(Nonsense::Blocks(reading.blocks.len()));
+                if reading.steps.len() > STEPS_MAX {
+                    return Err(Nonsense::Steps(reading.steps.len()));
                 }
-                if let Some(&block) = reading.blocks.iter().find(|block| !LOUDNESS.contains(block)) {
-                    return Err(Nonsense::Loudness(block));
+                if let Some(&step) = reading.steps.iter().find(|step| !step.is_sane()) {
+                    return Err(Nonsense::Loudness(step));
                 }
             }
             FromWorker::Thumbnail(it) => {
@@ -163,9 +161,10 @@ mod tests {
         FromWorker::Thumbnail(Thumbnail { slot: Slot(slot), jpeg: Bytes::from_static(jpeg) })
     }
 
-    fn loudness(blocks: &[i16]) -> FromWorker {
+    fn loudness(steps: usize, loudness: i16, taken: i16, taken_louder: i16) -> FromWorker {
         let (rendition, segment) = (RenditionIndex(2), SegmentNumber(NUMBER));
-        FromWorker::Loudness(LoudnessReading { rendition, segment, blocks: blocks.to_vec() })
+        let step = LoudnessStep { loudness, gain: 0, taken, taken_louder };
+        FromWorker::Loudness(LoudnessReading { rendition, segment, steps: vec![step; steps] })
     }
 
     fn end(segment: u64, units: u32) -> FromWorker {
@@ -207,7 +206,7 @@ mod tests {
             ("a thumbnail", true, thumbnail(first, b"\xff\xd8..."), None),
             ("a beat", true, FromWorker::Heartbeat(Heartbeat::default()), None),
             ("a beat of a child gone mad", true, mad_beat(), None),
-            ("loudness", true, loudness(&[-2300; 20]), None),
+            ("loudness", true, loudness(20, -2300, 100, 150), None),
             ("before hello", false, end(NUMBER, 50), Some("something before its hello")),
             ("twice", true, hello("x"), Some("a second hello")),
             ("long-winded", false, hello(&"x".repeat(10_000)), Some("a text of 10000 bytes")),
@@ -228,8 +227,10 @@ mod tests {
             ("too much", true, coded(0, NUMBER, first, 17 << 20), Some("a coded unit of 17825792 bytes")),
             ("no picture", true, thumbnail(first, b"GIF89a"), Some("a thumbnail that is none")),
             ("a picture of the past", true, thumbnail(7, b"\xff\xd8"), Some("a thumbnail that is none")),
-            ("below the gate", true, loudness(&[-2300, -7001]), Some("a loudness of -7001")),
-            ("no end of loudness", true, loudness(&[0; 1000]), Some("loudness of 1000 blocks")),
+            ("softer than silence", true, loudness(20, -12_001, 0, 0), Some("LoudnessStep { loudness: -12001")),
+            ("a limiter that gives", true, loudness(20, -2300, -1, 0), Some("LoudnessStep { loudness: -2300")),
+            ("one that takes all", true, loudness(20, -2300, 100, 201), Some("LoudnessStep { loudness: -2300")),
+            ("no end of loudness", true, loudness(1000, 0, 0, 0), Some("loudness of 1000 steps")),
         ] {
             let died = said(greeting, word);
             match want {

@@ -325,6 +325,10 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let peak = gauges(registry, "rendition_peak_bitrate", "Measured peak.", bits_per_second());
     let loudness = gauges(registry, "rendition_loudness", "Of the last minute, before the gain.", other("lufs"));
     let gain = gauges(registry, "rendition_gain", "Planned gain of the sound.", other("decibels"));
+    let make_up =
+        gauges(registry, "rendition_make_up", "Of the gain aimed at, for what the limiter takes.", other("decibels"));
+    let taken =
+        gauges(registry, "rendition_limited", "Loudness the limiter takes of the last minute.", other("decibels"));
     for channel in channels {
         for sound in &channel.loudness {
             let labels = || vec![("channel", channel.id.to_string()), ("rendition", sound.rendition.to_string())];
@@ -332,6 +336,8 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
                 set(&loudness, labels(), measured);
             }
             set(&gain, labels(), sound.gain);
+            set(&make_up, labels(), sound.make_up);
+            set(&taken, labels(), sound.taken);
         }
         let labels = || vec![("channel", channel.id.to_string())];
         let publish = &channel.publish;

@@ -145,6 +145,11 @@ pub struct SegmentPlan {
     pub gain: i16,
 }
 
+impl SegmentPlan {
+    /// Largest gain either way, hundredths of a decibel.
+    pub const GAIN_MAX: i16 = 2000;
+}
+
 /// Which segments' pictures a worker encodes. Each order replaces the one before it, but a segment that was begun is made whole.
 /// Segments are made from their first slot on, however late the order comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +177,7 @@ pub enum FromWorker {
     SegmentEnd(SegmentEnd),
     /// The worker is alive and this is how it fares.
     Heartbeat(Heartbeat),
-    /// How loud the source is.
+    /// How loud a segment is.
     Loudness(LoudnessReading),
     /// A small picture of what goes out, one each two seconds.
     Thumbnail(Thumbnail),
@@ -180,16 +185,64 @@ pub enum FromWorker {
     SlateFailed(String),
 }
 
-/// How loud the source is, before any gain: made from its samples alone, so both pipelines read the same.
+/// How loud a segment is, and what its limiter took of that: made from its samples and its gain alone, so both pipelines read the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoudnessReading {
     /// Whose sound.
     pub rendition: RenditionIndex,
     /// Measured over this segment.
     pub segment: SegmentNumber,
-    /// Loudness of each gating block (ITU-R BS.1770-4: 400 ms, one each 100 ms) that lies inside the segment and above the absolute gate
-    /// of −70 LUFS, hundredths of LUFS.
-    pub blocks: Vec<i16>,
+    /// Of each 100 ms, counted from the epoch, that end in the segment. Segments that follow each other leave no hole between their steps,
+    /// so that gating blocks (ITU-R BS.1770-4: 400 ms, one each 100 ms) can be made across them.
+    pub steps: Vec<LoudnessStep>,
+}
+
+/// Loudness of 100 ms of sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoudnessStep {
+    /// Before the gain, hundredths of LUFS; [`Self::SILENCE`] at least.
+    pub loudness: i16,
+    /// The gain, hundredths of a decibel.
+    pub gain: i16,
+    /// What the limiter took of the loudness, hundredths of LU; none is negative.
+    pub taken: i16,
+    /// What it would have taken, had the gain been 1 dB more: up to 1 LU above `taken`.
+    pub taken_louder: i16,
+}
+
+impl LoudnessStep {
+    /// What is softer is as good as silent, hundredths of LUFS.
+    pub const SILENCE: i16 = -12_000;
+    /// No sound is louder, hundredths of LUFS: 50 dB above full scale.
+    const LOUDEST: i16 = 5000;
+    /// No limiter takes more, hundredths of LU.
+    const TAKEN_MAX: i16 = 9000;
+    /// `taken_louder` is for so much more gain, hundredths of a decibel.
+    pub const LOUDER: i16 = 100;
+
+    /// From the loudness behind the gain (LUFS), the gain, and what the limiter took and would have taken.
+    pub fn new(levelled: f64, gain: f64, taken: f64, taken_louder: f64) -> Self {
+        let hundredths = |value: f64, from: i16, to: i16| (value * 100.0).round().clamp(from.into(), to.into()) as i16;
+        let gain_max = SegmentPlan::GAIN_MAX;
+        let gain = hundredths(gain, -gain_max, gain_max);
+        // Of nothing, nothing can be taken; and what is no number was no sound.
+        if !levelled.is_finite() || taken.is_nan() || taken_louder.is_nan() {
+            return Self { loudness: Self::SILENCE, gain, taken: 0, taken_louder: 0 };
+        }
+        let loudness = hundredths(levelled - f64::from(gain) / 100.0, Self::SILENCE, Self::LOUDEST);
+        let taken = hundredths(taken, 0, Self::TAKEN_MAX);
+        let taken_louder = hundredths(taken_louder, taken, taken + Self::LOUDER);
+        Self { loudness, gain, taken, taken_louder }
+    }
+
+    /// Whether a sane process can have made it.
+    pub fn is_sane(&self) -> bool {
+        let gain = -SegmentPlan::GAIN_MAX..=SegmentPlan::GAIN_MAX;
+        (Self::SILENCE..=Self::LOUDEST).contains(&self.loudness)
+            && gain.contains(&self.gain)
+            && (0..=Self::TAKEN_MAX).contains(&self.taken)
+            && (self.taken..=self.taken + Self::LOUDER).contains(&self.taken_louder)
+    }
 }
 
 /// A small picture of what goes out.

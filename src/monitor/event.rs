@@ -111,6 +111,10 @@ pub enum EventKind {
     ChannelStarted,
     /// Rungs of the ladder were left out, or cost more than they need.
     LadderFitted,
+    /// The limiter keeps an audio rendition below its loudness, though all is made up that may be.
+    LoudnessShort,
+    /// An audio rendition that was kept below its loudness comes up to it again.
+    LoudnessReached,
 }
 
 impl EventKind {
@@ -157,6 +161,8 @@ impl EventKind {
             Self::OutputsChanged => "outputs-changed",
             Self::ChannelStarted => "channel-started",
             Self::LadderFitted => "ladder-fitted",
+            Self::LoudnessShort => "loudness-short",
+            Self::LoudnessReached => "loudness-reached",
         }
     }
 }

@@ -401,4 +401,8 @@ pub struct LoudnessStatus {
     pub measured: Option<f64>,
     /// The newest planned gain, decibels.
     pub gain: f64,
+    /// So much of the gain that is aimed at is for what the limiter takes, decibels.
+    pub make_up: f64,
+    /// What the limiter takes of that minute at this gain, LU: it comes out at `measured` + `gain` − `taken`.
+    pub taken: f64,
 }

@@ -7,7 +7,7 @@ use crate::harness::{Options, Process, Server, need};
 
 /// LUFS. What is asked of each channel, by its own two keys.
 const TARGET: f64 = -23.0;
-/// dBTP. Low enough for the limiter to be at work, and not so low that it takes from the loudness.
+/// dBTP. Low enough for the limiter to be hard at work: what it takes from the music's loudness has to be made up.
 const TRUE_PEAK: f64 = -4.0;
 
 /// A programme: sound as ffmpeg's sources and filters make it, and how it goes into the TS.
@@ -31,7 +31,7 @@ const NOISE: &str = "anoisesrc=c=pink:r=44100:a=0.9:seed=7,volume='0.8+0.7*lt(mo
 
 /// Chords, every other five seconds half as loud, and a beat whose attacks reach far above them: the limiter's business.
 const MUSIC: &str = "aevalsrc=exprs=(0.5+0.5*lt(mod(t\\,10)\\,5))*(0.05*(sin(2*PI*220*t)+sin(2*PI*277*t)+sin(2*PI*330*t))\
-    +0.35*exp(-200*mod(t\\,2))*sin(2*PI*700*mod(t\\,2))):s=44100:c=mono,aformat=channel_layouts=stereo";
+    +0.9*exp(-200*mod(t\\,2))*sin(2*PI*700*mod(t\\,2))):s=44100:c=mono,aformat=channel_layouts=stereo";
 
 const PROGRAMMES: [Programme; 3] = [
     Programme { name: "speech", graph: SPEECH, coding: "-c:a mp2 -b:a 192k", pictures: false, hls: true },
@@ -60,11 +60,14 @@ impl Programme {
         Process::start("ffmpeg", command.stdout(Stdio::null()))
     }
 
-    /// Gain and loudness add up to the target, in every rendition.
+    /// Gain and loudness add up to the target, less what the limiter takes, in every rendition.
     fn has_settled(server: &Server) -> bool {
         let status = server.status();
         let renditions = status["loudness"].as_array().expect("a list");
-        let off = |of: &serde_json::Value| Some(of["measured"].as_f64()? + of["gain"].as_f64()? - TARGET);
+        let figure = |of: &serde_json::Value, name: &str| of[name].as_f64();
+        let off = |of: &serde_json::Value| {
+            Some(figure(of, "measured")? + figure(of, "gain")? - figure(of, "taken")? - TARGET)
+        };
         !renditions.is_empty() && renditions.iter().all(|of| off(of).is_some_and(|off| off.abs() < 0.15))
     }
 

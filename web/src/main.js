@@ -238,7 +238,10 @@ function fillCard(card, channel, p) {
 
 function sound(level) {
   if (level?.measured == null) return "sound";
-  return `sound, ${level.measured.toFixed(1)} LUFS ${level.gain < 0 ? "−" : "+"} ${Math.abs(level.gain).toFixed(1)} dB`;
+  const signed = (value) => `${value < 0 ? "−" : "+"} ${Math.abs(value).toFixed(1)}`;
+  const limited = level.taken < 0.05 ? "" : ` ${signed(-level.taken)} by the limiter`;
+  const title = `comes out at ${(level.measured + level.gain - level.taken).toFixed(1)} LUFS; of the gain, ${level.make_up.toFixed(1)} dB make up for the limiter`;
+  return el("span", { title }, `sound, ${level.measured.toFixed(1)} LUFS ${signed(level.gain)} dB${limited}`);
 }
 
 function renditionRow(r, level) {

@@ -96,14 +96,23 @@ impl Ramp {
         Self { before: factor(before), after: factor(after), begin, length }
     }
 
+    /// The gain at a place, decibels.
+    pub fn at(&self, place: i64) -> f64 {
+        20.0 * f64::from(self.factor(place)).log10()
+    }
+
+    fn factor(&self, at: i64) -> f32 {
+        let done = (at - self.begin).clamp(0, self.length) as f32 / self.length as f32;
+        self.before + (self.after - self.before) * done
+    }
+
     /// Applies it to samples of which the first is `at`.
     pub fn apply(&self, at: i64, samples: &mut [f32], channels: usize) {
         if self.before == 1.0 && self.after == 1.0 {
             return;
         }
         for (at, frame) in (at..).zip(samples.chunks_exact_mut(channels)) {
-            let done = (at - self.begin).clamp(0, self.length) as f32 / self.length as f32;
-            let gain = self.before + (self.after - self.before) * done;
+            let gain = self.factor(at);
             frame.iter_mut().for_each(|sample| *sample *= gain);
         }
     }
@@ -312,5 +321,7 @@ mod tests {
         assert_eq!((at(950), at(1000)), (1.0, 1.0));
         assert!((at(1050) - 0.75).abs() < 0.001 && (at(1100) - 0.5).abs() < 0.001);
         assert_eq!(at(1100), at(1149));
+        let ramp = Ramp::new(0, -602, 1000, 100);
+        assert!(ramp.at(900) == 0.0 && (ramp.at(1050) + 2.498).abs() < 0.01 && (ramp.at(2000) + 6.02).abs() < 0.01);
     }
 }

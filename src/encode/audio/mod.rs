@@ -1,12 +1,12 @@
 //! The thread of one audio rung: for each segment a fresh decoder and a fresh encoder, fed by [`audio_grid`](super::audio_grid)'s plan.
 //!
 //! In:    items and plans; units of the first audio track are used, or of the first one in the rung's language.
-//! Out:   AAC frames in order, the end of each segment, and how loud it was.
+//! Out:   AAC frames in order, the end of each segment, how loud it was, and what the limiter took of that.
 //! Never: stops: where sound is missing there is silence of the same length.
 //!
 //! ```text
 //!  unit → decoder → mix (layout) → resample (rate, drift) → place (grid) → gain → limiter → AAC
-//!                                                                └─► meter
+//!                                                                         └─► meters ◄┘
 //! ```
 //!
 //! All of it belongs to one segment ([`segment`]) and is made anew for the next. Two rungs of one track decode it twice: about 1 % of a
@@ -351,8 +351,8 @@ impl Audio {
             }
             let units = u32::try_from(frames).unwrap_or(u32::MAX);
             self.outbox.send(FromWorker::SegmentEnd(SegmentEnd { rendition, segment, units, filled: front.filled }));
-            if let Some(blocks) = front.reading() {
-                self.outbox.send(FromWorker::Loudness(LoudnessReading { rendition, segment, blocks }));
+            if let Some(steps) = front.reading() {
+                self.outbox.send(FromWorker::Loudness(LoudnessReading { rendition, segment, steps }));
             }
             self.open.pop_front();
         }

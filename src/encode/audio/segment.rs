@@ -6,13 +6,13 @@ use gstreamer_audio::{AudioChannelPosition, AudioInfo};
 use std::time::Duration;
 
 use super::level::{Limiter, Ramp};
-use super::meter::Meter;
+use super::meter::Meters;
 use super::mix::Mix;
 use super::resample::{Resampler, STEPS};
 use super::{AudioError, FRAME, Recipe};
 use crate::encode::audio_grid::{JITTER_SAMPLES, Placer, Plan};
 use crate::encode::gst::{Chain, ChainError, Door, Sample};
-use crate::encode::ipc::Filled;
+use crate::encode::ipc::{Filled, LoudnessStep};
 use crate::media::{AUDIO_FRAME_SAMPLES, AUDIO_RATE, ChannelTime, Codec, Round, Unit};
 
 /// GStreamer's zero lies so far before a segment, the same for every worker.
@@ -42,7 +42,7 @@ pub(super) struct SegmentAudio {
     pub placer: Placer,
     decoder: Option<Chain>,
     run: Option<Run>,
-    meter: Option<Meter>,
+    meters: Option<Meters>,
     ramp: Ramp,
     limiter: Limiter,
     /// Place of the next sample that goes into the ramp, and of the next that comes out of the limiter.
@@ -78,8 +78,9 @@ impl SegmentAudio {
         let begin = plan.first.0 as i64 * FRAME;
         let length = plan.frames as i64 * FRAME;
         let ramp = RAMP.min(recipe.grid.segment() / 2).as_millis() as i64 * i64::from(AUDIO_RATE) / 1000;
-        let meter = recipe.loudness.and_then(|_| Meter::new(recipe.channels, plan.place_from, begin, length));
         let ceiling = recipe.loudness.map_or(1.0, |l| 10_f32.powf((l.true_peak - CODEC_MARGIN_DB) / 20.0));
+        let meters = || Meters::new(recipe.channels, ceiling, plan.place_from, begin, length);
+        let meters = recipe.loudness.and_then(|_| meters());
         Ok(Self {
             recipe: recipe.clone(),
             plan,
@@ -88,7 +89,7 @@ impl SegmentAudio {
             placer: Placer::new(plan.place_from, plan.place_to),
             decoder: None,
             run: None,
-            meter,
+            meters,
             ramp: Ramp::new(course.gain.0, course.gain.1, begin, ramp),
             limiter: Limiter::new(usize::from(recipe.channels), ceiling),
             levelled: plan.place_from,
@@ -110,8 +111,8 @@ impl SegmentAudio {
     }
 
     /// How loud it was, once it is whole and where somebody wants to know.
-    pub fn reading(&mut self) -> Option<Vec<i16>> {
-        self.meter.take().map(Meter::finish)
+    pub fn reading(&mut self) -> Option<Vec<LoudnessStep>> {
+        self.meters.take().map(|meters| meters.finish(&self.ramp))
     }
 
     /// Decodes a unit and encodes what comes of it. Returns how many decoder errors there were.
@@ -247,10 +248,10 @@ impl SegmentAudio {
 
     fn level(&mut self, mut samples: Vec<f32>, watched: bool) {
         let channels = usize::from(self.recipe.channels);
-        if let Some(meter) = &mut self.meter {
-            meter.push(&samples);
-        }
         self.ramp.apply(self.levelled, &mut samples, channels);
+        if let Some(meters) = &mut self.meters {
+            meters.levelled(&samples, watched);
+        }
         self.levelled += (samples.len() / channels) as i64;
         self.limiter.push(&samples, watched);
     }
@@ -258,7 +259,11 @@ impl SegmentAudio {
     /// Feeds whole frames to the encoder and keeps the packets of this segment.
     fn encode(&mut self) -> Result<(), AudioError> {
         let channels = usize::from(self.recipe.channels);
-        for frame in self.limiter.take().chunks_exact(channels) {
+        let limited = self.limiter.take();
+        if let Some(meters) = &mut self.meters {
+            meters.limited(&limited);
+        }
+        for frame in limited.chunks_exact(channels) {
             if (self.plan.feed_from..self.plan.feed_to).contains(&self.limited) {
                 self.pcm.extend(frame.iter().flat_map(|sample| s16(*sample).to_le_bytes()));
             }
