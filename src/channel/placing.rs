@@ -13,7 +13,7 @@ use super::feed::FeedNews;
 use crate::clock::Now;
 use crate::demux::TimeStep;
 use crate::media::{ChannelTime, FrameRate, SourceTime, TrackId, TrackKind};
-use crate::timeline::{Anchor, Anchored, Drift, Of, Timeline};
+use crate::timeline::{Anchor, Anchored, Drift, Follow, Of, Timeline};
 
 /// Pictures that must lie far from the wall clock, each within [`STRAYS_WITHIN`] of the one before, until the source is
 /// anchored anew. A PES packet that states no length ends with the next one's start: after a silence one picture comes as
@@ -172,10 +172,24 @@ impl Placing {
             self.tracks.push((piece.track, mine));
         }
         if timeline.is_stray(mine, now.channel_time(), at) {
-            if piece.sets_phase && self.strayed_for_good(now) {
-                self.usual = [Usual::default(); 2];
-                timeline.leave(mine, now.channel_time());
-                return self.anew(now, timeline, piece, news).map_or(Place::LeftOut, Place::Anew);
+            let follow = piece.sets_phase.then(|| timeline.follow(mine, now.channel_time(), piece.pts));
+            let found = match follow {
+                Some(Follow::To(to)) => {
+                    self.usual = [Usual::default(); 2];
+                    Some(self.moves(now, timeline, piece, Anchored::Adopted(to), news))
+                }
+                Some(Follow::Nobody) if self.strayed_for_good(now) => {
+                    self.usual = [Usual::default(); 2];
+                    let found = self.anew(now, timeline, piece, news);
+                    if let Some(to) = self.anchor {
+                        timeline.leave(mine, now.channel_time(), piece.pts, to);
+                    }
+                    Some(found)
+                }
+                _ => None,
+            };
+            if let Some(found) = found {
+                return found.map_or(Place::LeftOut, Place::Anew);
             }
             // Sound cannot tell where the source is now, and sound of another time must not push the encoder ahead. At the very limit it is
             // jitter that makes single pictures strays, of one source and not of the next: those have their place.
@@ -199,6 +213,18 @@ impl Placing {
     ) -> Option<ChannelTime> {
         let usual = self.usual[0].get();
         let anchored = timeline.anchor(now.channel_time(), piece.pts, usual, piece.rate);
+        self.moves(now, timeline, piece, anchored, news)
+    }
+
+    /// From this unit on it has another anchor.
+    fn moves(
+        &mut self,
+        now: Now,
+        timeline: &mut Timeline,
+        piece: Piece,
+        anchored: Anchored,
+        news: &mut Vec<FeedNews>,
+    ) -> Option<ChannelTime> {
         news.push(match anchored {
             Anchored::New(_) => FeedNews::AnchoredNew,
             Anchored::Adopted(_) => FeedNews::AnchoredAdopted,

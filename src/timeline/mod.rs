@@ -30,7 +30,8 @@ pub const FIT: Duration = Duration::from_secs(2);
 pub const STRAY: Duration = Duration::from_secs(4);
 
 /// At the very limit one source of a line strays and the next one does not, and their media would lie apart until that one does, too. So when one has
-/// strayed for good, the others follow from here on, for so long.
+/// strayed for good, the others follow from here on, for so long; and each at the very picture at which the first one left, or two pipelines would
+/// show different pictures up to [`STRAY`] later.
 const FOLLOWS: Duration = Duration::from_millis(3500);
 const FOLLOWS_FOR: Duration = Duration::from_secs(10);
 
@@ -116,6 +117,28 @@ pub struct Slip {
     pub sum: i64,
 }
 
+/// How one source has left its line for another one.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    when: ChannelTime,
+    /// The first picture that lies elsewhere, ticks of the line that was left.
+    at: i64,
+    /// The source's shift until then.
+    shift: i64,
+    to: Anchor,
+}
+
+/// Whether a source that strays follows another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// None has left lately.
+    Nobody,
+    /// Not with this picture: the other one had it where it was.
+    NotYet,
+    /// From this picture on it lies under this anchor.
+    To(Anchor),
+}
+
 /// One source timeline and what is known of it.
 #[derive(Clone, Debug)]
 struct Known {
@@ -126,7 +149,7 @@ struct Known {
     /// By whom, when, and by how many ticks it has drifted.
     votes: Vec<(u32, Now, i64)>,
     /// When a source strayed from it for good, last.
-    left: Option<ChannelTime>,
+    left: Option<Left>,
 }
 
 impl Known {
@@ -332,9 +355,32 @@ impl Timeline {
 
     /// Whether media that lies at `at` under `anchor` when it arrives at `now` needs a new one.
     pub fn is_stray(&self, anchor: Anchor, now: ChannelTime, at: ChannelTime) -> bool {
-        let follows = self.known(anchor).and_then(|known| known.left);
-        let follows = follows.is_some_and(|left| (0..ticks(FOLLOWS_FOR)).contains(&(now - left)));
-        (at - now).saturating_abs() > ticks(if follows { FOLLOWS } else { STRAY })
+        let limit = if self.left(anchor, now).is_some() { FOLLOWS } else { STRAY };
+        (at - now).saturating_abs() > ticks(limit)
+    }
+
+    /// How a source has left the anchor's line lately.
+    fn left(&self, anchor: Anchor, now: ChannelTime) -> Option<Left> {
+        let left = self.known(anchor)?.left?;
+        (0..ticks(FOLLOWS_FOR)).contains(&(now - left.when)).then_some(left)
+    }
+
+    /// Where a picture of source time `at`, which strays, goes when another source of its line has left.
+    pub fn follow(&mut self, anchor: Anchor, now: ChannelTime, at: SourceTime) -> Follow {
+        let Some(left) = self.left(anchor, now) else { return Follow::Nobody };
+        // Pictures come in another order than they are shown in: only the very same one will do, or one well behind it if that one is lost.
+        let behind = Self::unshifted(anchor, at).saturating_sub(left.at);
+        if behind.saturating_abs() > ticks(FOLLOWS_FOR) {
+            return Follow::Nobody;
+        }
+        if behind != 0 && behind < SAME_JUMP {
+            return Follow::NotYet;
+        }
+        let shift = left.to.shift.saturating_add(anchor.shift).saturating_sub(left.shift);
+        let to = Anchor { shift, ..left.to };
+        self.use_line(to.line);
+        self.keep(to);
+        Follow::To(to)
     }
 
     /// Whether media that strays is of another time altogether, and not at the limit.
@@ -342,10 +388,11 @@ impl Timeline {
         (at - now).saturating_abs() > ticks(FAR)
     }
 
-    /// A source has strayed for good and leaves `anchor`.
-    pub fn leave(&mut self, anchor: Anchor, now: ChannelTime) {
+    /// A source has strayed for good: from its picture of source time `at` on it has left `anchor` for `to`.
+    pub fn leave(&mut self, anchor: Anchor, now: ChannelTime, at: SourceTime, to: Anchor) {
         if let Some(known) = self.lines.iter_mut().find(|known| known.id == anchor.line) {
-            known.left = Some(now);
+            let at = Self::unshifted(anchor, at);
+            known.left = Some(Left { when: now, at, shift: anchor.shift, to });
         }
     }
 

@@ -293,8 +293,21 @@ fn at_the_very_limit_sources_follow_the_one_that_strays() {
     let now = NOON.offset(100 * SECOND);
     let (beyond, within, well) = (now.offset(4 * SECOND + 900), now.offset(4 * SECOND - 900), now.offset(3 * SECOND));
     assert!(t.is_stray(anchor, now, beyond) && !t.is_stray(other, now, within));
-    t.leave(anchor, now);
+    let to = t.plainly(now, at(3600 * SECOND)).anchor();
+    assert_eq!(t.follow(other, now, at(100 * SECOND)), Follow::Nobody);
+    t.leave(anchor, now, at(100 * SECOND), to);
     assert!(t.is_stray(other, now, within), "it follows");
+    // In coding order: the pictures that the first one had before it left, that one, and what would have come had it been lost.
+    for (ms, want) in
+        [(-80, Follow::NotYet), (120, Follow::NotYet), (40, Follow::NotYet), (0, Follow::To(to)), (320, Follow::To(to))]
+    {
+        assert_eq!(t.follow(other, now, at(100 * SECOND + ms * 90)), want, "{ms} ms behind");
+    }
+    assert_eq!(t.follow(other, now, at(0)), Follow::Nobody, "it strays for another reason");
+    // A demux that began behind a wrap counts otherwise, and lands on the same place.
+    let wrapped = Anchor { shift: other.shift - WRAP, ..other };
+    let Follow::To(here) = t.follow(wrapped, now, at(100 * SECOND - WRAP)) else { panic!("it follows") };
+    assert_eq!(t.picture(here, at(100 * SECOND - WRAP)), t.picture(to, at(100 * SECOND)));
     assert!(!t.is_stray(other, now, well), "who is always so late stays");
     let later = now.offset(11 * SECOND);
     assert!(!t.is_stray(other, later, later.offset(4 * SECOND - 900)), "of another occasion");
