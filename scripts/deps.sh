@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing to build, run or test Tandem on Debian 12 or later: `scripts/deps.sh build run test`.
+# Installs what is missing to build, run or test Tandem on Debian 12 or later: `scripts/deps.sh build run test [soak]`.
 # Says what it installs and why before it does; does nothing, and says nothing, where nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,6 +39,11 @@ test=(
     "python3-gi|/usr/bin/python3 -c 'import gi'|how the tests drive it"
     "wrk|command -v wrk|load for the origin's bench"
     "procps|command -v ps|looks at processes"
+)
+
+soak=(
+    "obs-studio|command -v obs|publishes as people do"
+    "xvfb|command -v Xvfb|the screen it is shown on"
 )
 
 say() { echo "deps: $*" >&2; }

@@ -58,6 +58,12 @@ impl Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end(&mut self) {
+        signal(self.pid(), "TERM");
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Process {

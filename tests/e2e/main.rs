@@ -18,6 +18,7 @@ mod loss;
 mod loudness;
 mod merge;
 mod nginx;
+mod obs;
 mod origin;
 mod outputs;
 mod players;

@@ -46,6 +46,12 @@ fn what_flows_and_is_no_good_is_left_within_300_ms() {
     crate::detect::within_300_ms();
 }
 
+#[test]
+#[ignore = "two minutes, and it needs OBS Studio"]
+fn obs_publishes_into_a_channel_that_plays() {
+    crate::obs::publishes_into_a_channel_that_plays();
+}
+
 /// What goes in, what comes out, and what the conversion between them may cost.
 struct Ledger {
     channel: &'static str,
