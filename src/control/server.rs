@@ -64,7 +64,7 @@ impl Config {
             let (listen, shared) = match input.mode {
                 config::SrtMode::Shared => (config.srt.listen, true),
                 config::SrtMode::Listener(listen) => (listen, false),
-                config::SrtMode::Caller { .. } => return None,
+                config::SrtMode::Caller { .. } | config::SrtMode::Rendezvous { .. } => return None,
             };
             Some(Publish { source: source.id.clone(), listen, shared })
         });
