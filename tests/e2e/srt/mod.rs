@@ -3,4 +3,5 @@
 mod faults;
 pub mod ground;
 mod publish;
+pub mod raw;
 mod refuse;
