@@ -84,6 +84,7 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     let channels: Vec<channel::run::Handle> =
         config.channels.iter().map(|c| start_channel(c, &shared, save.clone())).collect();
     let (gateways, news) = start_ingest(&config, &channels, &shared);
+    shared.board.set_gateways(gateways.gateways());
     let stopped = shared.stopped;
     let generators: Vec<JoinHandle<()>> = config.signals.iter().map(|s| start_signal(s, &stopped)).collect();
     let tell = tokio::spawn(tell_channels(news, channels.iter().map(|c| c.inputs.clone()).collect()));

@@ -498,7 +498,7 @@ pub struct SrtInput {
     pub latency: Duration,
     /// AES key, where one is set.
     pub passphrase: Option<Secret>,
-    /// AES key length for a caller: 16, 24 or 32 bytes. A listener takes the sender's.
+    /// AES key length for a caller: 16, 24 or 32 bytes. In other modes the sender's holds.
     pub key_length: u8,
     /// Who may publish; empty: anybody.
     pub allow: Vec<Cidr>,
@@ -528,6 +528,13 @@ pub enum SrtMode {
         address: String,
         /// What we ask for.
         stream_id: Option<String>,
+    },
+    /// Both sides call each other, each from a port that the other one knows.
+    Rendezvous {
+        /// Ours.
+        listen: SocketAddr,
+        /// `host:port` of the other side.
+        address: String,
     },
 }
 

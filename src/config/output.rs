@@ -78,6 +78,7 @@ impl Way {
                 SrtMode::Shared => format!("shared SRT port, stream id #!::r={id},m=request"),
                 SrtMode::Listener(address) => format!("srt://{address}"),
                 SrtMode::Caller { address, .. } => format!("calls srt://{address}"),
+                SrtMode::Rendezvous { listen, address } => format!("meets srt://{address} from {listen}"),
             },
             Self::Rtp(rtp) => match &rtp.second {
                 Some(second) => format!("rtp://{} and rtp://{}", rtp.to.address, second.address),
@@ -322,7 +323,7 @@ fn take_source(checks: &mut Checks<'_, '_>, source: &Mark<String>, around: &Surr
 
 fn srt_output(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtOutputFile) -> Option<SrtOutput> {
     let mode = srt_mode(checks, span, file);
-    let calls = matches!(mode, Some(SrtMode::Caller { .. }));
+    let calls = matches!(mode, Some(SrtMode::Caller { .. } | SrtMode::Rendezvous { .. }));
     let latency = checks.time(file.latency.as_ref(), "200ms", "20ms", "8s");
     let passphrase = file.passphrase.as_ref().map(|place| source::passphrase(checks, place));
     let key_length = file.key_length.as_ref().map_or(16, |length| {
@@ -334,15 +335,14 @@ fn srt_output(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtOutputFile) ->
             checks.document.mistake(&length.span, "there is no passphrase to make a key of", mend);
         } else if mode.is_some() && !calls {
             let mend = "remove it; the reader chooses (pbkeylen)";
-            checks.document.mistake(&length.span, "means something in mode \"caller\" only", mend);
+            let wrong = "means something in mode \"caller\" and mode \"rendezvous\" only";
+            checks.document.mistake(&length.span, wrong, mend);
         }
         length.value
     });
     let allow = datagram::allow(checks, file.allow.as_ref());
-    for span in [file.allow.as_ref().map(|k| &k.span), file.readers.as_ref().map(|k| &k.span)].into_iter().flatten() {
-        if calls {
-            checks.document.mistake(span, "means nothing in mode \"caller\"", "remove it; we choose whom we call");
-        }
+    for key in [file.allow.as_ref().map(|k| &k.span), file.readers.as_ref().map(|k| &k.span)] {
+        source::no_choice_of_peers(checks, file.mode.as_ref(), key);
     }
     let readers_max = file.readers.as_ref().map_or(32, |readers| {
         if !(1..=1000).contains(&readers.value) {

@@ -122,9 +122,7 @@ fn srt_input(
     let passphrase = file.passphrase.as_ref().map(|place| passphrase(checks, place));
     let key_length = key_length(checks, file, matches!(mode, Some(SrtMode::Caller { .. })));
     let allow = datagram::allow(checks, file.allow.as_ref());
-    if let (Some(list), Some(SrtMode::Caller { .. })) = (&file.allow, &mode) {
-        checks.document.mistake(&list.span, "means nothing in mode \"caller\"", "remove it; we choose whom we call");
-    }
+    no_choice_of_peers(checks, file.mode.as_ref(), file.allow.as_ref().map(|list| &list.span));
     if let (Some(SrtMode::Shared), Some(id)) = (&mode, id) {
         declared.stream_ids.insert(id.to_string());
         if passphrase.is_some() {
@@ -145,15 +143,16 @@ fn srt_input(
 
 pub(super) fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
     let mode = file.mode.as_ref().map_or(SrtModeFile::Shared, |mode| mode.value);
-    let only = |checks: &mut Checks<'_, '_>, key: Option<&Mark<String>>, its: SrtModeFile, word: &str| {
-        if let Some(key) = key.filter(|_| mode != its) {
-            let mend = format!("remove it, or write mode = \"{word}\"");
-            checks.document.mistake(&key.span, format!("means something in mode \"{word}\" only"), mend);
-        }
+    let only = |checks: &mut Checks<'_, '_>, key: Option<&Mark<String>>, its: &[SrtModeFile]| {
+        let Some(key) = key.filter(|_| !its.contains(&mode)) else { return };
+        let words: Vec<_> = its.iter().map(|mode| format!("mode \"{}\"", mode.word())).collect();
+        let wrong = format!("means something in {} only", words.join(" and "));
+        let mend = format!("remove it, or write {}", words.join(" or ").replace("mode ", "mode = "));
+        checks.document.mistake(&key.span, wrong, mend);
     };
-    only(checks, file.listen.as_ref(), SrtModeFile::Listener, "listener");
-    only(checks, file.address.as_ref(), SrtModeFile::Caller, "caller");
-    only(checks, file.stream_id.as_ref(), SrtModeFile::Caller, "caller");
+    only(checks, file.listen.as_ref(), &[SrtModeFile::Listener, SrtModeFile::Rendezvous]);
+    only(checks, file.address.as_ref(), &[SrtModeFile::Caller, SrtModeFile::Rendezvous]);
+    only(checks, file.stream_id.as_ref(), &[SrtModeFile::Caller]);
     match mode {
         SrtModeFile::Shared => Some(SrtMode::Shared),
         SrtModeFile::Listener => {
@@ -164,6 +163,15 @@ pub(super) fn srt_mode(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourc
             Some(SrtMode::Listener(checks.listen(file.listen.as_ref(), "127.0.0.1:9711", Transport::Udp)))
         }
         SrtModeFile::Caller => caller(checks, span, file),
+        SrtModeFile::Rendezvous => rendezvous(checks, span, file),
+    }
+}
+
+/// Keys that say whom to let in mean nothing where the other side is given.
+pub(super) fn no_choice_of_peers(checks: &mut Checks<'_, '_>, mode: Option<&Mark<SrtModeFile>>, key: Option<&Span>) {
+    if let (Some(mode), Some(key)) = (mode.filter(|mode| mode.value.chooses_peer()), key) {
+        let wrong = format!("means nothing in mode \"{}\"", mode.value.word());
+        checks.document.mistake(key, wrong, "remove it; we choose whom we call");
     }
 }
 
@@ -175,18 +183,55 @@ fn caller(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Opt
             format!("write at most {STREAM_ID_BYTES_MAX} bytes"),
         );
     }
+    let address = called(checks, span, file, "the server to call")?;
+    Some(SrtMode::Caller {
+        address: address.value.clone(),
+        stream_id: file.stream_id.as_ref().map(|s| s.value.clone()),
+    })
+}
+
+fn rendezvous(checks: &mut Checks<'_, '_>, span: &Span, file: &SrtSourceFile) -> Option<SrtMode> {
+    let address = called(checks, span, file, "the other side");
+    if file.listen.is_none() {
+        checks.document.missing(
+            span,
+            "listen",
+            "add listen = \"0.0.0.0:9720\", with the port that the other side calls",
+        );
+        return None;
+    }
+    let listen = checks.listen(file.listen.as_ref(), "0.0.0.0:9720", Transport::Udp);
+    let address = address?;
+    match address.value.parse::<SocketAddr>() {
+        Ok(theirs) if theirs == listen => {
+            checks.document.mistake(&address.span, "is our own", "write address and port of the other side");
+        }
+        Ok(theirs) if theirs.is_ipv4() != listen.is_ipv4() => {
+            let mend = "write both as IPv4, or both as IPv6 (listen = \"[::]:9720\")";
+            checks.document.mistake(&address.span, "is of another kind than `listen`", mend);
+        }
+        // A name is looked up for an address of the kind of ours.
+        Ok(_) | Err(_) => {}
+    }
+    Some(SrtMode::Rendezvous { listen, address: address.value.clone() })
+}
+
+/// Host and port of the other side.
+fn called<'f>(
+    checks: &mut Checks<'_, '_>,
+    span: &Span,
+    file: &'f SrtSourceFile,
+    whose: &str,
+) -> Option<&'f Mark<String>> {
     let Some(address) = &file.address else {
-        checks.document.missing(span, "address", "add address = \"host:port\" of the server to call");
+        checks.document.missing(span, "address", format!("add address = \"host:port\" of {whose}"));
         return None;
     };
     if !is_host_and_port(&address.value) {
         let wrong = format!("`{}` cannot be called", excerpt(&address.value));
         checks.document.mistake(&address.span, wrong, "write host and port, such as \"encoder.example:9710\"");
     }
-    Some(SrtMode::Caller {
-        address: address.value.clone(),
-        stream_id: file.stream_id.as_ref().map(|s| s.value.clone()),
-    })
+    Some(address)
 }
 
 fn key_length(checks: &mut Checks<'_, '_>, file: &SrtSourceFile, caller: bool) -> u8 {

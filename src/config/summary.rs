@@ -51,7 +51,9 @@ impl Summary<'_> {
             match &source.input {
                 Input::Srt(srt) => match &srt.mode {
                     SrtMode::Shared => shared = true,
-                    SrtMode::Listener(address) => all.push((format!("{} (SRT)", source.id), *address)),
+                    SrtMode::Listener(address) | SrtMode::Rendezvous { listen: address, .. } => {
+                        all.push((format!("{} (SRT)", source.id), *address));
+                    }
                     SrtMode::Caller { .. } => {}
                 },
                 Input::Rtp(rtp) => {
@@ -70,6 +72,7 @@ impl Summary<'_> {
                 Way::Srt(srt) => match &srt.mode {
                     SrtMode::Shared => shared = true,
                     SrtMode::Listener(address) => all.push((format!("{} (SRT, to read)", output.id), *address)),
+                    SrtMode::Rendezvous { listen, .. } => all.push((format!("{} (SRT, to send)", output.id), *listen)),
                     SrtMode::Caller { .. } => {}
                 },
                 Way::Rtp(_) | Way::Udp(_) | Way::Record(_) => {}
@@ -168,6 +171,7 @@ fn write_sources(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
                     SrtMode::Shared => format!("publish to srt://{shared}?streamid={}{key}", source.id),
                     SrtMode::Listener(address) => format!("publish to srt://{address}{key}"),
                     SrtMode::Caller { address, .. } => format!("calls srt://{address}{key}"),
+                    SrtMode::Rendezvous { listen, address } => format!("meets srt://{address} from {listen}{key}"),
                 }
             }
             Input::Rtp(rtp) => {
@@ -214,7 +218,7 @@ fn write_outputs(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
                     SrtMode::Listener(address) => {
                         format!("read at srt://{address}{key}, up to {readers} at once{}", open(address.ip()))
                     }
-                    SrtMode::Caller { address, .. } => format!("calls srt://{address}{key}"),
+                    SrtMode::Caller { .. } | SrtMode::Rendezvous { .. } => format!("{}{key}", way.target(id)),
                 }
             }
             Way::Rtp(rtp) => {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::ingest::srt::GatewayStatus;
 use crate::media::{ChannelId, ChannelTime, PipelineId, SourceName};
 use crate::monitor::{ChannelStatus, EventKind, Logged, Severity};
 
@@ -21,6 +22,13 @@ pub struct Channels<'a> {
 pub struct Events<'a> {
     /// Oldest first.
     pub events: Vec<Entry<'a>>,
+}
+
+/// `/v1/gateways`.
+#[derive(Debug, Serialize)]
+pub struct Gateways {
+    /// The processes that speak SRT, by name.
+    pub gateways: Vec<GatewayStatus>,
 }
 
 /// One event.

@@ -1,4 +1,4 @@
-//! What the control port shows: the newest status of each channel, and the event log.
+//! What the control port shows: the newest status of each channel and SRT gateway, and the event log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::outputs::Orders;
 use crate::channel::Input;
 use crate::config;
+use crate::ingest::srt::{GatewayStatus, Gateways};
 use crate::media::ChannelId;
 use crate::monitor::{ChannelStatus, EventLog};
 
@@ -17,13 +18,14 @@ use crate::monitor::{ChannelStatus, EventLog};
 pub struct Board {
     channels: ArcSwap<BTreeMap<ChannelId, watch::Receiver<Arc<ChannelStatus>>>>,
     orders: ArcSwap<BTreeMap<ChannelId, Orders>>,
+    gateways: ArcSwap<Gateways>,
     events: Arc<EventLog>,
 }
 
 impl Board {
     /// A board without channels.
     pub fn new(events: Arc<EventLog>) -> Self {
-        Self { channels: ArcSwap::default(), orders: ArcSwap::default(), events }
+        Self { events, ..Self::default() }
     }
 
     /// Adds a channel, or replaces where its status comes from.
@@ -44,6 +46,18 @@ impl Board {
             new.insert(orders.config.id.clone(), orders.clone());
             new
         });
+    }
+
+    /// Says where SRT gateways are to be asked for.
+    pub fn set_gateways(&self, gateways: Gateways) {
+        self.gateways.store(Arc::new(gateways));
+    }
+
+    /// Every SRT gateway, by name.
+    pub fn gateways(&self) -> Vec<GatewayStatus> {
+        let mut all = self.gateways.load().status();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// Where a channel takes orders.

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::encode::ipc::Showing;
+use crate::ingest::srt::GatewayStatus;
 use crate::media::PipelineId;
 use crate::monitor::{ChannelStatus, EventCount, PathAlarm, StandbyState};
 use crate::origin::{Closed, Counters};
@@ -30,6 +31,7 @@ type Seconds = Family<Labels, Counter<f64, AtomicU64>>;
 /// The text cannot be formatted.
 pub fn render(
     channels: &[Arc<ChannelStatus>],
+    srt: &[GatewayStatus],
     events: &[EventCount],
     origin: Option<&Counters>,
 ) -> Result<String, fmt::Error> {
@@ -43,6 +45,7 @@ pub fn render(
     pipelines(&mut registry, channels);
     publications(&mut registry, channels);
     outputs(&mut registry, channels);
+    gateways(&mut registry, srt);
     let events_seen = counts(&mut registry, "events", "Events, whether their line was shown or summed.");
     for EventCount { channel, kind, severity, count } in events {
         let labels = vec![
@@ -406,6 +409,29 @@ fn outputs(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             set(&kept, labels(), recording.kept_bytes as f64);
             add(&deleted, labels(), recording.deleted);
         }
+    }
+}
+
+fn gateways(registry: &mut Registry, gateways: &[GatewayStatus]) {
+    let listening = gauges(registry, "gateway_listening", "Its ports are open.", None);
+    let starts = counts(registry, "gateway_starts", "Starts of this SRT gateway; more than one: it died.");
+    let memory = gauges(registry, "gateway_resident_memory", "Memory it takes.", Some(Unit::Bytes));
+    let open = gauges(registry, "gateway_connections", "Publishers and readers connected.", None);
+    let refused = counts(registry, "gateway_refused_callers", "Callers turned away since its start.");
+    let unread =
+        counts(registry, "gateway_unread_datagrams", "Datagrams the kernel dropped, as it did not read in time.");
+    let dropped =
+        counts(registry, "gateway_dropped_portions", "Portions of media dropped between it and the channels.");
+    for gateway in gateways {
+        let labels = || vec![("gateway", gateway.name.clone())];
+        let health = &gateway.health;
+        set(&listening, labels(), flag(gateway.listening));
+        add(&starts, labels(), gateway.starts.into());
+        set(&memory, labels(), health.rss_bytes as f64);
+        set(&open, labels(), health.connections.into());
+        add(&refused, labels(), health.refused);
+        add(&unread, labels(), health.udp_drops);
+        add(&dropped, labels(), health.dropped_portions + gateway.undelivered);
     }
 }
 

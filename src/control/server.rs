@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use super::api::{Addresses, Channels, Entry, Events, PublishAddress, date};
+use super::api::{Addresses, Channels, Entry, Events, Gateways, PublishAddress, date};
 use super::board::Board;
 use super::{assets, host, metrics, outputs, stream};
 use crate::media::{ChannelId, SourceId};
@@ -64,7 +64,7 @@ impl Config {
             let (listen, shared) = match input.mode {
                 config::SrtMode::Shared => (config.srt.listen, true),
                 config::SrtMode::Listener(listen) => (listen, false),
-                config::SrtMode::Caller { .. } => return None,
+                config::SrtMode::Caller { .. } | config::SrtMode::Rendezvous { .. } => return None,
             };
             Some(Publish { source: source.id.clone(), listen, shared })
         });
@@ -161,6 +161,7 @@ fn router(control: &Arc<Control>) -> Router {
         .route("/v1/channels/{id}/outputs/{output}", delete(outputs::remove))
         .route("/v1/channels/{id}/pipelines/{pipeline}/thumbnail.jpg", get(thumbnail))
         .route("/v1/events", get(events))
+        .route("/v1/gateways", get(gateways))
         .route("/v1/origin", get(addresses))
         .route("/v1/stream", get(follow))
         .layer(middleware::from_fn_with_state(Arc::clone(control), guard))
@@ -264,6 +265,10 @@ async fn events(State(control): State<Shared>) -> Response {
     Json(Events { events: events.iter().map(|logged| Entry::from(logged.as_ref())).collect() }).into_response()
 }
 
+async fn gateways(State(control): State<Shared>) -> Response {
+    Json(Gateways { gateways: control.board.gateways() }).into_response()
+}
+
 async fn addresses(State(control): State<Shared>, request: Request) -> Response {
     // `guard` let the request pass, so it has a name.
     let name = name_of(&request).unwrap_or("localhost");
@@ -286,7 +291,8 @@ async fn follow(State(control): State<Shared>, headers: HeaderMap) -> Response {
 
 async fn metrics_text(State(control): State<Shared>) -> Response {
     let statuses = control.board.statuses();
-    match metrics::render(&statuses, &control.board.events().counts(), control.origin.as_deref()) {
+    let (gateways, events) = (control.board.gateways(), control.board.events().counts());
+    match metrics::render(&statuses, &gateways, &events, control.origin.as_deref()) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

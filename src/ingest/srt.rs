@@ -1,4 +1,4 @@
-//! SRT sources and outputs: one gateway process a listening port, and one for all calls of ours.
+//! SRT sources and outputs: one gateway process a port of ours, and one for all calls from ports of the system's choice.
 //!
 //! In:    the configured sources of type SRT, and where the events of each go; the list of SRT outputs, and their media.
 //! Out:   [`IngestEvent`]s in the order of the connection: `Up`, `Data` and `Link`, `Down`; [`News`] of the gateways; outputs' own
@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub(in crate::ingest) mod deliver;
+mod doors;
 mod exits;
 pub mod gateway;
 pub mod ipc;
@@ -17,24 +18,26 @@ pub mod readership;
 pub mod stream_id;
 mod udp;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{Instrument, Span, info, info_span, warn};
 
 use self::deliver::Outlets;
+use self::doors::{Door, doors};
 use self::exits::Exits;
-use self::ipc::{Call, Feed, FromGateway, Health, Key, Listen, Setup, ToGateway};
+use self::ipc::{Feed, FromGateway, Health, Setup, ToGateway};
 use super::IngestEvent;
 use crate::child::{self, Backoff, Child, Receiver, Sender};
 use crate::clock;
-use crate::config::{Input, Source, SrtListener, SrtMode};
+use crate::config::{Source, SrtListener};
 use crate::media::SourceId;
 use crate::output::exits::{Exits as Wishes, List};
 
@@ -86,7 +89,7 @@ pub enum News {
 }
 
 /// One gateway at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GatewayStatus {
     /// `srt://127.0.0.1:9710`, or `srt callers`.
     pub name: String,
@@ -106,18 +109,23 @@ pub struct GatewayStatus {
 #[derive(Debug)]
 pub struct Handle {
     stop: watch::Sender<bool>,
-    kept: Kept,
+    gateways: Gateways,
     manager: JoinHandle<()>,
 }
 
-/// What is known of every gateway that is kept.
+/// What is known of every gateway.
 #[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<Keeping>>>);
+pub struct Gateways(Arc<Mutex<Vec<Keeping>>>);
 
 /// One gateway's newest status, and the task that keeps it.
 type Keeping = (watch::Receiver<GatewayStatus>, JoinHandle<()>);
 
-impl Kept {
+impl Gateways {
+    /// Every gateway, in no particular order.
+    pub fn status(&self) -> Vec<GatewayStatus> {
+        self.lock().iter().map(|(status, _)| status.borrow().clone()).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Keeping>> {
         // Nothing is done to it but looking and adding.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -127,7 +135,12 @@ impl Kept {
 impl Handle {
     /// Every gateway, in no particular order.
     pub fn status(&self) -> Vec<GatewayStatus> {
-        self.kept.lock().iter().map(|(status, _)| status.borrow().clone()).collect()
+        self.gateways.status()
+    }
+
+    /// The same for somebody else to ask.
+    pub fn gateways(&self) -> Gateways {
+        self.gateways.clone()
     }
 
     /// Closes every connection and ends every gateway. Takes a second at most.
@@ -136,7 +149,7 @@ impl Handle {
         // Nobody starts another one.
         self.manager.abort();
         let _ = self.manager.await;
-        let tasks = std::mem::take(&mut *self.kept.lock());
+        let tasks = std::mem::take(&mut *self.gateways.lock());
         for (_, task) in tasks {
             // An error is a panic of ours, which the log has; the child died with its task.
             let _ = task.await;
@@ -164,7 +177,7 @@ pub fn start(
         wishes: wishes.watch(),
         stop: stop.clone(),
         doors: BTreeSet::new(),
-        kept: Kept::default(),
+        gateways: Gateways::default(),
     };
     for (door, group) in doors(listener, sources) {
         let (feeds, sinks): (Vec<_>, Vec<_>) =
@@ -173,9 +186,9 @@ pub fn start(
             manager.keep(door, feeds, sinks);
         }
     }
-    let kept = manager.kept.clone();
+    let gateways = manager.gateways.clone();
     let manager = tokio::spawn(manager.run());
-    (Handle { stop, kept, manager }, news_out)
+    (Handle { stop, gateways, manager }, news_out)
 }
 
 /// Starts a keeper for each door that is needed. None ever ends: its gateway does, while there is nothing to do for it.
@@ -187,7 +200,7 @@ struct Manager {
     wishes: watch::Receiver<List>,
     stop: watch::Sender<bool>,
     doors: BTreeSet<Door>,
-    kept: Kept,
+    gateways: Gateways,
 }
 
 impl Manager {
@@ -226,64 +239,8 @@ impl Manager {
             failure: None,
         };
         let task = tokio::spawn(keeper.keep(self.stop.subscribe()).instrument(span));
-        self.kept.lock().push((status_out, task));
+        self.gateways.lock().push((status_out, task));
     }
-}
-
-/// What a gateway is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Door {
-    Shared(SocketAddr),
-    Own(SocketAddr),
-    Calls,
-}
-
-impl Door {
-    fn of(mode: &SrtMode, shared: SocketAddr) -> Self {
-        match mode {
-            SrtMode::Shared => Self::Shared(shared),
-            SrtMode::Listener(address) => Self::Own(*address),
-            SrtMode::Caller { .. } => Self::Calls,
-        }
-    }
-
-    fn name(self) -> String {
-        match self {
-            Self::Shared(address) | Self::Own(address) => format!("srt://{address}"),
-            Self::Calls => "srt callers".into(),
-        }
-    }
-
-    fn listen(self) -> Option<Listen> {
-        match self {
-            Self::Shared(address) => Some(Listen { address, shared: true }),
-            Self::Own(address) => Some(Listen { address, shared: false }),
-            Self::Calls => None,
-        }
-    }
-}
-
-/// Sources by the gateway they need: a flood on a public port must not touch a private one.
-fn doors(listener: &SrtListener, sources: &[Source]) -> BTreeMap<Door, Vec<Feed>> {
-    let mut doors: BTreeMap<Door, Vec<Feed>> = BTreeMap::new();
-    for source in sources {
-        let Input::Srt(input) = &source.input else { continue };
-        let call = match &input.mode {
-            SrtMode::Shared | SrtMode::Listener(_) => None,
-            SrtMode::Caller { address, stream_id } => {
-                let key_length = input.key_length;
-                Some(Call { address: address.clone(), stream_id: stream_id.clone(), key_length })
-            }
-        };
-        doors.entry(Door::of(&input.mode, listener.listen)).or_default().push(Feed {
-            id: source.id.clone(),
-            latency: input.latency,
-            passphrase: input.passphrase.as_ref().map(|secret| Key(secret.reveal().to_owned())),
-            allow: input.allow.clone(),
-            call,
-        });
-    }
-    doors
 }
 
 /// Keeps one gateway alive.
@@ -492,58 +449,4 @@ async fn last_words(child: &mut Child) -> String {
         Err(_) => child.kill().await,
     };
     ended.map_or_else(|e| format!("of unknown causes: {e}"), |ended| ended.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Secret, SrtInput};
-
-    fn source(name: &str, mode: SrtMode) -> Source {
-        let id: Vec<_> = name.split('/').collect();
-        Source {
-            id: SourceId {
-                channel: crate::media::ChannelId::new(id[0]).expect("a name"),
-                source: crate::media::SourceName::new(id[1]).expect("a name"),
-            },
-            input: Input::Srt(SrtInput {
-                mode,
-                latency: Duration::from_millis(200),
-                passphrase: Some(Secret::new("correct horse".into())),
-                key_length: 16,
-                allow: Vec::new(),
-            }),
-            program: None,
-        }
-    }
-
-    #[test]
-    fn a_gateway_a_port_and_one_for_all_calls() {
-        let listen: SocketAddr = "127.0.0.1:9710".parse().expect("an address");
-        let own: SocketAddr = "127.0.0.1:9711".parse().expect("an address");
-        let call = |address: &str| SrtMode::Caller { address: address.into(), stream_id: None };
-        let listener = SrtListener { listen, memory_max: 1 << 30 };
-        let sources = [
-            source("a/one", SrtMode::Shared),
-            source("b/one", SrtMode::Shared),
-            source("a/two", SrtMode::Listener(own)),
-            source("a/three", call("one.example:1")),
-            source("a/four", call("two.example:2")),
-        ];
-        let plan: Vec<(String, Vec<String>)> = doors(&listener, &sources)
-            .into_iter()
-            .map(|(door, feeds)| (door.name(), feeds.iter().map(|f| f.id.to_string()).collect()))
-            .collect();
-        let strings = |names: &[&str]| names.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        assert_eq!(
-            plan,
-            [
-                ("srt://127.0.0.1:9710".into(), strings(&["a/one", "b/one"])),
-                ("srt://127.0.0.1:9711".into(), strings(&["a/two"])),
-                ("srt callers".into(), strings(&["a/three", "a/four"])),
-            ]
-        );
-        let everything = format!("{:?}", doors(&listener, &sources));
-        assert!(!everything.contains("correct horse"), "{everything}");
-    }
 }

@@ -19,6 +19,7 @@ pub mod option {
     pub const FC: i32 = 4;
     pub const RCVBUF: i32 = 6;
     pub const UDP_RCVBUF: i32 = 9;
+    pub const RENDEZVOUS: i32 = 12;
     pub const SNDTIMEO: i32 = 13;
     pub const RCVTIMEO: i32 = 14;
     pub const PASSPHRASE: i32 = 26;

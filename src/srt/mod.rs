@@ -19,5 +19,5 @@ pub use error::{Error, Reject};
 pub use ffi::SocketId;
 pub use link::{Receiver, Sender};
 pub use stats::{STATS_LAYOUT, Stats};
-pub(crate) use url::resolve;
 pub use url::{Mode, Url, UrlError};
+pub(crate) use url::{resolve, resolve_like};

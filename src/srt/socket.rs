@@ -37,8 +37,10 @@ pub struct Settings<'a> {
     pub stream_id: Option<&'a str>,
     /// Silence after which a peer counts as gone.
     pub peer_idle: Option<Duration>,
-    /// How long a blocking connect may take.
+    /// How long a call may go unanswered; in a rendezvous, ten times as long.
     pub connect_timeout: Option<Duration>,
+    /// Both sides call each other, each from an address it is bound to.
+    pub rendezvous: bool,
     /// Packets that may be under way or wait for their time: sizes both the window and the receive buffer.
     pub window_packets: Option<u32>,
     /// Calls return at once.
@@ -127,6 +129,9 @@ impl Socket {
             self.set(option::RCVTIMEO, ms(timeout), "SRTO_RCVTIMEO")?;
             self.set(option::SNDTIMEO, ms(timeout), "SRTO_SNDTIMEO")?;
         }
+        if settings.rendezvous {
+            self.set(option::RENDEZVOUS, 1, "SRTO_RENDEZVOUS")?;
+        }
         if settings.nonblocking {
             self.set(option::RCVSYN, 0, "SRTO_RCVSYN")?;
             self.set(option::SNDSYN, 0, "SRTO_SNDSYN")?;
@@ -203,7 +208,7 @@ impl Socket {
         self.set(option::RCVTIMEO, ms, "SRTO_RCVTIMEO")
     }
 
-    /// Calls a listener: waits for the answer, or (non-blocking) only begins.
+    /// Calls a listener, or meets a peer: waits for the answer, or (non-blocking) only begins.
     pub fn connect(&self, to: SocketAddr) -> Result<(), Error> {
         let c = CAddress::new(to);
         let (pointer, length) = c.raw();

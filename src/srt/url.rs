@@ -138,9 +138,18 @@ impl Url {
 
 /// The first address of `host`; waits for the resolver.
 pub(crate) fn resolve(host: &str, port: u16) -> Result<SocketAddr, Error> {
+    first(host, port, |_| true)
+}
+
+/// The first address of `host` that is IPv4 or IPv6 as `own` is; waits for the resolver.
+pub(crate) fn resolve_like(host: &str, port: u16, own: SocketAddr) -> Result<SocketAddr, Error> {
+    first(host, port, |address| address.is_ipv4() == own.is_ipv4())
+}
+
+fn first(host: &str, port: u16, wanted: impl Fn(&SocketAddr) -> bool) -> Result<SocketAddr, Error> {
     let failed = |source| Error::Resolve { host: host.to_owned(), source };
     let mut addresses = (host, port).to_socket_addrs().map_err(failed)?;
-    addresses.next().ok_or_else(|| failed(std::io::Error::other("no address")))
+    addresses.find(wanted).ok_or_else(|| failed(std::io::Error::other("no usable address")))
 }
 
 impl fmt::Display for Url {

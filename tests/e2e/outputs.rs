@@ -30,7 +30,7 @@ fn padding() -> Vec<u8> {
 }
 
 /// Sends to a UDP source at 4 Mbit/s.
-fn push(port: u16, stream: Vec<u8>) -> JoinHandle<()> {
+pub fn push(port: u16, stream: Vec<u8>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         paced(&stream, |message| drop(socket.send_to(message, ("127.0.0.1", port))));
@@ -38,7 +38,7 @@ fn push(port: u16, stream: Vec<u8>) -> JoinHandle<()> {
 }
 
 /// What arrives at a UDP port, datagram by datagram.
-fn collect(socket: UdpSocket) -> JoinHandle<Vec<Vec<u8>>> {
+pub fn collect(socket: UdpSocket) -> JoinHandle<Vec<Vec<u8>>> {
     socket.set_read_timeout(Some(Duration::from_secs(3))).expect("a timeout");
     socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20).expect("a buffer");
     std::thread::spawn(move || {
@@ -110,7 +110,7 @@ fn recorded(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
-    let [input, own, keyed, theirs, watched] = [(); 5].map(|()| free_udp());
+    let [input, own, keyed, theirs, watched, meeting, met] = [(); 7].map(|()| free_udp());
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let secret = tempfile::NamedTempFile::new().expect("a file");
     fs::write(secret.path(), KEY).expect("written");
@@ -130,6 +130,14 @@ fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
                 "calls",
                 &format!("type = \"srt\"\nmode = \"caller\"\naddress = \"127.0.0.1:{theirs}\"\nstream_id = \"theirs\""),
             ),
+            output(
+                "meets",
+                &format!(
+                    "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"127.0.0.1:{meeting}\"\naddress = \"127.0.0.1:{met}\"\n\
+                     passphrase = \"file:{}\"\nkey_length = 24",
+                    secret.path().display()
+                ),
+            ),
             output("udp", &format!("type = \"udp\"\naddress = \"{}\"", udp.local_addr().unwrap())),
             output("watched", &format!("type = \"udp\"\naddress = \"127.0.0.1:{watched}\"")),
             output("tap", "type = \"record\"\nfolder = \"tap\"\nsegment_size = \"1MB\"\nmax_size = \"100MB\""),
@@ -145,18 +153,22 @@ fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
         ffmpeg(&format!("srt://127.0.0.1:{own}?latency=300000"), &file("own")),
         transmit(&format!("srt://127.0.0.1:{keyed}?latency=300&passphrase={KEY}"), &file("keyed")),
         transmit(&format!("srt://:{theirs}?mode=listener&latency=300"), &file("theirs")),
+        transmit(
+            &format!("srt://127.0.0.1:{meeting}?mode=rendezvous&port={met}&latency=300&passphrase={KEY}"),
+            &file("met"),
+        ),
         ffmpeg(&format!("udp://127.0.0.1:{watched}?fifo_size=100000"), &file("watched")),
     ];
     let stranger = file("stranger");
     let _stranger = transmit(&format!("srt://127.0.0.1:{keyed}?latency=300&passphrase=wrong-{KEY}"), &stranger);
     let datagrams = collect(udp);
-    for (name, count) in [("shared", 2), ("own", 1), ("keyed", 1), ("calls", 1)] {
+    for (name, count) in [("shared", 2), ("own", 1), ("keyed", 1), ("calls", 1), ("meets", 1)] {
         server.wait(&format!("{count} readers of {name}"), |s| readers(s, name) == count);
     }
     server.wait("ffmpeg listens", |_| UdpSocket::bind(("127.0.0.1", watched)).is_err());
     let sent = fs::read(stream(server.dir.path())).expect("made");
     push(input, [&sent[..], &padding()].concat()).join().expect("sent");
-    for name in ["request", "plain", "own", "keyed", "theirs", "watched"] {
+    for name in ["request", "plain", "own", "keyed", "theirs", "met", "watched"] {
         wait_for_file(&server, &file(name), &sent);
     }
     assert_eq!(fs::metadata(stranger).map_or(0, |about| about.len()), 0, "a wrong key reads nothing");
@@ -174,12 +186,12 @@ fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
 
     server.wait("figures of all of it", |s| {
         let status = s.status();
-        ["shared", "own", "calls", "udp", "tap"]
+        ["shared", "own", "calls", "meets", "udp", "tap"]
             .iter()
             .all(|name| find(&status, name)["figures"]["bytes"].as_u64() >= Some(sent.len() as u64))
     });
     let status = server.status();
-    for name in ["shared", "own", "keyed", "calls", "udp", "tap"] {
+    for name in ["shared", "own", "keyed", "calls", "meets", "udp", "tap"] {
         let output = find(&status, name);
         assert_eq!((&output["figures"]["dropped"], &output["alarm"]), (&0.into(), &Value::Null), "{output:#}");
     }

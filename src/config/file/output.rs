@@ -38,12 +38,12 @@ pub(in crate::config) struct SrtOutputFile {
     #[schemars(with = "String", extend("enum" = ["a", "b"]))]
     pub pipeline: Option<Mark<String>>,
     /// Who calls whom: "shared", readers call the shared SRT port and name the output in their stream id; "listener", they call
-    /// a port of the output's own; "caller", we call a server. Default "shared".
+    /// a port of the output's own; "caller", we call a server; "rendezvous", both call each other. Default "shared".
     pub mode: Option<Mark<SrtModeFile>>,
-    /// Mode "listener": address and port (UDP) of its own.
+    /// Modes "listener" and "rendezvous": address and port (UDP) of its own.
     #[schemars(with = "String")]
     pub listen: Option<Mark<String>>,
-    /// Mode "caller": "host:port" of the server to call.
+    /// Mode "caller": "host:port" of the server to call. Mode "rendezvous": of the other side.
     #[schemars(with = "String")]
     pub address: Option<Mark<String>>,
     /// Mode "caller": the stream id to ask for.
@@ -53,14 +53,15 @@ pub(in crate::config) struct SrtOutputFile {
     pub latency: Option<Mark<Time>>,
     /// Where the passphrase is: "env:NAME" or "file:path" (relative to this file). 10 to 79 characters.
     pub passphrase: Option<Mark<SecretRef>>,
-    /// Mode "caller" with a passphrase: AES key length in bytes. 16, 24 or 32; default 16. Readers choose their own.
+    /// Modes "caller" and "rendezvous" with a passphrase: AES key length in bytes. 16, 24 or 32; default 16. Readers choose their
+    /// own.
     #[schemars(range(min = 16, max = 32))]
     pub key_length: Option<Mark<u8>>,
     /// Who may read, as ranges of addresses such as "10.0.0.0/8" or "192.0.2.7". Default: anybody who can reach the port.
-    /// Not in mode "caller".
+    /// Not in modes "caller" and "rendezvous".
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow: Option<Mark<Vec<Mark<String>>>>,
-    /// So many may read at once, 1 to 1000. Default 32. Not in mode "caller".
+    /// So many may read at once, 1 to 1000. Default 32. Not in modes "caller" and "rendezvous".
     #[schemars(range(min = 1, max = 1000))]
     pub readers: Option<Mark<usize>>,
 }

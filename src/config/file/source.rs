@@ -53,10 +53,10 @@ pub(in crate::config) struct SrtSourceFile {
     pub id: Option<Mark<String>>,
     /// Who calls whom. Default "shared".
     pub mode: Option<Mark<SrtModeFile>>,
-    /// Mode "listener": address and port (UDP) of its own.
+    /// Modes "listener" and "rendezvous": address and port (UDP) of its own.
     #[schemars(with = "String")]
     pub listen: Option<Mark<String>>,
-    /// Mode "caller": "host:port" of the server to call.
+    /// Mode "caller": "host:port" of the server to call. Mode "rendezvous": of the other side.
     #[schemars(with = "String")]
     pub address: Option<Mark<String>>,
     /// Mode "caller": the stream id to ask for.
@@ -71,7 +71,7 @@ pub(in crate::config) struct SrtSourceFile {
     #[schemars(range(min = 16, max = 32))]
     pub key_length: Option<Mark<u8>>,
     /// Who may publish, as ranges of addresses such as "10.0.0.0/8" or "192.0.2.7". Default: anybody who can reach the port.
-    /// Not in mode "caller".
+    /// Not in modes "caller" and "rendezvous".
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow: Option<Mark<Vec<Mark<String>>>>,
     /// Programme number in a stream with several. Default: the first one.
@@ -89,6 +89,26 @@ pub(in crate::config) enum SrtModeFile {
     Listener,
     /// We call a server.
     Caller,
+    /// Both sides call each other at once, each from a port that the other one knows: through firewalls that let answers in and
+    /// nobody else.
+    Rendezvous,
+}
+
+impl SrtModeFile {
+    /// As a config writes it.
+    pub(in crate::config) const fn word(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Listener => "listener",
+            Self::Caller => "caller",
+            Self::Rendezvous => "rendezvous",
+        }
+    }
+
+    /// We choose who the other side is.
+    pub(in crate::config) const fn chooses_peer(self) -> bool {
+        matches!(self, Self::Caller | Self::Rendezvous)
+    }
 }
 
 /// MPEG-TS over RTP (RFC 2250), with FEC (SMPTE ST 2022-1) where the sender adds it.

@@ -92,7 +92,19 @@ fn each_mistake_is_named_with_its_mend() {
             "type = \"srt\"\nsource",
             "type = \"srt\"\nmode = \"caller\"\nreaders = 3\naddress = \"h:1\"\nsource",
             "channel[c].output[srt].readers",
-            "means nothing",
+            "means nothing in mode \"caller\"",
+        ),
+        (
+            "type = \"srt\"\nsource",
+            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"0.0.0.0:9710\"\naddress = \"h:1\"\nsource",
+            "channel[c].output[srt].listen",
+            "is taken",
+        ),
+        (
+            "type = \"srt\"\nsource",
+            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"0.0.0.0:1\"\naddress = \"h:1\"\nreaders = 3\nsource",
+            "channel[c].output[srt].readers",
+            "means nothing in mode \"rendezvous\"",
         ),
     ] {
         assert!(GOOD.contains(what), "{what}");

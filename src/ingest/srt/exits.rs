@@ -8,10 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
-use super::Door;
-use super::ipc::{Call, Exit, Key, ToGateway};
+use super::doors::{Door, call};
+use super::ipc::{Exit, Key, ToGateway};
 use crate::child::{SendError, Sender};
-use crate::config::SrtMode;
 use crate::monitor::OutputFigures;
 use crate::output::Event;
 use crate::output::exits::{List, OutputIndex, Wanted};
@@ -67,7 +66,7 @@ impl Exits {
                 figures: OutputFigures::default(),
                 failed: false,
             };
-            if matches!(self.door, Door::Own(_)) && (self.taken || !self.known.is_empty()) {
+            if self.door.is_for_one() && (self.taken || !self.known.is_empty()) {
                 if self.refused.insert(index) {
                     known.fail("its port is taken by another source or output");
                 }
@@ -183,12 +182,6 @@ impl Known {
 
 fn exit(index: OutputIndex, wanted: &Wanted) -> Exit {
     let output = &wanted.output;
-    let call = match &output.mode {
-        SrtMode::Caller { address, stream_id } => {
-            Some(Call { address: address.clone(), stream_id: stream_id.clone(), key_length: output.key_length })
-        }
-        SrtMode::Shared | SrtMode::Listener(_) => None,
-    };
     Exit {
         index,
         id: wanted.id.clone(),
@@ -196,6 +189,6 @@ fn exit(index: OutputIndex, wanted: &Wanted) -> Exit {
         passphrase: output.passphrase.as_ref().map(|secret| Key(secret.reveal().to_owned())),
         allow: output.allow.clone(),
         readers_max: u32::try_from(output.readers_max).unwrap_or(u32::MAX),
-        call,
+        call: call(&output.mode, Some(output.key_length)),
     }
 }

@@ -88,10 +88,12 @@ pub struct Feed {
 pub struct Call {
     /// `host:port`.
     pub address: String,
+    /// A rendezvous: where we call from, and are called.
+    pub from: Option<SocketAddr>,
     /// What we ask for.
     pub stream_id: Option<String>,
-    /// AES key length in bytes: 16, 24 or 32.
-    pub key_length: u8,
+    /// AES key length in bytes: 16, 24 or 32. None: as the other side has it.
+    pub key_length: Option<u8>,
 }
 
 /// A passphrase on its way between two processes of ours; no text form shows it.

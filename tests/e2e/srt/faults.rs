@@ -9,6 +9,7 @@ use tandem::ingest::srt::ipc::{Feed, FromGateway, Listen, Setup, ToGateway};
 use tandem::ingest::srt::{News, SUBCOMMAND};
 
 use super::ground::{Ground, PATIENCE, Tool, assert_same, free_port, id, shared, ts, until};
+use super::raw::{extensions, handshake};
 
 fn pid(ground: &Ground) -> Pid {
     let pid = ground.handle.status()[0].pid.expect("it runs");
@@ -185,11 +186,8 @@ fn throw(to: std::net::SocketAddr, for_so_long: Duration) -> u64 {
             Ok(length) if length >= 48 => u32::from_be_bytes(answer[44..48].try_into().expect("4 bytes")),
             _ => 0,
         };
-        // SRT_CMD_HSREQ with three words, then a stream id (words are little-endian inside) of a source, or not.
-        let name: &[u8; 12] = if random() % 2 == 0 { b"kcabevil/pu\0" } else { b"evilrof/gie\0" };
-        let mut more = vec![0, 1, 0, 3, 0, 1, 5, 1, 0, 0, 0, 0xbf, 0, 120, 0, 120, 0, 5, 0, 3];
-        more.extend_from_slice(name);
-        let whole = handshake(5, 5, 0xffff_ffff, own, cookie, &more);
+        let name = if random() % 2 == 0 { "live/backup" } else { "live/foreign" };
+        let whole = handshake(5, 5, 0xffff_ffff, own, cookie, &extensions(name));
         for _ in 0..10 {
             let mut spoilt = whole.clone();
             let keep = (random() as usize % spoilt.len()).max(16);
@@ -208,15 +206,4 @@ fn throw(to: std::net::SocketAddr, for_so_long: Duration) -> u64 {
         }
     }
     thrown
-}
-
-/// A handshake control packet (draft-sharabayko-srt §3.2.1).
-fn handshake(version: u32, extension: u16, kind: u32, own_id: u32, cookie: u32, more: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for word in [0x8000_0000, 0, 0, 0, version, u32::from(extension), 12_345, 1500, 8192, kind, own_id, cookie] {
-        out.extend_from_slice(&word.to_be_bytes());
-    }
-    out.extend_from_slice(&[1, 0, 0, 127, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    out.extend_from_slice(more);
-    out
 }

@@ -2,5 +2,8 @@
 
 mod faults;
 pub mod ground;
+mod line;
+mod loss;
 mod publish;
+pub mod raw;
 mod refuse;

@@ -1,5 +1,6 @@
 //! What publishers send arrives: all of it, in order, from every kind of publisher, in every mode, with every key.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -159,6 +160,38 @@ async fn we_call_a_listener_and_call_again_when_it_is_back() {
         ground.until("it hung up", |g| g.seen("live/called").downs.len() == round).await;
     }
     assert_same(&ground.seen("live/called").data, &[sent.clone(), sent].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_call_each_other_and_meet_again() {
+    let local = |host: &str| UdpSocket::bind((host, 0)).expect("a port").local_addr().expect("bound");
+    let names = ["live/four", "live/six"];
+    let ends = ["127.0.0.1", "::1"].map(|host| (local(host), local(host)));
+    let met = |(name, (ours, theirs)): (&str, (SocketAddr, SocketAddr))| {
+        source(name, SrtMode::Rendezvous { listen: ours, address: theirs.to_string() }, Some(KEY))
+    };
+    let ground = Ground::open(&[met((names[0], ends[0])), met((names[1], ends[1]))]).await;
+    let sent = ts(9, 7 * 300);
+    for round in 1..=2 {
+        let mut tools = Vec::new();
+        for (name, (ours, theirs)) in names.iter().zip(ends) {
+            let from = format!("mode=rendezvous&adapter={}&port={}", theirs.ip(), theirs.port());
+            let url = format!("srt://{ours}?{from}&latency=400&passphrase={KEY}&pbkeylen=32");
+            tools.push(ground.transmit(name, &url, sent.clone()).await);
+        }
+        for name in names {
+            ground.until_received(name, round * sent.len()).await;
+        }
+        drop(tools);
+        ground.until("they are gone", |g| names.iter().all(|name| g.seen(name).downs.len() == round)).await;
+    }
+    for (name, (_, theirs)) in names.iter().zip(ends) {
+        let seen = ground.seen(name);
+        assert_same(&seen.data, &[sent.clone(), sent.clone()].concat());
+        assert_eq!((seen.ups, seen.out_of_order), (vec![theirs.to_string(); 2], 0), "{name}");
+        assert_eq!(seen.link.map(|link| (link.latency_ms, link.dropped)), Some((400, 0)), "{name}");
+    }
+    ground.handle.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

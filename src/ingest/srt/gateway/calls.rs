@@ -1,4 +1,4 @@
-//! Calls of ours: dialled, and dialled again a second after they failed or ended.
+//! Calls of ours: dialled, and dialled again a second after they failed or ended. In a rendezvous the other side dials, too.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{PEER_IDLE, window_packets};
 use crate::clock::Now;
-use crate::ingest::srt::ipc::{Exit, Feed, FeedIndex, FromGateway, Key};
+use crate::ingest::srt::ipc::{Call, Exit, Feed, FeedIndex, FromGateway, Key};
 use crate::ingest::srt::outbox::Outbox;
 use crate::output::exits::OutputIndex;
 use crate::srt::epoll::Epoll;
@@ -18,6 +18,11 @@ use crate::srt::{self, Error, Reject, SocketId};
 const REDIAL_AFTER: Duration = Duration::from_secs(1);
 /// How long a call may go unanswered.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// How long the other side may stay away from a rendezvous before that is told of, and we begin anew. It repeats its call four
+/// times a second, but one that meets two calls of ours may need some more of them.
+const MEET_WITHIN: Duration = Duration::from_secs(10);
+/// libsrt waits so many times SRTO_CONNTIMEO in a rendezvous.
+const RENDEZVOUS_PATIENCE: u32 = 10;
 /// An unchanged reason is told again after this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(30);
 
@@ -38,9 +43,7 @@ pub(super) struct Calls {
 
 /// Who is called, and how.
 struct Spec {
-    address: String,
-    stream_id: Option<String>,
-    key_length: u8,
+    call: Call,
     passphrase: Option<Key>,
     latency: Duration,
 }
@@ -70,13 +73,7 @@ impl Calls {
         let mut all = Self { calls: Vec::new(), resolved, resolver };
         for (index, feed) in feeds.iter().enumerate() {
             let Some(call) = &feed.call else { continue };
-            let spec = Spec {
-                address: call.address.clone(),
-                stream_id: call.stream_id.clone(),
-                key_length: call.key_length,
-                passphrase: feed.passphrase.clone(),
-                latency: feed.latency,
-            };
+            let spec = Spec { call: call.clone(), passphrase: feed.passphrase.clone(), latency: feed.latency };
             all.begin(For::Feed(FeedIndex(index as u16)), spec);
         }
         all
@@ -85,13 +82,7 @@ impl Calls {
     /// Calls for an output from now on, if it is one that calls.
     pub(super) fn add(&mut self, exit: &Exit) {
         let Some(call) = &exit.call else { return };
-        let spec = Spec {
-            address: call.address.clone(),
-            stream_id: call.stream_id.clone(),
-            key_length: call.key_length,
-            passphrase: exit.passphrase.clone(),
-            latency: exit.latency,
-        };
+        let spec = Spec { call: call.clone(), passphrase: exit.passphrase.clone(), latency: exit.latency };
         self.begin(For::Exit(exit.index), spec);
     }
 
@@ -153,7 +144,7 @@ impl Calls {
             let dialled = address.and_then(|to| Ok((dial(&call.spec, to, epoll)?, to)));
             match dialled {
                 Ok((socket, to)) => call.state = State::Ringing { socket, to },
-                Err(e) => call.failed(call.spec.address.clone(), e.to_string(), 0, outbox, now),
+                Err(e) => call.failed(call.spec.call.address.clone(), e.to_string(), 0, outbox, now),
             }
         }
         for call in &mut self.calls {
@@ -161,14 +152,14 @@ impl Calls {
             if !due {
                 continue;
             }
-            let (whose, address, answer) = (call.whose, call.spec.address.clone(), self.resolver.clone());
+            let (whose, wanted, answer) = (call.whose, call.spec.call.clone(), self.resolver.clone());
             let started = thread::Builder::new().name("resolver".into()).spawn(move || {
                 // Nobody listens when the gateway ends meanwhile.
-                let _ = answer.send((whose, resolve(&address)));
+                let _ = answer.send((whose, resolve(&wanted)));
             });
             match started {
                 Ok(_) => call.state = State::Resolving,
-                Err(e) => call.failed(call.spec.address.clone(), e.to_string(), 0, outbox, now),
+                Err(e) => call.failed(call.spec.call.address.clone(), e.to_string(), 0, outbox, now),
             }
         }
     }
@@ -187,25 +178,36 @@ impl Dialled {
     }
 }
 
-fn resolve(address: &str) -> Result<SocketAddr, Error> {
+fn resolve(call: &Call) -> Result<SocketAddr, Error> {
+    let address = &call.address;
     let bad = || Error::Call { call: "resolve", text: format!("`{address}` is not host:port") };
     let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    srt::resolve(host, port.parse().map_err(|_| bad())?)
+    let port = port.parse().map_err(|_| bad())?;
+    match call.from {
+        // Both ends of a rendezvous are of one kind.
+        Some(from) => srt::resolve_like(host, port, from),
+        None => srt::resolve(host, port),
+    }
 }
 
 fn dial(spec: &Spec, to: SocketAddr, epoll: &Epoll) -> Result<Socket, Error> {
+    let rendezvous = spec.call.from.is_some();
     let socket = Socket::new(&Settings {
         latency: Some(spec.latency),
         passphrase: spec.passphrase.as_ref().map(|key| key.0.as_str()),
-        key_length: spec.passphrase.as_ref().map(|_| spec.key_length),
-        stream_id: spec.stream_id.as_deref(),
+        key_length: spec.passphrase.as_ref().and(spec.call.key_length),
+        stream_id: spec.call.stream_id.as_deref(),
         peer_idle: Some(PEER_IDLE),
-        connect_timeout: Some(ANSWER_WITHIN),
+        connect_timeout: Some(if rendezvous { MEET_WITHIN / RENDEZVOUS_PATIENCE } else { ANSWER_WITHIN }),
         window_packets: Some(window_packets(spec.latency)),
+        rendezvous,
         nonblocking: true,
         ..Settings::default()
     })?;
+    if let Some(from) = spec.call.from {
+        socket.bind(from)?;
+    }
     epoll.watch_answer(&socket)?;
     socket.connect(to)?;
     Ok(socket)
