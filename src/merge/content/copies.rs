@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use super::super::{Micros, PATHS_MAX};
+use super::super::Micros;
 use super::plan::{NOWHERE, Step};
 use super::reader::DATAGRAM;
 use super::trail::ByPrint;
@@ -50,7 +50,6 @@ pub(super) struct Entry {
 /// A datagram, with all its copies.
 #[derive(Debug)]
 struct Unit {
-    at: Micros,
     nodes: [u32; DATAGRAM],
 }
 
@@ -170,7 +169,7 @@ impl Copies {
             let same = |unit: &&mut Unit| nodes.iter().zip(&unit.nodes).any(|(a, b)| a == b && *a != NOBODY);
             match units.iter_mut().find(same) {
                 Some(unit) => unit.nodes.iter_mut().zip(nodes).for_each(|(known, node)| *known = node.min(*known)),
-                None => units.push(Unit { at: datagram[0].at, nodes }),
+                None => units.push(Unit { nodes }),
             }
             from += datagram.len();
         }
