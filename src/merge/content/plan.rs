@@ -8,17 +8,15 @@ use std::collections::VecDeque;
 
 use super::super::PATHS_MAX;
 use super::copies::{Copies, Node};
-use super::reader::{DATAGRAM, Element};
+use super::path::{DATAGRAM, Element};
 use super::search::{Problem, Run, UNKNOWN};
-use super::{Content, PLAIN};
+use super::{Content, PLAIN, SLACK};
 use crate::wire::ts::PIDS;
 
 /// Datagrams of each path that are laid side by side, until one is found where they agree again.
 const REACHES: [u32; 3] = [12, 48, 192];
 /// They must agree so many datagrams further on: one that comes before may have been overtaken.
 const BEYOND: u32 = 3;
-/// A path on which so many datagrams were seen to be divided anew beside a loss has datagrams that say nothing: a payloader on the way.
-const TORN: u32 = 4;
 /// Packets of one fingerprint among which a copy is looked for.
 const TWINS: usize = 16;
 pub(super) const NOWHERE: u64 = u64::MAX;
@@ -196,18 +194,17 @@ impl Content {
         false
     }
 
-    /// Two packets of one fingerprint are copies: if they have no twins, or come in equal datagrams at about the same time.
+    /// Two packets of one fingerprint are copies: if they are the only ones, or nothing in their arrival speaks against it.
     pub(super) fn near(&self, a: usize, x: &Element, b: usize, y: &Element, print: u64) -> bool {
         let (left, right) = (&self.paths[a], &self.paths[b]);
-        if !self.has_twins(a, print, x) && !self.has_twins(b, print, y) {
+        if !x.filling && left.trail.only(print).is_some() && right.trail.only(print).is_some() {
             return true;
         }
-        let apart = left.skew.aligned(x.arrival) - right.skew.aligned(y.arrival);
-        let unlike = self.grid.agrees() && (x.unit_print, x.slot) != (y.unit_print, y.slot);
-        !unlike && apart.abs() <= left.skew.jitter + right.skew.jitter + PLAIN
+        let may = left.skew.jitter + right.skew.jitter + PLAIN + if x.filling { 0 } else { SLACK };
+        (left.skew.aligned(x.arrival) - right.skew.aligned(y.arrival)).abs() <= may
     }
 
-    fn plan_region(&mut self, waiting: &[usize]) -> (VecDeque<Step>, bool) {
+    fn plan_region(&self, waiting: &[usize]) -> (VecDeque<Step>, bool) {
         let mut region = None;
         for reach in REACHES {
             let next = self.region(waiting, reach);
@@ -219,13 +216,9 @@ impl Content {
         }
         let Some(region) = region else { return (VecDeque::new(), true) };
         let (problem, contents) = self.problem(waiting, &region);
-        let order = problem.solve();
-        for (path, torn) in waiting.iter().zip(problem.torn(&order)) {
-            self.paths[*path].torn = self.paths[*path].torn.saturating_add(torn);
-        }
         let mut steps = VecDeque::new();
         let mut open = !region.agrees;
-        for (n, (run, breaks)) in order.into_iter().enumerate() {
+        for (n, (run, breaks)) in problem.solve().into_iter().enumerate() {
             // What breaks a counter is only believed when its time has come, and everything is there that could mend it.
             if breaks && n > 0 {
                 open = true;
@@ -252,7 +245,7 @@ impl Content {
         }
         let mut region = Region { nodes: copies.nodes, lists, agrees: false };
         region.agrees = self.cut_where_all_agree(waiting, &mut region, complete);
-        if !region.agrees && !complete {
+        if !region.agrees {
             region.cut_by_time();
         }
         (region, complete)
@@ -326,11 +319,10 @@ impl Content {
                 let Some((_, element)) = mine.trail.get(region.nodes[node as usize].step.places[path]) else {
                     continue;
                 };
-                let joined = mine.torn < TORN
-                    && match before {
-                        Some((_, unit)) => unit == element.unit,
-                        None => mine.cursor == self.history.end() && mine.last_unit == element.unit,
-                    };
+                let joined = match before {
+                    Some((_, unit)) => unit == element.unit,
+                    None => mine.cursor == self.history.end() && mine.last_unit == element.unit,
+                };
                 let follows = before.filter(|_| joined).map(|(before, _)| before);
                 before = Some((node, element.unit));
                 if run_of[node as usize] != u16::MAX {
@@ -342,7 +334,6 @@ impl Content {
                 let number = pids.iter().position(|pid| *pid == element.pid).unwrap_or_else(|| {
                     pids.push(element.pid);
                     problem.counters.push(self.counters.0[usize::from(element.pid)]);
-                    problem.clocks.push(self.clocks.get(&element.pid).copied());
                     pids.len() - 1
                 });
                 let number = number.min(usize::from(u8::MAX)) as u8;
@@ -387,9 +378,6 @@ impl Run {
     fn take(&mut self, pid: u8, element: &Element) {
         if !element.free && !self.lasts.iter().any(|(known, _)| *known == pid) {
             self.firsts.push((pid, element.counter, element.counted));
-        }
-        if let Some(pcr) = element.pcr {
-            self.clocks.push((pid, pcr, element.free));
         }
         if !element.counted {
             return;

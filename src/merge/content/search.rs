@@ -4,23 +4,22 @@
 //! Out:   all of the runs, in the order that breaks the fewest rules.
 //! Never: knows packets, queues or time of day.
 //!
-//! Ways to interleave the paths are followed side by side, run by run, and only the cheapest of them further. A step gives out the next run
-//! of one path, or of all that have it. While nobody lost what the others lost as well and no path changed the order, one way keeps all
-//! rules, and nearly none else does so for long: only those that do are looked at first. Where there is none, it costs something to break a
-//! continuity counter, to tear a datagram apart, to let a run overtake others of its own path, and, as the last resort, to go against
-//! the times of arrival.
+//! It is the shortest way through the ways to interleave the paths (Dijkstra). Each step gives out the next run of one path, or of all
+//! that have it. It costs something to break a continuity counter, to tear a datagram apart, to let a run overtake others of its own path,
+//! and, as the last resort, to go against the times of arrival. While nobody lost what the others lost as well, and no path changed
+//! the order, one way breaks no counter: it is found at once, for every other one soon costs more.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
 
 use super::super::{Micros, PATHS_MAX};
-use super::align::pcr_step;
 
 /// A counter that does not go on.
 const BREAK: u64 = 1_000_000_000;
+/// A packet without payload whose counter is not that of the packet before.
+const DOUBT: u64 = BREAK / 4;
 /// What lies in one datagram was together when it was sent: never plausible but where a sender has divided it anew beside a loss.
 const TEAR: u64 = BREAK * 3 / 2;
-/// A packet without payload whose counter is not that of the packet before: some multiplexers count otherwise, so it costs as much anywhere.
-const DOUBT: u64 = BREAK * 7 / 4;
 /// A run that was overtaken on its path. Less than a break, for it mends two or more.
 const OVERTAKE: u64 = BREAK * 3 / 5;
 /// A run that comes before what arrived plainly earlier, once for all that follow it there. Jitter is known by then: nearly a break.
@@ -29,13 +28,8 @@ const EARLY: u64 = BREAK * 9 / 10;
 const EARLY_MAX: u64 = 500_000;
 /// How many runs of its path one may have been overtaken by.
 const REACH: usize = 4;
-/// Ways that are followed while all rules are kept, and where they cannot be.
-const WAYS_CLEAN: usize = 32;
-const WAYS_MAX: usize = 64;
-/// Ways times runs at most, and steps in proportion: some milliseconds of work.
-const WAYS_TIMES_RUNS: usize = 4_096;
-/// A PCR that goes on by more, or back by more, is another clock's, 27 MHz.
-const CLOCK_MAX: i64 = 27_000_000;
+/// Steps that are looked at before the best so far has to do: some 10 ms of work.
+const STEPS_MAX: usize = 8_000;
 /// A counter that has not been seen.
 pub(super) const UNKNOWN: u8 = 0xff;
 
@@ -50,8 +44,6 @@ pub(super) struct Run {
     pub firsts: Vec<(u8, u8, bool)>,
     /// Last counter of each PID.
     pub lasts: Vec<(u8, u8)>,
-    /// PCRs, with their PIDs; whether they may jump.
-    pub clocks: Vec<(u8, u64, bool)>,
 }
 
 /// What is to be put in order.
@@ -62,8 +54,6 @@ pub(super) struct Problem {
     pub lists: Vec<Vec<(u16, bool)>>,
     /// Counter of each PID in front of it all.
     pub counters: Vec<u8>,
-    /// Its last PCR.
-    pub clocks: Vec<Option<u64>>,
     /// How far times of arrival on each path are off.
     pub jitters: Vec<Micros>,
 }
@@ -81,38 +71,13 @@ struct Way {
     /// Bit n: what is n + 1 behind that place is given out, too.
     ahead: [u8; PATHS_MAX],
     counters: Box<[u8]>,
-    clocks: Box<[Option<u64>]>,
 }
 
 const NONE: u32 = u32::MAX;
 
 impl Problem {
-    /// The order of all runs, each with whether a counter breaks in front of it; only the beginning, where there is no way on.
+    /// The order of all runs, each with whether a counter breaks in front of it. When there is not enough time, only the beginning.
     pub fn solve(&self) -> Vec<(u16, bool)> {
-        let runs = self.runs.len();
-        if let Some((cost, order)) = self.follow(WAYS_CLEAN, true)
-            && order.len() == runs
-            && cost < OVERTAKE
-        {
-            return order;
-        }
-        let ways = (WAYS_TIMES_RUNS / runs.max(1)).clamp(2, WAYS_MAX);
-        self.follow(ways, false).map_or(Vec::new(), |(_, order)| order)
-    }
-
-    /// How often each path's datagrams are torn in an order.
-    pub fn torn(&self, order: &[(u16, bool)]) -> Vec<u32> {
-        let mut place = vec![usize::MAX; self.runs.len()];
-        order.iter().enumerate().for_each(|(at, (run, _))| place[usize::from(*run)] = at);
-        let torn = |pair: &&[(u16, bool)]| {
-            let [before, run] = [0, 1].map(|at| place[usize::from(pair[at].0)]);
-            pair[1].1 && run != usize::MAX && run != before.wrapping_add(1)
-        };
-        self.lists.iter().map(|list| list.windows(2).filter(torn).count() as u32).collect()
-    }
-
-    /// Follows so many ways. `clean`: no counter breaks, nothing is torn or overtaken.
-    fn follow(&self, width: usize, clean: bool) -> Option<(u64, Vec<(u16, bool)>)> {
         let start = Way {
             before: NONE,
             run: u16::MAX,
@@ -121,54 +86,51 @@ impl Problem {
             places: [0; PATHS_MAX],
             ahead: [0; PATHS_MAX],
             counters: self.counters.clone().into(),
-            clocks: self.clocks.clone().into(),
         };
         let mut ways = vec![start];
-        let mut front = vec![(0_u64, 0_usize)];
-        let mut reached = Vec::new();
         let mut seen = HashSet::new();
-        for _ in 0..self.runs.len() {
-            for (cost, at) in &front {
-                self.steps(*cost, *at as u32, &ways[*at], clean, &mut reached);
+        let mut queue = BinaryHeap::from([(Reverse(0_u64), 0_usize, 0_usize)]);
+        let mut furthest = (0, Reverse(0), 0);
+        let mut next = Vec::new();
+        for _ in 0..STEPS_MAX {
+            let Some((Reverse(cost), depth, at)) = queue.pop() else { break };
+            let way = ways[at].clone();
+            if !seen.insert((way.run, way.early, way.places, way.ahead, way.counters.clone())) {
+                continue;
             }
-            if reached.is_empty() {
+            furthest = furthest.max((depth, Reverse(cost), at));
+            if depth == self.runs.len() {
                 break;
             }
-            reached.sort_by_key(|(cost, _)| *cost);
-            front.clear();
-            seen.clear();
-            for (cost, way) in reached.drain(..) {
-                if front.len() < width && seen.insert((way.run, way.early, way.places, way.ahead, way.counters.clone()))
-                {
-                    front.push((cost, ways.len()));
-                    ways.push(way);
-                }
+            self.steps(&way, &mut next);
+            for (extra, mut step) in next.drain(..) {
+                step.before = at as u32;
+                queue.push((Reverse(cost + extra), depth + 1, ways.len()));
+                ways.push(step);
             }
         }
-        let (cost, mut at) = front.first().copied()?;
-        let mut order = Vec::with_capacity(self.runs.len());
+        let mut order = Vec::with_capacity(furthest.0);
+        let mut at = furthest.2;
         while ways[at].before != NONE {
             order.push((ways[at].run, ways[at].breaks));
             at = ways[at].before as usize;
         }
         order.reverse();
-        Some((cost, order))
+        order
     }
 
-    /// Every way to go on from one, with its cost.
-    fn steps(&self, cost: u64, at: u32, way: &Way, clean: bool, out: &mut Vec<(u64, Way)>) {
-        let reach = if clean { 0 } else { REACH };
+    /// Every way to go on, with its cost.
+    fn steps(&self, way: &Way, out: &mut Vec<(u64, Way)>) {
         for (path, list) in self.lists.iter().enumerate() {
             let place = usize::from(way.places[path]);
-            for (ahead, (run, _)) in list.iter().enumerate().skip(place).take(reach + 1) {
+            for (ahead, (run, _)) in list.iter().enumerate().skip(place).take(REACH + 1) {
                 let offset = ahead - place;
                 let gone = offset > 0 && way.ahead[path] >> (offset - 1) & 1 == 1;
                 // A run of several paths is looked at once.
                 if gone || self.runs[usize::from(*run)].members.trailing_zeros() as usize != path {
                     continue;
                 }
-                let step = self.step(way, *run).filter(|(extra, _)| !clean || *extra < OVERTAKE);
-                out.extend(step.map(|(extra, next)| (cost + extra, Way { before: at, ..next })));
+                out.extend(self.step(way, *run));
             }
         }
     }
@@ -213,14 +175,6 @@ impl Problem {
         if overtakes > 0 && breaks > 0 {
             return None;
         }
-        let mut clocks = next.clocks;
-        for (pid, pcr, free) in &run.clocks {
-            let clock = &mut clocks[usize::from(*pid)];
-            let step = clock.map_or(1, |last| pcr_step(last, *pcr));
-            cost += if !free && (-CLOCK_MAX..=0).contains(&step) { BREAK } else { 0 };
-            *clock = Some(*pcr);
-        }
-        next.clocks = clocks;
         next.breaks = breaks > 0;
         cost += breaks * BREAK;
         let members = self.jitters.iter().enumerate().filter(|(path, _)| run.members >> path & 1 == 1);
