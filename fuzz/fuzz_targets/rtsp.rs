@@ -22,6 +22,8 @@ use tokio::time::timeout;
 const LENGTH_PUT_RIGHT: u8 = 1;
 /// An answer is there at once; a session that waits longer than this has missed the end of its connection.
 const END_WITHIN: Duration = Duration::from_secs(8);
+/// A client that has its answer asks again at once.
+const NEXT_WITHIN: Duration = Duration::from_millis(300);
 
 thread_local! {
     static GROUND: OnceCell<(Runtime, TcpListener)> = const { OnceCell::new() };
@@ -79,16 +81,18 @@ async fn session(listener: &TcpListener, options: u8, answers: &[u8]) {
 async fn serve(mut server: TcpStream, options: u8, answers: &[u8]) {
     let mut rest = Some(answers);
     let mut request = Vec::new();
-    while let Some(left) = rest {
+    'answers: while let Some(left) = rest {
         let end = left.windows(5).position(|line| line == b"====\n");
         let (answer, behind) = end.map_or((left, None), |at| (&left[..at], Some(&left[at + 5..])));
         rest = behind;
         request.clear();
         while !request.ends_with(b"\r\n\r\n") {
             let mut chunk = [0; 1024];
-            match server.read(&mut chunk).await {
-                Ok(length @ 1..) => request.extend_from_slice(&chunk[..length]),
-                Ok(0) | Err(_) => return,
+            match timeout(NEXT_WITHIN, server.read(&mut chunk)).await {
+                Ok(Ok(length @ 1..)) => request.extend_from_slice(&chunk[..length]),
+                Ok(Ok(0) | Err(_)) => return,
+                // It waits for the rest of an answer that has none.
+                Err(_) => break 'answers,
             }
         }
         if server.write_all(&numbered(answer, cseq(&request), options)).await.is_err() {
