@@ -172,24 +172,22 @@ impl Placing {
             self.tracks.push((piece.track, mine));
         }
         if timeline.is_stray(mine, now.channel_time(), at) {
-            let follow = piece.sets_phase.then(|| timeline.follow(mine, now.channel_time(), piece.pts));
-            let found = match follow {
-                Some(Follow::To(to)) => {
-                    self.usual = [Usual::default(); 2];
-                    Some(self.moves(now, timeline, piece, Anchored::Adopted(to), news))
-                }
-                Some(Follow::Nobody) if self.strayed_for_good(now) => {
-                    self.usual = [Usual::default(); 2];
-                    let found = self.anew(now, timeline, piece, news);
-                    if let Some(to) = self.anchor {
-                        timeline.leave(mine, now.channel_time(), piece.pts, to);
+            if piece.sets_phase {
+                match timeline.follow(mine, now.channel_time(), piece.pts) {
+                    Follow::To(to) => {
+                        let found = self.moves(now, timeline, piece, Anchored::Adopted(to), news);
+                        return found.map_or(Place::LeftOut, Place::Anew);
                     }
-                    Some(found)
+                    Follow::Nobody if self.strayed_for_good(now) => {
+                        self.usual = [Usual::default(); 2];
+                        let found = self.anew(now, timeline, piece, news);
+                        if let Some(to) = self.anchor {
+                            timeline.leave(mine, now.channel_time(), piece.pts, to);
+                        }
+                        return found.map_or(Place::LeftOut, Place::Anew);
+                    }
+                    Follow::Nobody | Follow::NotYet => {}
                 }
-                _ => None,
-            };
-            if let Some(found) = found {
-                return found.map_or(Place::LeftOut, Place::Anew);
             }
             // Sound cannot tell where the source is now, and sound of another time must not push the encoder ahead. At the very limit it is
             // jitter that makes single pictures strays, of one source and not of the next: those have their place.
