@@ -4,11 +4,16 @@
 //! Natural pictures come from the folders in `TANDEM_BENCH_CLIPS` (scripts/clips.sh fetches some) and
 //! `TANDEM_SHARED`/corpus. Where there are none, they are made by ffmpeg, and the bench says so: figures then tell little.
 
+#[path = "../setting/mod.rs"]
+mod setting;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+pub use setting::setting;
 
 /// A size and rate that clips are brought to.
 #[derive(Clone, Copy, Debug)]
@@ -164,9 +169,4 @@ pub fn run(command: &mut Command) -> Cost {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// A number from the environment.
-pub fn setting(name: &str, otherwise: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }

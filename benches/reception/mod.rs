@@ -2,6 +2,9 @@
 //! What the measurements of reception share: numbered messages, receivers that pass them on by UDP, their CPU, and the count of
 //! what arrives.
 
+#[path = "../setting/mod.rs"]
+mod setting;
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
@@ -13,17 +16,14 @@ use std::time::{Duration, Instant};
 
 use tandem::srt::socket::{Settings, Socket, TS_MESSAGE_BYTES};
 
+pub use setting::setting;
+
 /// Clock ticks a second of /proc/PID/stat, on every Linux there is.
 const TICKS: f64 = 100.0;
 /// Ports that the system does not give to those who ask for any: what is chosen here stays free until its owner opens it.
 const PORTS: Range<u16> = 12_000..32_000;
 /// How long a receiver may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A number from the environment.
-pub fn setting(name: &str, usual: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
 
 /// UDP ports that are free, each given once: its owner may take a while to open it.
 pub fn free_ports(count: usize) -> Vec<SocketAddr> {
