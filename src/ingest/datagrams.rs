@@ -2,7 +2,7 @@
 //!
 //! In:    where to receive, and a [`Core`] that makes sense of datagrams.
 //! Out:   [`IngestEvent`]s, without waiting for a slow channel: its media is dropped and counted, news is kept.
-//! Never: reads FEC before the media that lies in the socket beside it; ends because a socket cannot be had. It is tried again.
+//! Never: reads FEC long before the media that lies in the socket beside it; ends because a socket cannot be had. It is tried again.
 
 mod gate;
 mod join;
@@ -46,6 +46,10 @@ pub trait Core: Send {
     fn media(&mut self, now: Now, peer: SocketAddr, datagram: &[u8]);
     /// A datagram at a port of FEC.
     fn parity(&mut self, _now: Now, _datagram: &[u8]) {}
+    /// Whether FEC was read that belongs to media which was not.
+    fn parity_is_ahead(&self) -> bool {
+        false
+    }
     /// What there is to tell by now.
     fn pop(&mut self, now: Now) -> Option<IngestEvent>;
     /// When there may be more without another datagram.
@@ -140,7 +144,8 @@ impl<C: Core> Line<C> {
         }
     }
 
-    /// Reads what lies in the sockets. Media first: a sum that overtakes its packets would compute what is there already.
+    /// Reads what lies in the sockets. Media first: a sum that overtakes its packets would compute what is there already. Where
+    /// more media lies there than is read in one go, FEC goes no further than it.
     fn take(&mut self, sockets: &Sockets, buffer: &mut [u8], outlet: &mut Outlet) -> io::Result<()> {
         let Self { core, gate, .. } = self;
         let mut each = |socket: &UdpSocket, is_media: bool| -> io::Result<()> {
@@ -159,6 +164,9 @@ impl<C: Core> Line<C> {
                     core.media(now, peer, &buffer[..length]);
                 } else {
                     core.parity(now, &buffer[..length]);
+                    if core.parity_is_ahead() {
+                        return Ok(());
+                    }
                 }
             }
             Ok(())

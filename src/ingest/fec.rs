@@ -7,7 +7,7 @@
 //! A sum with one packet missing gives that packet, which may be the second last missing one of another sum, and so on: what
 //! can be solved row by row and column by column is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,9 @@ use crate::wire::rtp::Packet;
 const HISTORY: u64 = 512;
 /// Sums kept that lack two packets or more; beyond, the oldest goes. A matrix has at most 45 (L + D, 20 + 5 or 5 + 20, twice).
 const SUMS_MAX: usize = 128;
+/// Sums kept that overtook all of their packets; beyond, the furthest goes. So many of the smallest matrix, 4 × 4, belong to
+/// [`HISTORY`] packets.
+const EARLY_MAX: usize = 256;
 
 /// What became of FEC packets, since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +57,9 @@ pub struct Decoder {
     history: Vec<Option<Heard>>,
     newest: Option<u64>,
     sums: VecDeque<Open>,
+    /// By the first packet's number, then as they came. FEC has ports of its own: where a sender sends a burst, its sums may be
+    /// read long before its media.
+    early: BTreeMap<(u64, u64), FecPacket>,
     recovered: VecDeque<Recovered>,
     stats: FecStats,
 }
@@ -83,6 +89,7 @@ impl Decoder {
             history: vec![None; HISTORY as usize],
             newest: None,
             sums: VecDeque::new(),
+            early: BTreeMap::new(),
             recovered: VecDeque::new(),
             stats: FecStats::default(),
         }
@@ -92,6 +99,7 @@ impl Decoder {
     /// before: it was late, not lost.
     pub fn media(&mut self, number: u64, arrival: Now, datagram: &Bytes) -> bool {
         if self.keep(number, arrival, datagram, false) {
+            self.open_early();
             self.solve(vec![(number, datagram.clone())], arrival);
             return false;
         }
@@ -107,12 +115,34 @@ impl Decoder {
             self.stats.astray += 1;
             return None;
         };
-        let numbers = (0..u64::from(fec.span.count)).map(|i| base + i * u64::from(fec.span.step));
-        let arrivals = numbers.clone().filter_map(|number| self.heard(number)).map(|heard| heard.arrival);
+        if self.newest.is_some_and(|newest| base > newest) {
+            self.early.insert((base, self.stats.packets), fec);
+            if self.early.len() > EARLY_MAX {
+                self.early.pop_last();
+                self.stats.astray += 1;
+            }
+            return None;
+        }
+        let numbers = numbers(base, fec.span);
+        let arrivals = numbers.filter_map(|number| self.heard(number)).map(|heard| heard.arrival);
         let late = arrivals.map(|arrival| now.since(arrival)).max();
+        if self.open(base, fec) {
+            self.solve(Vec::new(), now);
+        }
+        late
+    }
+
+    /// Whether sums wait for media that has not come.
+    pub fn is_ahead(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Takes what is known out of a sum; whether anything is left.
+    fn open(&mut self, base: u64, fec: FecPacket) -> bool {
+        let numbers = numbers(base, fec.span);
         let missing: Vec<u64> = numbers.clone().filter(|number| self.heard(*number).is_none()).collect();
         if missing.is_empty() {
-            return late;
+            return false;
         }
         let mut open = Open { missing, last: numbers.clone().next_back().unwrap_or(base), sum: fec.sum };
         for number in numbers {
@@ -125,8 +155,20 @@ impl Decoder {
             self.stats.crowded_out += 1;
         }
         self.sums.push_back(open);
-        self.solve(Vec::new(), now);
-        late
+        true
+    }
+
+    /// Opens the sums whose packets have begun to come.
+    fn open_early(&mut self) {
+        let Some(newest) = self.newest else { return };
+        while let Some(entry) = self.early.first_entry().filter(|entry| entry.key().0 <= newest) {
+            let ((base, _), fec) = entry.remove_entry();
+            if base + HISTORY > newest {
+                self.open(base, fec);
+            } else {
+                self.stats.astray += 1;
+            }
+        }
     }
 
     /// The next packet that was computed. What is not asked for before the next matrix is complete is still there; no more than
@@ -145,8 +187,8 @@ impl Decoder {
         let newest = self.newest?;
         let ahead = span.base.wrapping_sub(newest as u16) as i16;
         let base = newest.checked_add_signed(ahead.into())?;
-        // Where the sum overtook its packets, they are all still to come: at most one matrix.
-        let reach = newest.saturating_sub(HISTORY - 1)..=newest + u64::from(MATRIX_MAX);
+        // As far ahead as back: where the sum overtook its packets, they are all still to come.
+        let reach = newest.saturating_sub(HISTORY - 1)..=newest + HISTORY;
         reach.contains(&base).then_some(base)
     }
 
@@ -198,6 +240,11 @@ impl Decoder {
             }
         }
     }
+}
+
+/// The packets of a span, the first one's extended number given.
+fn numbers(base: u64, span: Span) -> impl DoubleEndedIterator<Item = u64> + Clone {
+    (0..u64::from(span.count)).map(move |i| base + i * u64::from(span.step))
 }
 
 /// A matrix that ST 2022-1 has no room for.

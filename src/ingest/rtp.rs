@@ -270,6 +270,10 @@ impl Core for Path {
         self.take_recovered(now);
     }
 
+    fn parity_is_ahead(&self) -> bool {
+        self.stream.as_ref().and_then(|stream| stream.fec.as_ref()).is_some_and(Decoder::is_ahead)
+    }
+
     fn pop(&mut self, now: Now) -> Option<IngestEvent> {
         if self.out.is_empty() {
             self.release(now);
