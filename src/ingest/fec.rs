@@ -16,14 +16,15 @@ use crate::clock::Now;
 use crate::wire::fec::{COLUMNS_MAX, Direction, FecPacket, MATRIX_MAX, ROWS_MAX, Span, Sum};
 use crate::wire::rtp::Packet;
 
-/// Media packets kept for sums that come later: a matrix of at most 100, the next one over which its columns are spread, and as
-/// much again for networks that reorder.
-const HISTORY: u64 = 512;
+/// Media packets kept for sums that come later: a matrix of at most 100 and the next one, over which its columns are spread, are
+/// 200. The rest is for bursts: a sender that was held up for a second sends all of it at once, and what arrives at different
+/// ports is then read, here or in a network between, as if it had been sent long apart.
+const HISTORY: u64 = 2048;
 /// Sums kept that lack two packets or more; beyond, the oldest goes. A matrix has at most 45 (L + D, 20 + 5 or 5 + 20, twice).
 const SUMS_MAX: usize = 128;
 /// Sums kept that overtook all of their packets; beyond, the furthest goes. So many of the smallest matrix, 4 × 4, belong to
 /// [`HISTORY`] packets.
-const EARLY_MAX: usize = 256;
+const EARLY_MAX: usize = 1024;
 
 /// What became of FEC packets, since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

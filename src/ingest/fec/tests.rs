@@ -220,7 +220,7 @@ fn what_fec_costs_in_time_is_told() {
 #[test]
 fn sums_that_overtake_all_their_packets_wait_for_them() {
     let (mut encoder, mut decoder) = (Encoder::new(5, 5, true).expect("a matrix"), Decoder::new(0xfeed));
-    let sent: Vec<Bytes> = (0..500).map(|number| media(number, 3)).collect();
+    let sent: Vec<Bytes> = (0..2000).map(|number| media(number, 3)).collect();
     sent.iter().for_each(|datagram| encoder.push(datagram));
     decoder.media(0, start(), &sent[0]);
     while let Some((_, bytes)) = encoder.pop() {
@@ -228,12 +228,12 @@ fn sums_that_overtake_all_their_packets_wait_for_them() {
     }
     assert!(decoder.is_ahead());
     // The last matrix has no sums of its columns yet.
-    let lost = |number: usize| number < 475 && (10..15).contains(&(number % 25));
+    let lost = |number: usize| number < 1975 && (10..15).contains(&(number % 25));
     for (number, datagram) in sent.iter().enumerate().filter(|(number, _)| !lost(*number)) {
         decoder.media(number as u64, start(), datagram);
     }
     let recovered: Vec<Recovered> = std::iter::from_fn(|| decoder.pop()).collect();
-    assert_eq!(recovered.len(), 19 * 5);
+    assert_eq!(recovered.len(), 79 * 5);
     assert!(recovered.iter().all(|packet| packet.datagram == sent[packet.number as usize]));
     assert!(!decoder.is_ahead());
     assert_eq!((decoder.stats().astray, decoder.stats().crowded_out), (0, 0));
@@ -243,7 +243,7 @@ fn sums_that_overtake_all_their_packets_wait_for_them() {
 fn sums_of_what_never_comes_are_bounded() {
     let mut decoder = Decoder::new(1);
     decoder.media(0, start(), &media(0, 0));
-    for base in (1..=400).cycle().take(5000) {
+    for base in (1..=2000).cycle().take(5000) {
         let span = Span { direction: Direction::Row, base, step: 1, count: 4 };
         decoder.parity(start(), FecPacket { span, sum: Sum::default() });
     }
