@@ -35,6 +35,10 @@ const MISORDER_MAX: i16 = 1000;
 const KEPT_MAX: usize = 512;
 /// FEC that takes longer to come is not waited for.
 const FEC_WAIT_MAX: Duration = Duration::from_secs(2);
+/// FEC that is read before the first media: so old it is of another stream.
+const BEFORE_MAX: Duration = Duration::from_secs(1);
+/// Of that, so much is kept: a burst of half a second at 20 Mbit/s has it of its smallest matrices.
+const BEFORE_PACKETS_MAX: usize = 512;
 /// That another sender is heard as well is news once in so long.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -63,6 +67,8 @@ pub struct Path {
     stream: Option<Stream>,
     other: Option<Other>,
     told_of_other: Option<Now>,
+    /// FEC of a stream whose media was not read yet: it has sockets of its own, and a sender may begin with a burst.
+    before: VecDeque<(Now, FecPacket)>,
     out: VecDeque<IngestEvent>,
     /// Datagrams left out since the beginning.
     refused: u64,
@@ -99,7 +105,17 @@ struct Other {
 impl Path {
     /// `reorder` is how long a packet waits for those before it.
     pub fn new(reorder: Duration, fec: bool, order: Order) -> Self {
-        Self { reorder, fec, order, stream: None, other: None, told_of_other: None, out: VecDeque::new(), refused: 0 }
+        Self {
+            reorder,
+            fec,
+            order,
+            stream: None,
+            other: None,
+            told_of_other: None,
+            before: VecDeque::new(),
+            out: VecDeque::new(),
+            refused: 0,
+        }
     }
 
     fn begin(&mut self, now: Now, peer: SocketAddr, head: RtpHead) {
@@ -147,6 +163,17 @@ impl Path {
             stream.early += early;
         }
         self.hand_on(now, number, head, datagram);
+        self.take_recovered(now);
+    }
+
+    fn take_parity(&mut self, now: Now, fec: FecPacket) {
+        let Some(stream) = &mut self.stream else { return };
+        let Some(takes) = stream.fec.as_mut().and_then(|decoder| decoder.parity(now, fec)) else { return };
+        // It only grows while the stream lasts: to wait less would be a burst, to wait more again a pause.
+        if takes > stream.fec_takes && takes <= FEC_WAIT_MAX {
+            stream.fec_takes = takes;
+            stream.reorder.set_hold(self.reorder + takes);
+        }
         self.take_recovered(now);
     }
 
@@ -251,6 +278,11 @@ impl Core for Path {
             None => {
                 self.begin(now, peer, head);
                 self.take(now, head, datagram);
+                for (came, fec) in std::mem::take(&mut self.before) {
+                    if now.since(came) <= BEFORE_MAX {
+                        self.take_parity(now, fec);
+                    }
+                }
             }
         }
     }
@@ -260,14 +292,14 @@ impl Core for Path {
             self.refused += 1;
             return;
         };
-        let Some(stream) = &mut self.stream else { return };
-        let Some(takes) = stream.fec.as_mut().and_then(|decoder| decoder.parity(now, fec)) else { return };
-        // It only grows while the stream lasts: to wait less would be a burst, to wait more again a pause.
-        if takes > stream.fec_takes && takes <= FEC_WAIT_MAX {
-            stream.fec_takes = takes;
-            stream.reorder.set_hold(self.reorder + takes);
+        if self.stream.is_some() {
+            self.take_parity(now, fec);
+            return;
         }
-        self.take_recovered(now);
+        self.before.push_back((now, fec));
+        if self.before.len() > BEFORE_PACKETS_MAX {
+            self.before.pop_front();
+        }
     }
 
     fn parity_is_ahead(&self) -> bool {

@@ -197,6 +197,24 @@ fn fec_restores_and_what_it_takes_is_waited_for() {
     }
 }
 
+/// A sender begins with a burst, and the sockets of FEC are read before the one of media.
+#[test]
+fn fec_that_comes_before_its_stream_restores() {
+    for (later, restored) in [(900, 5), (1100, 0)] {
+        let mut played = Played::new(true, Order::Restored);
+        let mut encoder = Encoder::new(5, 4, true).expect("a matrix");
+        (0..60u16).for_each(|sequence| encoder.push(&packet(7, sequence)));
+        while let Some((_, fec)) = encoder.pop() {
+            played.path.parity(played.now(), &fec);
+        }
+        for sequence in (0..60).filter(|sequence| !(5..10).contains(sequence)) {
+            played.send(later, 1, 7, sequence);
+        }
+        let link = played.path.link().expect("it is up");
+        assert_eq!(link.recovered, restored, "{later} ms later: {link:?}");
+    }
+}
+
 #[test]
 fn jitter_is_that_of_the_arrivals() {
     // Timestamps are 10 ms apart.
