@@ -14,8 +14,9 @@ use crate::demux::{self, Demux, TimeStep};
 use crate::failover::{Evidence, FaultNews, Health, Judge, Score};
 use crate::measure::{Indicator, Measure, Measured, News};
 use crate::media::{Break, ChannelTime, Codec, Item, Pace, SourceTime, TrackKind, TrackSet, Unit};
-use crate::timeline::{Anchor, Slip, Timeline};
+use crate::timeline::{Anchor, Timeline};
 
+use super::news::FeedNews;
 use super::placing::{Piece, Place, Placing};
 
 /// Bytes of one join buffer. 4 s of 100 Mbit/s are 50 MB; a source that exceeds this is cut to what fits.
@@ -45,26 +46,6 @@ impl Sent {
             TrackKind::Data => {}
         }
     }
-}
-
-/// What happened to the source, beside its media.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FeedNews {
-    /// Its tracks are known, or changed.
-    Tracks(Arc<TrackSet>),
-    /// It runs on a timeline of its own.
-    AnchoredNew,
-    /// It runs on a timeline the channel knows.
-    AnchoredAdopted,
-    /// Its timestamps jumped, by so many ticks, and it goes on where it left off.
-    Jumped {
-        /// Of which track.
-        kind: TrackKind,
-        /// Ticks of 90 kHz; below 0 they went back, or it paused.
-        by: i64,
-    },
-    /// It has drifted by a slot: a frame will be repeated or left out, and sound stretched.
-    Slips(Slip),
 }
 
 /// What one portion of bytes led to.

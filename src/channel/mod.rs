@@ -12,6 +12,7 @@ mod feed;
 mod ladder;
 pub mod loudness;
 mod merging;
+mod news;
 mod outputs;
 mod pipeline;
 mod placing;

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::feed::FeedNews;
+use super::news::FeedNews;
 use crate::clock::Now;
 use crate::demux::TimeStep;
 use crate::media::{ChannelTime, FrameRate, SourceTime, TrackId, TrackKind};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Action;
 use super::Channel;
-use super::feed::FeedNews;
+use super::news::FeedNews;
 use super::standby::News;
 use crate::clock::Now;
 use crate::config::Condition;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
-use super::outputs::Orders;
+use super::orders::Orders;
 use crate::channel::Input;
 use crate::config;
 use crate::ingest::srt::{GatewayStatus, Gateways};

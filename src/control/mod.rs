@@ -8,11 +8,14 @@
 mod api;
 mod assets;
 mod board;
+mod desk;
 mod host;
 mod metrics;
+mod orders;
 mod outputs;
 mod server;
 mod stream;
 
 pub use board::Board;
-pub use server::{Config, Publish, Running, start};
+pub use desk::{Config, Publish};
+pub use server::{Running, start};

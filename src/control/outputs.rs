@@ -4,59 +4,20 @@
 //! application/json` and `DELETE` need the consent of a preflight request that nobody here gives, and an `Origin` that is not ours
 //! is refused besides.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{mpsc, watch};
 
-use super::server::Shared;
+use super::desk::Shared;
+use super::orders::Orders;
 use crate::channel::Input;
-use crate::config::{self, OUTPUTS_MAX, Output};
+use crate::config::{OUTPUTS_MAX, Output};
 use crate::media::{ChannelId, OutputName};
-use crate::monitor::ChannelStatus;
 
 /// Longest request; a usual one has 200 bytes.
 pub(super) const BODY_BYTES_MAX: usize = 16 << 10;
-/// So long it is waited for the channel to do as it was told.
-const DONE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Where a channel takes orders.
-#[derive(Clone, Debug)]
-pub struct Orders {
-    pub(super) config: Arc<config::Channel>,
-    pub(super) inputs: mpsc::Sender<Input>,
-    pub(super) status: watch::Receiver<Arc<ChannelStatus>>,
-}
-
-impl Orders {
-    /// Whether the channel shows an output of this name.
-    fn has(status: &ChannelStatus, name: &str) -> bool {
-        status.outputs.iter().any(|output| output.name.as_str() == name)
-    }
-
-    /// Gives an order and waits until the channel shows that it is done.
-    async fn give(
-        &self,
-        order: Input,
-        done: impl FnMut(&Arc<ChannelStatus>) -> bool,
-    ) -> Result<Arc<ChannelStatus>, Refused> {
-        let mut status = self.status.clone();
-        let given = async {
-            self.inputs.send(order).await.ok()?;
-            status.wait_for(done).await.ok().map(|status| Arc::clone(&status))
-        };
-        match tokio::time::timeout(DONE_WITHIN, given).await {
-            Ok(Some(status)) => Ok(status),
-            _ => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the channel does not answer")),
-        }
-    }
-}
-
 /// Why nothing was changed.
 #[derive(Debug)]
 struct Refused(StatusCode, String);
@@ -69,6 +30,11 @@ impl IntoResponse for Refused {
 
 fn refuse(status: StatusCode, why: &str) -> Refused {
     Refused(status, why.to_owned())
+}
+
+/// The channel did not do as it was told, in time.
+fn silent() -> Refused {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "the channel does not answer")
 }
 
 /// Who may change something, and what: the channel's orders.
@@ -116,7 +82,10 @@ async fn added(control: &Shared, headers: &HeaderMap, channel: &str, body: &[u8]
     if before.outputs.len() >= OUTPUTS_MAX {
         return Err(refuse(StatusCode::CONFLICT, "the channel has as many outputs as it may have"));
     }
-    let status = orders.give(Input::AddOutput(Box::new(output)), |status| Orders::has(status, &name)).await?;
+    let status = orders
+        .give(Input::AddOutput(Box::new(output)), |status| Orders::has(status, &name))
+        .await
+        .ok_or_else(silent)?;
     let shown = status.outputs.iter().find(|output| output.name.as_str() == name);
     Ok((StatusCode::CREATED, Json(shown)).into_response())
 }
@@ -136,6 +105,6 @@ async fn removed(control: &Shared, headers: &HeaderMap, channel: &str, name: &st
     let Some(output) = OutputName::new(name).ok().filter(|_| known) else {
         return Err(refuse(StatusCode::NOT_FOUND, "no such output"));
     };
-    orders.give(Input::RemoveOutput(output), |status| !Orders::has(status, name)).await?;
+    orders.give(Input::RemoveOutput(output), |status| !Orders::has(status, name)).await.ok_or_else(silent)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

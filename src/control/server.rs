@@ -20,57 +20,17 @@ use tokio::task::JoinHandle;
 
 use super::api::{Addresses, Channels, Entry, Events, Gateways, PublishAddress, date};
 use super::board::Board;
+use super::desk::{Config, Control, Shared};
 use super::{assets, host, metrics, outputs, stream};
-use crate::media::{ChannelId, SourceId};
+use crate::clock;
+use crate::media::ChannelId;
 use crate::origin::{Counters, Limits, shell};
-use crate::{clock, config};
 
 /// Pages that may follow the event stream at once; one more is told to come again.
 const FOLLOWERS: usize = 64;
 
 /// How long requests in flight may take when the control port stops.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// What the control port has to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where it listens. Port 0 takes a free port.
-    pub listen: SocketAddr,
-    /// Where the origin listens.
-    pub origin: SocketAddr,
-    /// Sources that wait for a publisher.
-    pub publish: Vec<Publish>,
-    /// Names this host is called by, beside `localhost` and address literals.
-    pub hosts: Vec<String>,
-}
-
-/// A source that waits for a publisher.
-#[derive(Clone, Debug)]
-pub struct Publish {
-    /// Which.
-    pub source: SourceId,
-    /// Where.
-    pub listen: SocketAddr,
-    /// The publisher names the source in its stream id, as several share the port.
-    pub shared: bool,
-}
-
-impl Config {
-    /// From the operator's file; `origin` is where the origin really listens.
-    pub fn new(config: &config::Config, origin: SocketAddr) -> Self {
-        let sources = config.channels.iter().flat_map(|channel| &channel.sources);
-        let publish = sources.filter_map(|source| {
-            let config::Input::Srt(input) = &source.input else { return None };
-            let (listen, shared) = match input.mode {
-                config::SrtMode::Shared => (config.srt.listen, true),
-                config::SrtMode::Listener(listen) => (listen, false),
-                config::SrtMode::Caller { .. } | config::SrtMode::Rendezvous { .. } => return None,
-            };
-            Some(Publish { source: source.id.clone(), listen, shared })
-        });
-        Self { listen: config.control.listen, origin, publish: publish.collect(), hosts: Vec::new() }
-    }
-}
 
 /// A running control port.
 #[derive(Debug)]
@@ -134,21 +94,6 @@ async fn sum_events(board: Arc<Board>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Control {
-    config: Config,
-    /// Tells this run of the process from others: when it began, ms since the Unix epoch.
-    run: u64,
-    /// Bound to loopback: requests that call us by a strange name are refused.
-    pub(super) check_host: bool,
-    pub(super) board: Arc<Board>,
-    origin: Option<Arc<Counters>>,
-    followers: Arc<Semaphore>,
-    stop: watch::Receiver<bool>,
-}
-
-pub(super) type Shared = Arc<Control>;
-
 fn router(control: &Arc<Control>) -> Router {
     Router::new()
         .route("/", get(async |headers: HeaderMap| assets::file("index.html", &headers)))
@@ -209,23 +154,6 @@ fn name_of(request: &Request) -> Option<&str> {
         None => request.uri().authority()?.as_str(),
     };
     host::host_of(authority)
-}
-
-impl Control {
-    fn origin_url(&self, name: &str) -> String {
-        let listen = self.config.origin;
-        format!("http://{}:{}", self.reached_by(listen, name), listen.port())
-    }
-
-    /// How a client that calls us `name` reaches something that listens on `listen`: by that name, unless it listens on
-    /// one particular address of the network.
-    fn reached_by(&self, listen: SocketAddr, name: &str) -> String {
-        if listen.ip().is_unspecified() || listen.ip().is_loopback() {
-            host::in_url(name)
-        } else {
-            host::in_url(&listen.ip().to_string())
-        }
-    }
 }
 
 async fn channels(State(control): State<Shared>) -> Response {

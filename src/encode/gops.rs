@@ -22,7 +22,7 @@ use super::gst::ChainError;
 use super::ipc::{CodedUnit, FromWorker, RenditionIndex, SegmentEnd};
 use super::outbox::Outbox;
 use super::pulse::Pulse;
-use super::rung::RungError;
+use super::rung_error::RungError;
 use super::segment::{GopEncoder, Packet, Recipe};
 use crate::media::{Grid, SegmentNumber, Slot};
 

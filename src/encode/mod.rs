@@ -33,6 +33,7 @@ pub mod outbox;
 pub mod pulse;
 pub mod registry;
 pub mod rung;
+pub mod rung_error;
 pub mod scale;
 pub mod segment;
 pub mod slate;

@@ -4,15 +4,14 @@
 //! Out:   coded units in decode order and a segment end.
 //! Never: drops a picture: it blocks its sender, who blocks the socket.
 
-use std::io;
 use std::sync::mpsc::Receiver;
 
 use super::gops::{Chains, Gop, Site};
-use super::gst::ChainError;
 use super::ipc::{Filled, SegmentEnd};
 use super::ladder::VideoRung;
 use super::pulse::Pulse;
-use super::scale::{Picture, ScaleError, Scaler};
+use super::rung_error::RungError;
+use super::scale::{Picture, Scaler};
 use crate::media::{SegmentNumber, Slot};
 
 /// Pictures that wait for a rung; the sender blocks when they are more.
@@ -25,37 +24,6 @@ pub enum ToRung {
     Picture(Slot, Picture),
     /// The segment of the slots so far is whole.
     End(SegmentNumber, Filled),
-}
-
-/// Why a rung cannot go on. The worker ends: its supervisor starts a fresh one.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RungError {
-    /// Scaling.
-    #[error(transparent)]
-    Scale(#[from] ScaleError),
-    /// Encoding.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    /// An encoder swallowed or invented pictures.
-    #[error("the encoder made {got} units of {want} pictures in segment {segment}")]
-    Count {
-        /// The segment.
-        segment: SegmentNumber,
-        /// Pictures in.
-        want: u64,
-        /// Units out.
-        got: u64,
-    },
-    /// The thread that builds chains is gone.
-    #[error("no chain was built")]
-    Workshop,
-    /// Another chain of the same rung failed, and said why.
-    #[error("another chain of the rung failed")]
-    Sibling,
-    /// A thread for a chain could not be started.
-    #[error("a chain's thread")]
-    Thread(#[source] io::Error),
 }
 
 /// What a rung's thread is made of.

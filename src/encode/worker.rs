@@ -21,7 +21,8 @@ use super::ipc::{FromWorker, HEARTBEAT_EVERY, Heartbeat, Job, Orders, RenditionI
 use super::outbox::{self, Outbox};
 use super::pulse::Pulse;
 use super::registry::{self, Element, Missing};
-use super::rung::{QUEUE, Rung, RungError};
+use super::rung::{QUEUE, Rung};
+use super::rung_error::RungError;
 use super::scale::ScaleError;
 use super::segment::Recipe;
 use super::slate::{self, Slate};

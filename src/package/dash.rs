@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, Media, Picture, Rendition};
-use super::hls;
 use super::layout::{Kind, Layout};
+use super::names::date;
 use super::window::Window;
 
 /// What the manifest says besides the window.
@@ -34,7 +34,7 @@ pub(super) fn manifest(layout: &Layout, window: &Window, catalogue: &Catalogue, 
          profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\" type=\"dynamic\" \
          availabilityStartTime=\"1970-01-01T00:00:00Z\" publishTime=\"{}\" minimumUpdatePeriod=\"{}\" \
          timeShiftBufferDepth=\"{}\" suggestedPresentationDelay=\"{}\" minBufferTime=\"{}\" maxSegmentDuration=\"{}\">",
-        hls::date(i64::try_from(facts.published.as_millis()).unwrap_or(0)),
+        date(i64::try_from(facts.published.as_millis()).unwrap_or(0)),
         // Half a segment: the price of knowing a new segment half a segment late on average is too high.
         duration(segment / 2),
         duration(facts.depth),

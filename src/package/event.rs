@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::hls;
+use super::names::date;
 use crate::media::{ChannelId, ChannelTime, PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{Event, EventKind, Severity};
 
@@ -169,7 +169,7 @@ impl PackageEvent {
                 (Severity::Warning, EventKind::PipelineSwitched, Some(*to), text)
             }
             Self::Compared { number, verdict: Verdict::Differs { rendition, unit, position, at } } => {
-                let shown = hls::date(i64::try_from(at.to_utc().as_millis()).unwrap_or(0));
+                let shown = date(i64::try_from(at.to_utc().as_millis()).unwrap_or(0));
                 let text = format!(
                     "segment {number} of A and B differs, first in unit {unit} of {rendition}, which is number {position} \
                      on the channel's grid and goes out at {shown}"

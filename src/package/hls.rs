@@ -4,15 +4,9 @@ use std::fmt::Write;
 
 use super::catalogue::{Catalogue, Media, Picture, Rendition};
 use super::layout::{Kind, Layout};
+use super::names::{date, segment_name};
 use super::window::Window;
 use crate::media::SegmentNumber;
-
-/// The name of a segment below its rendition: the decode time of its first sample. HLS and DASH list the same name, so a
-/// cache holds each object once. DASH needs the time in it: with `$Number$` a SegmentTimeline cannot leave a number out,
-/// which is what a gap is, as players do not read `S@n`.
-pub(super) fn segment_name(layout: &Layout, kind: Kind, n: SegmentNumber) -> String {
-    format!("t{}.m4s", layout.start(kind, n))
-}
 
 /// The lines of one segment. They never change, so they are made once.
 pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: bool) -> String {
@@ -27,16 +21,6 @@ pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: 
     let _ = writeln!(out, "#EXTINF:{:.6},", layout.seconds(kind, n));
     let _ = writeln!(out, "{}", segment_name(layout, kind, n));
     out
-}
-
-/// RFC 3339 in UTC with milliseconds.
-pub(super) fn date(ms_since_epoch: i64) -> String {
-    let format =
-        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms_since_epoch) * 1_000_000)
-        .ok()
-        .and_then(|at| at.format(format).ok())
-        .unwrap_or_else(|| "1970-01-01T00:00:00.000Z".to_owned())
 }
 
 /// The media playlist of rendition `r`, which is of this kind; `init` is the name of its header.

@@ -12,6 +12,7 @@ mod event;
 mod hls;
 mod language;
 mod layout;
+mod names;
 mod packager;
 mod segmenter;
 mod selector;

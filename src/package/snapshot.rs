@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use super::layout::{Kind, Layout};
+use super::names::{entity_tag, segment_name};
 use super::slab::Stored;
 use super::window::{Entry, Object};
 use crate::clock::Now;
@@ -49,15 +50,6 @@ impl Resource {
         let etag = entity_tag(&Sha256::digest(text.as_bytes()));
         Self { content_type, etag, cache, body: Bytes::from(text), gzip }
     }
-}
-
-/// A strong entity tag from a digest: its first 128 bits.
-pub(super) fn entity_tag(digest: &[u8]) -> Bytes {
-    Bytes::from(format!("\"{}\"", hex(&digest[..16.min(digest.len())])))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// What a path below `/live/{channel}/` leads to.
@@ -128,9 +120,8 @@ impl Snapshot {
     pub fn paths(&self) -> Vec<String> {
         let Some(listing) = &self.listing else { return Vec::new() };
         let segments = listing.entries.iter().filter(|e| !e.is_gap()).flat_map(|e| {
-            let name = |(id, kind): &(RenditionId, Kind)| {
-                format!("{id}/{}", super::hls::segment_name(&listing.layout, *kind, e.number))
-            };
+            let name =
+                |(id, kind): &(RenditionId, Kind)| format!("{id}/{}", segment_name(&listing.layout, *kind, e.number));
             listing.renditions.iter().map(name).collect::<Vec<_>>()
         });
         listing.texts.keys().cloned().chain(segments).collect()

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::video::ConfigError;
+use super::record::ConfigError;
 use crate::wire::codec::av1::{Obu, SequenceHeader, kind};
 
 /// Whether a unit belongs into a sample (§2.4): delimiters, padding and repeated headers do not. A sync sample keeps its

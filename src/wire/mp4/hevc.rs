@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::video::{ConfigError, is_signature, push_sized};
+use super::record::{ConfigError, is_signature, push_sized};
 use crate::wire::codec::hevc::Sps;
 
 /// nal_unit_type (ISO/IEC 23008-2 Table 7-1).

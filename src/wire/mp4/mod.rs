@@ -10,6 +10,7 @@ mod chunk;
 mod hevc;
 mod init;
 pub mod read;
+mod record;
 mod video;
 
 pub use av1::Av1Config;
@@ -17,4 +18,5 @@ pub use avc::AvcConfig;
 pub use chunk::{Chunk, Sample, segment_type};
 pub use hevc::HevcConfig;
 pub use init::{AudioTrack, Track, TrackMedia, header};
-pub use video::{ConfigError, Pictures, VideoCodec, VideoConfig};
+pub use record::ConfigError;
+pub use video::{Pictures, VideoCodec, VideoConfig};
