@@ -1,0 +1,28 @@
+//! Where the process listens.
+
+use std::net::SocketAddr;
+
+/// The HTTP origin.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// Server threads; default: one a core, at most 4.
+    pub threads: usize,
+}
+
+/// The control port: page, API, metrics.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Default `127.0.0.1:8081`.
+    pub listen: SocketAddr,
+}
+
+/// The shared SRT listener: publishers name their source by stream id.
+#[derive(Clone, Debug)]
+pub struct SrtListener {
+    /// Default `127.0.0.1:9710`.
+    pub listen: SocketAddr,
+    /// Address space of the gateway process, bytes.
+    pub memory_max: u64,
+}
