@@ -12,6 +12,9 @@ const WINDOW: i64 = 10 * 90_000;
 const POINTS: usize = 60;
 /// Points whose middle one is the position: one window in which everything came late moves nothing.
 const MIDDLE_OF: usize = 5;
+/// No clock that makes television gains more in a window, ticks: 10 ms are 1000 ppm, and ISO 13818-1 §2.4.2.1 allows 30. What gains more
+/// was late before, and is not any more.
+const GAIN_MAX: i64 = 900;
 /// Points it takes until a slope is told: two minutes.
 const SLOPE_FROM: usize = 12;
 
@@ -24,6 +27,8 @@ pub struct Drift {
     points: VecDeque<(i64, i64)>,
     /// The delay that counts as none.
     base: Option<i64>,
+    /// The furthest ahead it has been.
+    lowest: i64,
 }
 
 impl Drift {
@@ -57,8 +62,14 @@ impl Drift {
         let mut last: Vec<i64> = self.points.iter().rev().take(MIDDLE_OF).map(|(_, least)| *least).collect();
         last.sort_unstable();
         let middle = last[MIDDLE_OF / 2];
-        let base = *self.base.get_or_insert(middle - known);
-        Some(middle - base)
+        let Some(base) = self.base else {
+            (self.base, self.lowest) = (Some(middle - known), known);
+            return Some(known);
+        };
+        let position = (middle - base).max(self.lowest - GAIN_MAX);
+        self.base = Some(middle - position);
+        self.lowest = self.lowest.min(position);
+        Some(position)
     }
 
     /// By how much its clock is slow, in millionths; below 0 it is fast. `None` in the first two minutes.
@@ -111,6 +122,23 @@ mod tests {
         let mut late = heard(10, 0, |n| if (6000..6400).contains(&n) { 45_000 } else { n * 31 % 900 });
         assert!(late.position(0).expect("known").abs() < 900);
         assert!(late.ppm().expect("known").abs() < 1.0);
+    }
+
+    /// On a busy host the first half minute comes late; that it comes in time later is no reason to leave pictures out.
+    #[test]
+    fn who_was_late_at_first_is_not_fast() {
+        for late in [2_000, 30_000] {
+            let mut drift = heard(10, 0, |n| n * 31 % 900 + if n < 1000 { late } else { 0 });
+            let position = drift.position(0).expect("known");
+            assert!((-GAIN_MAX - 900..900).contains(&position), "{position} after {late}");
+        }
+    }
+
+    #[test]
+    fn who_is_late_for_long_and_then_in_time_is_where_it_was() {
+        let mut drift = heard(10, -30, |n| if (6000..9000).contains(&n) { 45_000 } else { n * 31 % 900 });
+        let moved = drift.position(0).expect("known");
+        assert!((moved + 30 * 54 * 90_000 * 10 / 1_000_000).abs() < 900, "{moved}");
     }
 
     #[test]
