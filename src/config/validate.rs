@@ -86,8 +86,8 @@ impl Checks<'_, '_> {
 
     fn srt(&mut self, srt: &SrtFile) -> SrtListener {
         let memory = srt.memory_max.as_ref().map_or(1_000_000_000, |memory| {
-            if !(64_000_000..=64_000_000_000).contains(&memory.value.0) {
-                self.document.mistake(&memory.span, "cannot hold a gateway", "64MB to 64GB are possible");
+            if !(256_000_000..=64_000_000_000).contains(&memory.value.0) {
+                self.document.mistake(&memory.span, "cannot hold a gateway", "256MB to 64GB are possible");
             }
             memory.value.0
         });

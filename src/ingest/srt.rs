@@ -332,7 +332,7 @@ impl Keeper {
             arguments: vec![SUBCOMMAND.into()],
             // Each of malloc's arenas reserves 64 MB of address space, which is what the limit counts.
             environment: vec![("MALLOC_ARENA_MAX", "2".into())],
-            memory_max: Some(self.memory_max),
+            memory_max: Some(self.memory_max + self.setup.feeds.len() as u64 * gateway::CONNECTION_MEMORY),
             resident_max: None,
             queue_bytes_max: QUEUE_BYTES_MAX,
             span: self.span.clone(),

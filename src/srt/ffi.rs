@@ -103,6 +103,11 @@ unsafe extern "C" {
     pub fn srt_epoll_release(epoll: c_int) -> c_int;
 }
 
+unsafe extern "C" {
+    /// pthread_setattr_default_np(3), of the C library.
+    pub fn pthread_setattr_default_np(attributes: *const libc::pthread_attr_t) -> c_int;
+}
+
 /// `SRT_EPOLL_ENABLE_EMPTY`: waiting on no socket at all is fine.
 pub const EPOLL_ENABLE_EMPTY: i32 = 1;
 

@@ -13,6 +13,7 @@ mod ffi;
 mod link;
 pub mod socket;
 mod stats;
+pub mod threads;
 mod url;
 
 pub use error::{Error, Reject};

@@ -146,11 +146,16 @@ impl Server {
 
     /// Starts a server with one channel, `test`, that only relays: `channel` holds its sources and outputs.
     pub fn relay(channel: &str) -> Self {
+        Self::relay_within("1GB", channel)
+    }
+
+    /// The same, with so much memory for the process that speaks SRT.
+    pub fn relay_within(memory: &str, channel: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (control, srt) = (free_tcp(), free_udp());
         let text = format!(
             "[control]\nlisten = \"127.0.0.1:{control}\"\n[srt]\nlisten = \"127.0.0.1:{srt}\"\n\
-             [[channel]]\nid = \"test\"\nladder = \"none\"\n{channel}"
+             memory_max = \"{memory}\"\n[[channel]]\nid = \"test\"\nladder = \"none\"\n{channel}"
         );
         Self::run(dir, &text, [], [0, control, srt])
     }

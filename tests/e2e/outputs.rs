@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tandem::srt::Receiver;
 
 use crate::harness::{LIMIT, Process, Server, free_udp, need, signal};
 use crate::relay::Lanes;
@@ -276,6 +277,36 @@ fn a_reader_that_stands_still_loses_its_own_packets_alone() {
     assert!(fs::metadata(file("stopped")).expect("there").len() < sent.len() as u64 / 2, "it was standing still");
     // Eight seconds: it counts as gone.
     server.wait("one reader is left", |s| readers(s, "out") == 1);
+}
+
+/// An allocation that fails would end the process that speaks SRT, and with it everybody's connection.
+#[test]
+fn readers_for_whom_there_is_no_memory_are_turned_away_and_the_others_keep_every_byte() {
+    let input = free_udp();
+    let channel = [source("s1", input), output("out", "type = \"srt\"\nreaders = 1000")].concat();
+    let server = Server::relay_within("256MB", &channel);
+    let url = format!("srt://127.0.0.1:{}?streamid=test/out&latency=300", server.srt);
+    let well = server.dir.path().join("well");
+    let _well = transmit(&url, &well);
+    server.wait("one reads", |s| readers(s, "out") == 1);
+    let sent = ts(9, 7 * 3000);
+    let pusher = push(input, [&sent[..], &padding()].concat());
+    let called = tandem::srt::Url::parse(&url).expect("an address");
+    let (mut others, began) = (Vec::new(), Instant::now());
+    let refused = loop {
+        match Receiver::open(&called, Duration::from_secs(3)) {
+            // So many may wait at the door at once, and it lets in one every 8 ms.
+            Ok(reader) => others.push(reader),
+            Err(error) if server.log().contains("raise srt.memory_max") => break error,
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+        assert!(began.elapsed() < LIMIT, "{} readers, and still room", others.len());
+    };
+    println!("{} readers beside the first one, then: {refused}", others.len());
+    assert!(others.len() > 10, "{refused}");
+    pusher.join().expect("sent");
+    wait_for_file(&server, &well, &sent);
+    assert!(!server.log().contains("gateway died"), "{}", server.log_tail());
 }
 
 #[test]

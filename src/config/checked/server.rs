@@ -23,6 +23,6 @@ pub struct Control {
 pub struct SrtListener {
     /// Default `127.0.0.1:9710`.
     pub listen: SocketAddr,
-    /// Address space of the gateway process, bytes.
+    /// Address space of a gateway process beside what its sources take, bytes.
     pub memory_max: u64,
 }

@@ -66,8 +66,8 @@ pub(super) struct SrtFile {
     /// Address and port (UDP). Default "127.0.0.1:9710".
     #[schemars(with = "String")]
     pub listen: Option<Mark<String>>,
-    /// Address space of the gateway process, 64MB to 64GB. Default "1GB". A flood of handshakes ends there, not in the
-    /// host's memory.
+    /// Address space of the gateway process beside 16 MB for each of its sources, 256MB to 64GB. Default "1GB". Short of it
+    /// nobody new is let in; a flood of handshakes ends there, not in the host's memory.
     pub memory_max: Option<Mark<Bytes>>,
 }
 

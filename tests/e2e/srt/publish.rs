@@ -275,3 +275,22 @@ fn the_statistics_structure_is_the_installed_headers() {
     let ours = tandem::srt::STATS_LAYOUT.map(|n| n.to_string()).join(" ");
     assert_eq!(String::from_utf8(printed).expect("digits"), ours);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_publishers_share_a_port() {
+    let names: Vec<String> = (0..100).map(|n| format!("c{n}/s")).collect();
+    let sources: Vec<_> = names.iter().map(|name| shared(name)).collect();
+    let ground = Ground::open(&sources).await;
+    let urls: Vec<Url> = names.iter().map(|name| Url::parse(&ground.url(name, "")).expect("an address")).collect();
+    let connect = move || urls.iter().map(|url| Sender::connect(url).expect("let in")).collect::<Vec<_>>();
+    let mut senders = tokio::task::spawn_blocking(connect).await.expect("no panic");
+    for (n, sender) in senders.iter_mut().enumerate() {
+        sender.send(&ts(n as u64, 7)).expect("sent");
+    }
+    for (n, name) in names.iter().enumerate() {
+        ground.until_received(name, MESSAGE).await;
+        assert_same(&ground.seen(name).data, &ts(n as u64, 7));
+    }
+    ground.until("the port says so", |g| g.handle.status()[0].health.connections == 100).await;
+    assert_eq!(ground.handle.status()[0].starts, 1, "{:?}", ground.handle.status());
+}

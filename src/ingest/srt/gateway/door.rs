@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::{PEER_IDLE, window_packets};
+use super::{PEER_IDLE, memory, window_packets};
 use crate::clock;
 use crate::ingest::srt::admission::{Admission, Arrived, Refusal};
 use crate::ingest::srt::ipc::{Exit, Feed, FeedIndex, FromGateway, Key, Listen};
@@ -217,11 +217,16 @@ impl Keeper {
         subject: Subject,
     ) -> Result<(), Reject> {
         let set = latency.and_then(|()| passphrase.map_or(Ok(()), |key| caller.set_passphrase(&key.0)));
-        set.map_err(|e| {
-            self.admission().left(caller.id());
-            self.readership().left(caller.id());
-            self.refuse(caller.peer, subject, Reject::INTERNAL, format!("it cannot be set up: {e}"))
-        })
+        let fault = match set {
+            Ok(()) if memory::is_short() => {
+                (Reject::OVERLOAD, "there is no memory for another connection: raise srt.memory_max".to_owned())
+            }
+            Ok(()) => return Ok(()),
+            Err(e) => (Reject::INTERNAL, format!("it cannot be set up: {e}")),
+        };
+        self.admission().left(caller.id());
+        self.readership().left(caller.id());
+        Err(self.refuse(caller.peer, subject, fault.0, fault.1))
     }
 
     /// Counts and tells of a refusal; returns its code.
