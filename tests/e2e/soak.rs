@@ -99,7 +99,7 @@ impl Ledger {
                 assert!(at("/av_offset_ms/mean").abs() <= 10.0, "{what}: {:#}", verdict.json);
                 let moved =
                     |fault: &&serde_json::Value| fault["kind"].as_str().is_some_and(|kind| kind.starts_with("video-"));
-                let last = verdict.json["faults"].as_array().into_iter().flatten().filter(moved).next_back();
+                let last = verdict.json["faults"].as_array().into_iter().flatten().rfind(moved);
                 let ago = last.and_then(|fault| fault["at"].as_f64()).map_or(f64::INFINITY, |at| unix_seconds() - at);
                 // Half a picture is made good in 70 s: by a stretch of 300 ppm.
                 let end = if ago < 80.0 { FRAME_MS / 2.0 + 1.0 } else { 10.0 };

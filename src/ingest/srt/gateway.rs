@@ -231,7 +231,6 @@ impl Gateway {
             }
             if now.mono >= next_health.mono {
                 next_health = now.after(HEALTH_EVERY);
-                if let Some(door) = &mut self.door {}
                 self.outbox.put(FromGateway::Health(self.health()));
             }
             sleep(READ_EVERY);
