@@ -92,6 +92,9 @@ impl Figures {
     }
 }
 
+/// One copy that strays further says no more than one that strays so far: it was held up somewhere.
+const STRAY: Micros = 100_000;
+
 /// When a path's copies arrive, against the stream's own time of arrival, which is that of the path it began with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Skew {
@@ -105,7 +108,7 @@ impl Skew {
     /// One copy came so much later.
     pub fn observe(&mut self, later: Micros) {
         let offset = *self.offset.get_or_insert(later);
-        let off = later - offset;
+        let off = (later - offset).clamp(-STRAY, STRAY);
         self.offset = Some(offset + off / 64);
         self.jitter = (self.jitter - self.jitter / 16_384).max(off.abs());
     }

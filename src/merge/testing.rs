@@ -124,7 +124,7 @@ impl Source {
     }
 }
 
-fn table(id: u8, body: &[u8]) -> Vec<u8> {
+pub fn table(id: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![id, 0xb0, body.len() as u8 + 9, 0, 1, 0xc1, 0, 0];
     out.extend(body);
     out.extend(crc32(&out).to_be_bytes());

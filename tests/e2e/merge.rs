@@ -11,11 +11,10 @@ use serde_json::Value;
 use crate::harness::{Inspection, Options, Process, Server, free_udp, need, signal_by_ffmpeg, tandem};
 use crate::relay::{Fork, Leg};
 
-/// Lost on each path by chance, of a hundred datagrams, where copies have sequence numbers in common.
+/// Lost on each path by chance, of a hundred datagrams.
 const LOSS: u64 = 20;
-/// The same where they are told by content.
-const LOSS_BY_CONTENT: u64 = 5;
-
+/// How long either path is cut, in seconds, where nothing else is asked for; `make soak` asks for ten.
+const CUT: u64 = 4;
 const SKEW: Duration = Duration::from_millis(300);
 
 /// A server with one merged source `main` of the paths given as a config writes them, window 600 ms.
@@ -47,14 +46,15 @@ fn wait_merged(server: &Server, paths: &[usize]) {
 fn srt_live_transmit(udp: u16, to: &str) -> Process {
     need("srt-live-transmit");
     let mut command = Command::new("srt-live-transmit");
-    command.args(["-q", "-a:yes", &format!("udp://127.0.0.1:{udp}"), to]);
+    command.args(["-q", "-a:yes", &format!("udp://127.0.0.1:{udp}?rcvbuf=4194304"), to]);
     Process::start("srt-live-transmit", command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// What a merge has counted, once both paths take part: before, the only copy of a datagram may be lost.
-fn merged_by_now(server: &Server) -> [u64; 2] {
+/// What a merge has counted, once both paths take part and lose by chance: before, it would be the only copy of a datagram.
+fn merged_by_now(server: &Server, fork: &Fork) -> [u64; 2] {
     server.wait_on_air();
     wait_merged(server, &[0, 1]);
+    fork.lose(LOSS);
     let source = main_source(server);
     [&source["continuity_errors"], &source["merge"]["unrecovered"]].map(|count| count.as_u64().expect("a number"))
 }
@@ -79,7 +79,7 @@ fn assert_nothing_was_lost(server: &Server, before: [u64; 2], look: Inspection, 
 }
 
 /// Nothing passes on a leg for so long. Chance has no part in it: what the other one loses until this one takes part again is lost.
-fn cut(server: &Server, fork: &Fork, leg: usize, seconds: u64, percent: u64) {
+fn cut(server: &Server, fork: &Fork, leg: usize, seconds: u64) {
     fork.lose(0);
     std::thread::sleep(2 * SKEW);
     fork.cut(leg, true);
@@ -89,22 +89,51 @@ fn cut(server: &Server, fork: &Fork, leg: usize, seconds: u64, percent: u64) {
     std::thread::sleep(Duration::from_secs(seconds));
     fork.cut(leg, false);
     wait_merged(server, &[leg]);
-    fork.lose(percent);
+    fork.lose(LOSS);
+}
+
+/// What feeds a path is killed and started anew.
+fn restart(server: &Server, fork: &Fork, leg: usize, sender: Process, start: impl FnOnce() -> Process) -> Process {
+    // What is on its way when it is killed must have a copy.
+    fork.lose(0);
+    std::thread::sleep(2 * SKEW);
+    fork.cut(leg, true);
+    drop(sender);
+    server.wait("the killed sender's path is told", |s| path(s, leg)["merged"] == false);
+    let sender = start();
+    fork.cut(leg, false);
+    wait_merged(server, &[leg]);
+    fork.lose(LOSS);
+    sender
 }
 
 #[test]
 fn rtp_beside_rtp_loses_nothing() {
+    rtp_beside_rtp(CUT);
+}
+
+#[test]
+fn srt_beside_srt_loses_nothing() {
+    srt_beside_srt(CUT);
+}
+
+#[test]
+fn srt_beside_rtp_loses_nothing() {
+    srt_beside_rtp(CUT);
+}
+
+/// Both paths carry the numbers of one sender.
+pub fn rtp_beside_rtp(seconds: u64) {
     let (one, two) = (free_udp(), free_udp());
     let rtp = |port| format!("type = \"rtp\"\naddress = \"127.0.0.1:{port}\"");
     let server = server([("red", rtp(one)), ("blue", rtp(two))]);
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 1);
-    fork.lose(LOSS);
     let _encode = signal_by_ffmpeg(&["-f", "rtp_mpegts", &format!("rtp://127.0.0.1:{}", fork.port)]);
-    let before = merged_by_now(&server);
-    let look = Inspection::start(&server.hls(), "top", 25);
+    let before = merged_by_now(&server, &fork);
+    let look = Inspection::start(&server.hls(), "top", 17 + 2 * seconds);
     std::thread::sleep(Duration::from_secs(4));
-    cut(&server, &fork, 0, 4, LOSS);
-    cut(&server, &fork, 1, 4, LOSS);
+    cut(&server, &fork, 0, seconds);
+    cut(&server, &fork, 1, seconds);
     let source = assert_nothing_was_lost(&server, before, look, &fork, "RTP + RTP");
     let merge = &source["merge"];
     assert_eq!((&merge["by_sequence"], &merge["class"]), (&true.into(), &"C".into()), "{source:#}");
@@ -112,40 +141,28 @@ fn rtp_beside_rtp_loses_nothing() {
     assert!((250.0..400.0).contains(&skew), "{skew} ms");
 }
 
-/// Two SRT copies of one encode, which have no numbers in common: one is cut for ten seconds, the other one's publisher is
-/// killed and started anew.
-#[test]
-fn srt_beside_srt_loses_nothing() {
+/// Two SRT copies of one encode, which have no numbers in common. The second one's publisher is killed and started anew.
+pub fn srt_beside_srt(seconds: u64) {
     let srt = || "type = \"srt\"\nlatency = \"120ms\"".to_owned();
     let server = server([("fibre", srt()), ("mobile", srt())]);
     let (one, two) = (free_udp(), free_udp());
     let publish = |port, path| srt_live_transmit(port, &server.srt_url(path));
     let (_fibre, mobile) = (publish(one, "fibre"), publish(two, "mobile"));
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 2);
-    fork.lose(LOSS_BY_CONTENT);
     let _encode = signal_by_ffmpeg(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
-    let before = merged_by_now(&server);
-    let look = Inspection::start(&server.hls(), "top", 35);
+    let before = merged_by_now(&server, &fork);
+    let look = Inspection::start(&server.hls(), "top", 25 + 2 * seconds);
     std::thread::sleep(Duration::from_secs(4));
-    cut(&server, &fork, 0, 10, LOSS_BY_CONTENT);
-    std::thread::sleep(Duration::from_secs(2));
-    // What is on its way when its publisher is killed must have a copy.
-    fork.lose(0);
-    std::thread::sleep(Duration::from_secs(1));
-    fork.cut(1, true);
-    drop(mobile);
-    server.wait("the killed publisher's path is told", |s| path(s, 1)["merged"] == false);
-    let _mobile = publish(two, "mobile");
-    fork.cut(1, false);
-    // No loss from here on: docs/merge.md says what happens to packets lost right behind a return.
-    wait_merged(&server, &[1]);
+    cut(&server, &fork, 0, seconds);
+    cut(&server, &fork, 1, seconds);
+    let _mobile = restart(&server, &fork, 1, mobile, || publish(two, "mobile"));
     let source = assert_nothing_was_lost(&server, before, look, &fork, "SRT + SRT");
     assert_eq!(source["merge"]["by_sequence"], false, "{source:#}");
 }
 
-/// One copy over SRT, the other over RTP by GStreamer, with numbers of its own.
-#[test]
-fn srt_beside_rtp_loses_nothing() {
+/// One copy over SRT, the other over RTP by GStreamer, with numbers of its own, and divided anew behind losses. GStreamer is killed and started
+/// anew, and with it come other numbers.
+pub fn srt_beside_rtp(seconds: u64) {
     need("gst-launch-1.0");
     let (one, two, rtp) = (free_udp(), free_udp(), free_udp());
     let server = server([
@@ -157,17 +174,20 @@ fn srt_beside_rtp_loses_nothing() {
         "udpsrc port={two} caps=video/mpegts,systemstream=(boolean)true,packetsize=(int)188 ! queue ! rtpmp2tpay ! \
          udpsink host=127.0.0.1 port={rtp} sync=false"
     );
-    let mut gstreamer = Command::new("gst-launch-1.0");
-    gstreamer.arg("-q").args(pipeline.split_ascii_whitespace());
-    let _near = Process::start("gst-launch-1.0", gstreamer.stdout(Stdio::null()));
+    let gstreamer = || {
+        let mut command = Command::new("gst-launch-1.0");
+        command.arg("-q").args(pipeline.split_ascii_whitespace());
+        Process::start("gst-launch-1.0", command.stdout(Stdio::null()))
+    };
+    let near = gstreamer();
     let fork = Fork::start(&[Leg { to: one, delay: Duration::ZERO }, Leg { to: two, delay: SKEW }], 3);
-    fork.lose(LOSS_BY_CONTENT);
     let _encode = signal_by_ffmpeg(&["-f", "mpegts", &format!("udp://127.0.0.1:{}?pkt_size=1316", fork.port)]);
-    let before = merged_by_now(&server);
-    let look = Inspection::start(&server.hls(), "top", 25);
+    let before = merged_by_now(&server, &fork);
+    let look = Inspection::start(&server.hls(), "top", 25 + 2 * seconds);
     std::thread::sleep(Duration::from_secs(4));
-    cut(&server, &fork, 1, 4, LOSS_BY_CONTENT);
-    cut(&server, &fork, 0, 4, LOSS_BY_CONTENT);
+    cut(&server, &fork, 1, seconds);
+    cut(&server, &fork, 0, seconds);
+    let _near = restart(&server, &fork, 1, near, gstreamer);
     let source = assert_nothing_was_lost(&server, before, look, &fork, "SRT + RTP");
     assert_eq!(source["merge"]["by_sequence"], false, "{source:#}");
 }

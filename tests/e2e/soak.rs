@@ -52,6 +52,14 @@ fn obs_publishes_into_a_channel_that_plays() {
     crate::obs::publishes_into_a_channel_that_plays();
 }
 
+#[test]
+#[ignore = "three minutes"]
+fn copies_that_are_cut_for_ten_seconds_lose_nothing() {
+    crate::merge::rtp_beside_rtp(10);
+    crate::merge::srt_beside_srt(10);
+    crate::merge::srt_beside_rtp(10);
+}
+
 /// What goes in, what comes out, and what the conversion between them may cost.
 struct Ledger {
     channel: &'static str,

@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 
 use super::super::figures::{Skew, tell_aligned};
 use super::super::{Micros, News, PathState};
-use super::{Content, PATIENCE, Path, SILENCE};
+use super::path::Path;
+use super::{Content, PATIENCE, SILENCE};
 
 /// Packets in a row of which a path must have so many in common with the stream to take part. Fingerprints are 64 bits: it is not
 /// chance that this many guard against, but streams that share a part, such as sound.
 const VOTES: usize = 16;
 /// One in so many packets must be in common at least: both paths may lose half of theirs.
 const COMMON: u64 = 4;
+/// A path that returns is used from so many packets before the first one that was found.
+const BEFORE: u64 = 256;
 /// Order of arrival is not exact to more than that.
 const SLACK: Micros = 100_000;
 /// PCR and time of arrival that differ so much more than at the last PCR are a jump.
@@ -107,22 +110,21 @@ impl Content {
         }
     }
 
-    /// The path takes part from the first packet on that was found.
+    /// The path takes part, from a little before the first packet that was found.
     fn align(&mut self, path: usize, news: &mut VecDeque<News>) {
         let mine = &mut self.paths[path];
         let Votes { first, mut later, .. } = std::mem::take(&mut mine.votes);
         let Some(barrier) = mine.barrier.take() else { return };
-        for place in barrier.max(mine.trail.begin())..first {
+        // What came just before on this path is of the stream as well, although the other one lost it.
+        let from = mine.since.max(first.saturating_sub(BEFORE));
+        for place in barrier.max(mine.trail.begin())..from {
             if let Some(element) = mine.trail.get_mut(place) {
                 element.dead = true;
             }
         }
-        let print = mine.trail.get(first).map(|(print, _)| print);
-        let end = self.history.end().saturating_sub(1);
-        mine.cursor = print.and_then(|print| self.history.only(print)).unwrap_or(end);
+        mine.cursor = self.history.begin();
         mine.aligned_at = mine.last_at.unwrap_or(Micros::MIN);
-        (mine.alone, mine.breaks) = (0, 0);
-        mine.tails.clear();
+        (mine.alone, mine.breaks, mine.torn) = (0, 0, 0);
         later.sort_unstable();
         mine.skew = Skew { offset: Some(later[later.len() / 2]), jitter: later[later.len() - 1] - later[0] };
         mine.figures.state = PathState::Merged;
@@ -148,6 +150,7 @@ impl Content {
         mine.sought_since = now;
         if mine.barrier.is_none() {
             mine.barrier = Some(mine.trail.end());
+            mine.since = mine.trail.end();
             news.push_back(News::Unaligned { path });
         }
         mine.figures.state = PathState::Aligning;
@@ -169,7 +172,6 @@ impl Content {
         let mine = &mut self.paths[path];
         mine.barrier = None;
         mine.cursor = cursor;
-        mine.tails.clear();
         mine.aligned_at = Micros::MIN;
         mine.skew = Skew { offset: Some(0), jitter: 0 };
         mine.figures.state = PathState::Merged;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::path::Loose;
+use super::reader::Loose;
 use crate::wire::ts::NULL_PID;
 
 /// How sure it can be that a PID's packets correspond, at most.
@@ -17,8 +17,6 @@ const SURE: i8 = 16;
 const RECENT: usize = 8;
 /// A table whose counter stands so often in a row does not count.
 const STANDS: u8 = 2;
-/// So often in a row have paths begun their datagrams with the same packet, to have the same ones.
-const ALIKE: i32 = 32;
 
 /// What lies in front of one copy of a packet.
 #[derive(Debug)]
@@ -50,8 +48,6 @@ pub(super) struct LooseEnds {
     tables: HashMap<u16, Table>,
     /// What lies behind the packet given out last in its datagram, by path.
     trailing: Vec<(usize, Vec<Loose>)>,
-    /// Above [`ALIKE`]: paths have the same datagrams.
-    alike: i32,
 }
 
 impl LooseEnds {
@@ -64,12 +60,17 @@ impl LooseEnds {
 
     /// Gives out what lies behind the last packet of a stream that has ended.
     pub fn end(&mut self, guide: usize, sink: impl FnMut(usize, Bytes)) {
-        self.give(guide, Vec::new(), sink);
+        self.give(guide, false, Vec::new(), sink);
     }
 
-    /// Paths have the same datagrams.
-    pub fn alike(&self) -> bool {
-        self.alike > ALIKE
+    /// Gives out all of what lies in a datagram that is the same on every path.
+    pub fn give_all(&mut self, list: Vec<Loose>, mut sink: impl FnMut(Bytes)) {
+        for loose in list {
+            if loose.pid != NULL_PID {
+                self.tables.entry(loose.pid).or_default().note(&loose);
+            }
+            sink(loose.packet);
+        }
     }
 
     /// Something waits for the next packet.
@@ -77,9 +78,8 @@ impl LooseEnds {
         !self.trailing.is_empty()
     }
 
-    /// Gives out what belongs in front of the packet that `fronts` are of.
-    pub fn give(&mut self, guide: usize, mut fronts: Vec<Front>, mut sink: impl FnMut(usize, Bytes)) {
-        self.compare_datagrams(&fronts);
+    /// Gives out what belongs in front of the packet that `fronts` are of. `alike`: paths have the same datagrams.
+    pub fn give(&mut self, guide: usize, alike: bool, mut fronts: Vec<Front>, mut sink: impl FnMut(usize, Bytes)) {
         let mut trailing = std::mem::take(&mut self.trailing);
         if trailing.is_empty() && fronts.iter().all(|front| front.between.is_empty() && front.before.is_empty()) {
             return;
@@ -114,7 +114,7 @@ impl LooseEnds {
         fronts.sort_by_key(|front| (std::cmp::Reverse(nulls(&front.before)), front.path != guide));
         let behind = trailing.first().map_or(0, |(_, list)| nulls(list));
         let before = fronts.first().map_or(0, |front| nulls(&front.before));
-        let (first, second) = (self.alike() || behind >= before, self.alike() || before > behind);
+        let (first, second) = (alike || behind >= before, alike || before > behind);
         let split = trailing.len();
         lists.extend(trailing);
         for front in fronts {
@@ -144,20 +144,6 @@ impl LooseEnds {
                     sink(path, loose.packet);
                 }
             }
-        }
-    }
-
-    /// Where several paths had the packet before as well, their datagrams begin at the same places or not.
-    fn compare_datagrams(&mut self, fronts: &[Front]) {
-        let mut begins = fronts.iter().filter(|front| front.whole).map(|front| front.begins);
-        let Some(first) = begins.next() else { return };
-        let (mut others, mut same) = (0, true);
-        for other in begins {
-            others += 1;
-            same &= other == first;
-        }
-        if others > 0 {
-            self.alike = (self.alike + if same { 1 } else { -8 }).clamp(-2 * ALIKE, 2 * ALIKE);
         }
     }
 
@@ -197,12 +183,17 @@ impl Table {
             Some(_) => of_guide && !self.recent.contains(&loose.print),
         };
         if gives {
-            self.counter = Some(loose.counter);
-            if self.recent.len() == RECENT {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(loose.print);
+            self.note(loose);
         }
         gives
+    }
+
+    /// One is given out.
+    fn note(&mut self, loose: &Loose) {
+        self.counter = Some(loose.counter);
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(loose.print);
     }
 }

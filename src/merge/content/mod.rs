@@ -7,31 +7,37 @@
 //!
 //! Each path is a queue of packets in the order of arrival. When a packet is due, whatever other paths have of it lies
 //! in their queues as well. Queues that begin with the same packet, where its counter goes on, give it out together. Where they begin
-//! with different ones, somebody lost something, and the queues are laid side by side up to where they agree again ([`plan`]);
-//! between, an order is sought in which everything goes on ([`search`]).
+//! with different ones, somebody lost something, and the queues are laid side by side up to where they agree again ([`plan`]),
+//! woven between packets that both have ([`weave`]), each PID aligned for itself ([`chain`]). RTP paths are in the order of their numbers ([`order`]).
 //!
-//! Null packets and tables travel with the packets around them ([`loose`]).
+//! Where paths have the same datagrams ([`grid`]), these are compared and given out whole. Else null packets and tables travel with the
+//! packets around them ([`loose`]).
 
 mod align;
-mod copies;
+mod chain;
+mod give;
+mod grid;
 mod loose;
+mod order;
 mod path;
 mod plan;
-mod search;
+mod reader;
 mod trail;
+mod weave;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 
 use bytes::Bytes;
 
-use self::align::{Votes, pcr_step};
-use self::loose::{Front, LooseEnds};
-use self::path::{Element, Reader};
+use self::grid::Grid;
+use self::loose::LooseEnds;
+use self::path::Path;
 use self::plan::{Counters, Plan, Step};
+use self::reader::Element;
 use self::trail::Trail;
 use super::figures::{Skew, tell_skews};
-use super::{Config, Figures, Micros, News, PathFigures, PathState, micros_of};
+use super::{Config, Figures, Micros, News, PathFigures, PathState, Rtp, micros_of};
 
 /// Time of arrival says how packets lie only where it differs by so much more than jitter.
 const PLAIN: Micros = 500;
@@ -52,62 +58,8 @@ struct Given {
     guided: bool,
     /// When it was given out.
     when: Micros,
-}
-
-#[derive(Debug)]
-struct Path {
-    reader: Reader,
-    trail: Trail<Element>,
-    /// Packets in it, loose ones as well.
-    waiting: usize,
-    /// From this place on the path is not found in the stream.
-    barrier: Option<u64>,
-    votes: Votes,
-    /// Place in what was given out behind the last packet that this path had, too.
-    cursor: u64,
-    /// Datagram of that packet.
-    last_unit: u64,
-    /// Place in what was given out, and counter, of the last packet of each PID that it had, too.
-    tails: HashMap<u16, (u64, u8)>,
-    skew: Skew,
-    /// Packets given out since one of them was in common with another path, and how many of them did not go on.
-    alone: u32,
-    breaks: u32,
-    last_at: Option<Micros>,
-    /// Since when it flows without being found.
-    sought_since: Micros,
-    /// What arrived before was not looked at when its time came.
-    aligned_at: Micros,
-    clock: Option<(u16, u64, Micros)>,
-    figures: PathFigures,
-}
-
-impl Path {
-    fn usable(&self, place: u64) -> bool {
-        self.barrier.is_none_or(|barrier| place < barrier)
-    }
-
-    /// The packet that is next, where the path takes part.
-    fn head(&self) -> Option<(u64, &Element)> {
-        self.trail.front().filter(|_| self.usable(self.trail.begin()))
-    }
-
-    /// Takes away from the front what was given out ahead of its place.
-    fn trim(&mut self) {
-        while self.trail.front().is_some_and(|(_, element)| element.gone) {
-            self.drop_front();
-        }
-    }
-
-    fn drop_front(&mut self) {
-        if let Some((_, element)) = self.trail.pop() {
-            self.waiting -= usize::from(element.weight);
-        }
-    }
-
-    fn silent(&self, now: Micros, window: Micros) -> bool {
-        self.last_at.is_none_or(|at| now - at > window.max(SILENCE))
-    }
+    /// PCR of the last packet before it that had one.
+    since: Option<u64>,
 }
 
 /// The merge by content.
@@ -121,6 +73,7 @@ pub(super) struct Content {
     history: Trail<Given>,
     counters: Counters,
     clocks: HashMap<u16, u64>,
+    grid: Grid,
     loose: LooseEnds,
     /// PIDs of programme maps that any path knows.
     maps: Vec<u16>,
@@ -137,32 +90,15 @@ impl Content {
     pub fn new(config: Config) -> Self {
         // Keyed, so that nobody can make up packets of equal fingerprint. The key changes nothing else.
         let hasher = RandomState::new();
-        let path = || Path {
-            reader: Reader::new(hasher.clone()),
-            trail: Trail::default(),
-            waiting: 0,
-            barrier: Some(0),
-            votes: Votes::default(),
-            cursor: 0,
-            last_unit: 0,
-            tails: HashMap::new(),
-            skew: Skew::default(),
-            alone: 0,
-            breaks: 0,
-            last_at: None,
-            sought_since: 0,
-            aligned_at: Micros::MIN,
-            clock: None,
-            figures: PathFigures::default(),
-        };
         Self {
             window: micros_of(config.window),
-            paths: (0..config.paths).map(|_| path()).collect(),
+            paths: (0..config.paths).map(|_| Path::new(hasher.clone())).collect(),
             guide: 0,
             began: false,
             history: Trail::default(),
             counters: Counters::default(),
             clocks: HashMap::new(),
+            grid: Grid::default(),
             loose: LooseEnds::default(),
             maps: Vec::new(),
             plan: Plan::default(),
@@ -174,11 +110,35 @@ impl Content {
         }
     }
 
-    pub fn push(&mut self, path: usize, at: Micros, data: &Bytes, news: &mut VecDeque<News>) {
-        if self.paths[path].silent(at, self.window) {
+    pub fn push(&mut self, path: usize, at: Micros, rtp: Option<Rtp>, data: &Bytes, news: &mut VecDeque<News>) {
+        let mut ordered = Vec::new();
+        let order = &mut self.paths[path].order;
+        order.release(at, &mut ordered);
+        match rtp {
+            Some(rtp) => order.push(at, rtp, data, &mut ordered),
+            None => {
+                order.flush(&mut ordered);
+                ordered.push((at, data.clone()));
+            }
+        }
+        self.take(path, ordered, news);
+        self.tend(path, at, news);
+    }
+
+    /// Takes what is in the path's order.
+    fn take(&mut self, path: usize, ordered: Vec<(Micros, Bytes)>, news: &mut VecDeque<News>) {
+        for (at, data) in ordered {
+            self.read(path, at, &data, news);
+        }
+    }
+
+    fn read(&mut self, path: usize, at: Micros, data: &Bytes, news: &mut VecDeque<News>) {
+        let returns = self.paths[path].silent(at, self.window);
+        if returns {
             // It may come back as another stream.
             self.unalign(path, at, news);
-            self.paths[path].sought_since = at;
+            let mine = &mut self.paths[path];
+            (mine.sought_since, mine.clock) = (at, None);
         }
         let mine = &mut self.paths[path];
         mine.last_at = Some(at);
@@ -189,26 +149,35 @@ impl Content {
             self.maps.sort_unstable();
             self.maps.dedup();
         }
+        if returns {
+            // A payloader on the way has held it since the path fell silent.
+            let held = std::mem::take(&mut self.paths[path].held);
+            arrived.iter_mut().take_while(|(print, _)| held.contains_key(print)).for_each(|(_, e)| e.dead = true);
+        }
         for (print, element) in arrived {
             self.add(path, at, print, element, news);
         }
-        self.tend(path, at, news);
     }
 
-    fn add(&mut self, path: usize, now: Micros, print: u64, element: Element, news: &mut VecDeque<News>) {
-        let (pid, arrival) = (element.pid, element.arrival);
+    fn add(&mut self, path: usize, now: Micros, print: u64, mut element: Element, news: &mut VecDeque<News>) {
+        let (pid, arrival, bare) = (element.pid, element.arrival, element.is_bare());
         if let Some(pcr) = element.pcr
             && self.jumps(path, pid, pcr, arrival)
         {
             self.unalign(path, now, news);
+            // What it brought before is another stream's.
+            self.paths[path].since = self.paths[path].trail.end();
         }
+        element.since = self.paths[path].clock.map(|(_, pcr, _)| pcr);
         self.paths[path].waiting += usize::from(element.weight);
         let place = self.paths[path].trail.push(print, element);
         if !self.began {
             self.began = true;
             return self.lead(path, news);
         }
-        self.seek(path, place, print, arrival, news);
+        if !bare {
+            self.seek(path, place, print, arrival, news);
+        }
     }
 
     /// Lets go of what is of no more use.
@@ -228,11 +197,19 @@ impl Content {
         while let Some((_, oldest)) = self.history.front()
             && (now - oldest.at > 3 * self.window + SILENCE || self.history.len() > WAITING_MAX)
         {
-            self.history.pop();
+            let forgotten = self.history.pop();
+            if let Some((print, given)) = forgotten {
+                self.paths.iter_mut().for_each(|path| path.note_held(print, given.at, now, self.window));
+            }
         }
     }
 
     pub fn pop(&mut self, now: Micros, news: &mut VecDeque<News>) -> Option<(Micros, usize, Bytes)> {
+        for path in 0..self.paths.len() {
+            let mut ordered = Vec::new();
+            self.paths[path].order.release(now, &mut ordered);
+            self.take(path, ordered, news);
+        }
         if self.ready.is_empty() {
             (0..self.paths.len()).for_each(|path| self.tend(path, now, news));
         }
@@ -269,11 +246,26 @@ impl Content {
             return false;
         }
         self.overflows += u64::from(due > now);
+        let (mut passed, mut planned) = (false, false);
         let step = loop {
             match self.plan.next() {
+                Some(step) if self.was_given(&step) => {
+                    self.pass_over(&step);
+                    passed = true;
+                }
                 Some(step) if self.can(&step) => break step,
                 Some(_) => {}
-                None => self.make_plan(&waiting),
+                // It may have been the last that waited.
+                None if passed => return true,
+                // A plan in which nothing can be given out: the first packet is passed over rather than stand still.
+                None if planned => {
+                    self.pass_over(&self.step_of(&waiting[..1]));
+                    return true;
+                }
+                None => {
+                    self.make_plan(&waiting);
+                    planned = true;
+                }
             }
         };
         self.give(&step, now, news);
@@ -289,6 +281,13 @@ impl Content {
         self.move_on(now, news)
     }
 
+    /// A packet that has others of its bytes beside it, or had lately, says by its time of arrival which one it is, and not by its fingerprint.
+    fn has_twins(&self, print: u64, element: &Element) -> bool {
+        element.filling
+            || self.paths.iter().any(|path| path.trail.several(print))
+            || self.history.find(print, 0).is_some()
+    }
+
     /// Some copy of what is to be given out is still there.
     fn can(&self, step: &Step) -> bool {
         step.members().any(|(path, place)| self.waits(path, place))
@@ -299,156 +298,13 @@ impl Content {
         mine.usable(place) && mine.trail.get(place).is_some_and(|(_, element)| !element.gone)
     }
 
-    fn has_waiting(&self, path: usize, print: u64) -> bool {
-        self.paths[path].trail.find(print, 0).is_some_and(|place| self.waits(path, place))
-    }
-
-    /// Takes away from the front of a queue what was given out already, and what comes too late.
-    fn settle(&mut self, path: usize) {
-        loop {
-            let end = self.history.end();
-            let mine = &mut self.paths[path];
-            mine.trim();
-            let Some((print, head)) = mine.head() else { return };
-            if head.dead {
-                mine.figures.unusable += 1;
-                mine.drop_front();
-                continue;
-            }
-            let behind = mine.cursor < end;
-            let (arrival, filling, unit) = (head.arrival, head.filling, head.unit);
-            let tail = head.counted.then_some((head.pid, head.counter));
-            let at = mine.skew.aligned(arrival);
-            let plain = mine.skew.jitter + PLAIN;
-            let follows = self.counters.go_on(head);
-            let unseen = arrival < mine.aligned_at;
-            // Of packets that look alike, one that was given out while this one already waited, or plainly earlier, is not the same.
-            let same = |given: &Given| !filling || (unseen || arrival >= given.when) && (at - given.at).abs() <= plain;
-            let mut from = mine.cursor;
-            let twins = std::iter::from_fn(|| {
-                let place = self.history.find(print, from).filter(|_| behind)?;
-                from = place + 1;
-                Some(place)
-            });
-            let twin = twins.take(16).find_map(|place| {
-                let (_, given) = self.history.get(place)?;
-                same(given).then_some((place, *given))
-            });
-            if let Some((place, given)) = twin {
-                if given.guided && path != self.guide {
-                    mine.skew.observe(arrival - given.at);
-                }
-                mine.cursor = place + 1;
-                mine.last_unit = unit;
-                mine.tails.extend(tail.map(|(pid, counter)| (pid, (place, counter))));
-                (mine.alone, mine.breaks) = (0, 0);
-                mine.figures.late += 1;
-                mine.drop_front();
-                continue;
-            }
-            let last = end.checked_sub(1).and_then(|last| self.history.get(last));
-            let passed = last.is_some_and(|(_, last)| (unseen || arrival >= last.when) && at < last.at - plain);
-            let back = head.pcr.zip(self.clocks.get(&head.pid)).is_some_and(|(pcr, last)| pcr_step(*last, pcr) <= 0);
-            if behind && (passed && !(follows && head.counted) || back && !head.counted) {
-                mine.figures.late += 1;
-                mine.drop_front();
-                continue;
-            }
-            // Sent twice, or overtaken by what was given out. Filling repeats itself.
-            if head.counted
-                && !filling
-                && let Some((_, twin)) = self.history.only(print).and_then(|at| self.history.get(at))
-                && (at - twin.at).abs() < SLACK
-                && !(0..self.paths.len()).any(|at| at != path && self.has_waiting(at, print))
-            {
-                let mine = &mut self.paths[path];
-                mine.figures.duplicates += 1;
-                mine.drop_front();
-                continue;
-            }
-            return;
-        }
-    }
-
-    /// Gives out a packet, for all that have it.
-    fn give(&mut self, step: &Step, now: Micros, news: &mut VecDeque<News>) {
-        let end = self.history.end();
-        let guide = self.guide;
-        let mut best: Option<(usize, u64, u64, Micros)> = None;
-        let (mut having, mut at, mut guided) = (0_u8, Micros::MAX, None);
-        let mut fronts = Vec::with_capacity(self.paths.len());
-        let mut afters = Vec::with_capacity(self.paths.len());
-        for (path, place) in step.members() {
-            if !self.waits(path, place) {
-                continue;
-            }
-            let mine = &mut self.paths[path];
-            let (whole, skew) = (mine.cursor == end, mine.skew);
-            let Some((print, _)) = mine.trail.get(place) else { continue };
-            let Some(element) = mine.trail.get_mut(place) else { continue };
-            element.gone = true;
-            having |= 1 << path;
-            let (between, before) = (std::mem::take(&mut element.between), std::mem::take(&mut element.before));
-            fronts.push(Front { path, whole, begins: element.begins, between, before });
-            afters.push((path, std::mem::take(&mut element.after)));
-            mine.last_unit = element.unit;
-            let aligned = skew.aligned(element.arrival);
-            at = at.min(aligned);
-            if path == guide {
-                guided = Some(aligned);
-            }
-            if best.is_none_or(|(.., arrival)| element.arrival < arrival) {
-                best = Some((path, place, print, element.arrival));
-            }
-        }
-        let Some((giver, place, print, _)) = best else { return };
-        let copies = having.count_ones();
-        let Some((_, element)) = self.paths[giver].trail.get(place) else { return };
-        let (packet, goes) = (element.packet.clone(), self.counters.go_on(element));
-        let tail = element.counted.then_some((element.pid, element.counter));
-        self.unrecovered += self.counters.advance(element);
-        if let Some(pcr) = element.pcr {
-            self.clocks.insert(element.pid, pcr);
-        }
-        for (path, place) in step.members().filter(|(path, _)| having >> path & 1 == 1) {
-            let mine = &mut self.paths[path];
-            if let Some((guided, (_, element))) = guided.filter(|_| path != guide).zip(mine.trail.get(place)) {
-                mine.skew.observe(element.arrival - guided);
-            }
-            mine.cursor = end + 1;
-            mine.tails.extend(tail.map(|(pid, counter)| (pid, (end, counter))));
-            if copies > 1 {
-                (mine.alone, mine.breaks) = (0, 0);
-            } else {
-                mine.alone += 1;
-                mine.breaks += u32::from(!goes);
-            }
-            mine.trim();
-        }
-        self.history.push(print, Given { at: guided.unwrap_or(at), guided: guided.is_some(), when: now });
-        self.given_at = self.given_at.max((at + self.window).min(now));
-        self.given += 1;
-        for (path, mine) in self.paths.iter_mut().enumerate() {
-            if mine.figures.state == PathState::Merged && having >> path & 1 == 0 {
-                mine.figures.lost += 1;
-            }
-        }
-        let figures = &mut self.paths[giver].figures;
-        figures.contributed += 1;
-        figures.saved += u64::from(copies == 1);
-        let (given_at, ready) = (self.given_at, &mut self.ready);
-        self.loose.give(guide, fronts, |path, packet| ready.push_back((given_at, path, packet)));
-        self.ready.push_back((given_at, giver, packet));
-        afters.into_iter().for_each(|(path, after)| self.loose.trail(path, after));
-        self.part_strangers(giver, now, news);
-    }
-
     pub fn wake_at(&self) -> Option<Micros> {
         if !self.ready.is_empty() {
             return Some(self.given_at);
         }
         let due = |p: &Path| p.head().map(|(_, head)| p.skew.aligned(head.arrival) + self.window);
-        self.paths.iter().filter_map(due).min()
+        let held = self.paths.iter().filter_map(|p| p.order.wake_at());
+        self.paths.iter().filter_map(due).chain(held).min()
     }
 
     pub fn figures(&self, now: Micros) -> Figures {

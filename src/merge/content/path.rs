@@ -1,257 +1,132 @@
-//! One path's packets as they arrive.
+//! One path: its packets that wait, and what is known of it.
 //!
-//! In:    bytes of one path.
-//! Out:   packets that can be told apart, each with the loose ones (null packets, tables) around it.
-//! Never: looks at other paths, or puts anything in order.
+//! In:    packets as they arrive, and what became of them.
+//! Out:   the packet that is next.
+//! Never: looks at other paths.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 
-use bytes::Bytes;
+use super::super::figures::Skew;
+use super::super::{Micros, PathFigures};
+use super::SILENCE;
+use super::align::Votes;
+use super::order::Order;
+use super::reader::{Element, Loose, Reader};
+use super::trail::{ByPrint, Trail};
 
-use super::super::Micros;
-use super::plan::Counters;
-use crate::wire::ts::{Framer, NULL_PID, PACKET_BYTES, PAT_PID, Packet, PatSection, Section, SectionReader};
-
-/// Packets of a datagram.
-pub(super) const DATAGRAM: usize = 7;
-/// Datagrams in which a second copy is recognised, and one of filling, which looks like others after 16 packets.
-const RECENT: usize = 32;
-const RECENT_FILLING: usize = 8;
-/// Most loose packets in front of one that is not: a second of nothing at 6 Mbit/s.
+/// Most loose packets between two that are not: a second of nothing at 6 Mbit/s.
 const LOOSE_MAX: usize = 4_096;
 
-/// A null packet or one of a table's.
-#[derive(Clone, Debug)]
-pub(super) struct Loose {
-    pub pid: u16,
-    pub counter: u8,
-    pub print: u64,
-    pub packet: Bytes,
-}
+/// Most packets that are remembered from when a path fell silent.
+const HELD_MAX: usize = 1 << 15;
 
-/// A packet that can be told from every other one nearby.
+/// A path of the merge.
 #[derive(Debug)]
-pub(super) struct Element {
-    pub packet: Bytes,
-    pub pid: u16,
-    pub counter: u8,
-    /// It has payload, so its counter counts.
-    pub counted: bool,
-    /// Its counter may jump (discontinuity_indicator).
-    pub free: bool,
-    /// Its payload ends in nothing but filling, so there may be others like it.
-    pub filling: bool,
-    pub pcr: Option<u64>,
-    pub arrival: Micros,
-    /// The datagram it came in.
-    pub unit: u64,
-    /// It is the first in that which is not loose.
-    pub begins: bool,
-    /// It and the loose packets around it.
-    pub weight: u16,
-    /// Loose packets of datagrams that have nothing else, between the element before and this one.
+pub(super) struct Path {
+    pub order: Order,
+    pub reader: Reader,
+    pub trail: Trail<Element>,
+    /// Packets in it, loose ones as well.
+    pub waiting: usize,
+    /// Loose packets of datagrams that have nothing else, in front of the packet that is next; while they travel with that.
     pub between: Vec<Loose>,
-    /// Loose packets in front of it in its own datagram.
-    pub before: Vec<Loose>,
-    /// Loose packets behind it in its own datagram, when it is the last.
-    pub after: Vec<Loose>,
-    /// Not to be used: it came before the path was found in the stream.
-    pub dead: bool,
-    /// It has been given out, ahead of what was in front of it.
-    pub gone: bool,
+    /// From this place on the path is not found in the stream.
+    pub barrier: Option<u64>,
+    /// The place of what came first since it was silent, or jumped.
+    pub since: u64,
+    pub votes: Votes,
+    /// Place in what was given out behind the last packet that this path had, too.
+    pub cursor: u64,
+    /// Datagram of that packet.
+    pub last_unit: u64,
+    pub skew: Skew,
+    /// Packets given out since one of them was in common with another path, and how many of them did not go on.
+    pub alone: u32,
+    pub breaks: u32,
+    /// Datagrams with packets that were not next to each other in the source.
+    pub torn: u32,
+    pub last_at: Option<Micros>,
+    /// What was given out when the path fell silent: a payloader may hold some of it until the path flows again.
+    pub held: ByPrint<()>,
+    /// Since when it flows without being found.
+    pub sought_since: Micros,
+    /// What arrived before was not looked at when its time came.
+    pub aligned_at: Micros,
+    pub clock: Option<(u16, u64, Micros)>,
+    pub figures: PathFigures,
 }
 
-/// What arrives on a path, taken apart.
-#[derive(Debug)]
-pub(super) struct Reader {
-    hasher: RandomState,
-    framer: Framer,
-    framing: bool,
-    pat: SectionReader,
-    /// PIDs of programme maps.
-    pub maps: Vec<u16>,
-    recent: VecDeque<u64>,
-    counters: Counters,
-    between: Vec<Loose>,
-    units: u64,
-    /// Packets that arrived, that arrived twice, and that cannot be used.
-    pub packets: u64,
-    pub duplicates: u64,
-    pub unusable: u64,
-}
-
-impl Reader {
+impl Path {
     pub fn new(hasher: RandomState) -> Self {
         Self {
-            hasher,
-            framer: Framer::default(),
-            framing: false,
-            pat: SectionReader::default(),
-            maps: Vec::new(),
-            recent: VecDeque::new(),
-            counters: Counters::default(),
+            order: Order::default(),
+            reader: Reader::new(hasher),
+            trail: Trail::default(),
+            waiting: 0,
             between: Vec::new(),
-            units: 0,
-            packets: 0,
-            duplicates: 0,
-            unusable: 0,
+            barrier: Some(0),
+            since: 0,
+            votes: Votes::default(),
+            cursor: 0,
+            last_unit: 0,
+            skew: Skew::default(),
+            alone: 0,
+            breaks: 0,
+            torn: 0,
+            last_at: None,
+            held: ByPrint::default(),
+            sought_since: 0,
+            aligned_at: Micros::MIN,
+            clock: None,
+            figures: PathFigures::default(),
         }
     }
 
-    /// Takes what arrived apart. `maps` are PIDs of programme maps that other paths know.
-    pub fn push(&mut self, arrival: Micros, data: &Bytes, maps: &[u16], sink: &mut impl FnMut(u64, Element)) {
-        let whole =
-            data.len().is_multiple_of(PACKET_BYTES) && data.iter().step_by(PACKET_BYTES).all(|byte| *byte == 0x47);
-        if whole && self.framer.buffered() == 0 {
-            if std::mem::take(&mut self.framing) {
-                self.framer = Framer::default();
-            }
-            for from in (0..data.len()).step_by(PACKET_BYTES * DATAGRAM) {
-                let datagram = data.slice(from..data.len().min(from + PACKET_BYTES * DATAGRAM));
-                let packets = (0..datagram.len()).step_by(PACKET_BYTES).map(|n| datagram.slice(n..n + PACKET_BYTES));
-                self.datagram(arrival, packets, maps, sink);
-            }
-            return;
-        }
-        self.framing = true;
-        let mut rest = &data[..];
-        while !rest.is_empty() {
-            rest = self.framer.feed(rest);
-            loop {
-                let packets: Vec<Bytes> = std::iter::from_fn(|| self.framer.next().map(|p| Bytes::copy_from_slice(p)))
-                    .take(DATAGRAM)
-                    .collect();
-                if packets.is_empty() {
-                    break;
-                }
-                self.datagram(arrival, packets.into_iter(), maps, sink);
-            }
+    pub fn usable(&self, place: u64) -> bool {
+        self.barrier.is_none_or(|barrier| place < barrier)
+    }
+
+    /// What is next, where the path takes part.
+    pub fn head(&self) -> Option<(u64, &Element)> {
+        self.trail.front().filter(|_| self.usable(self.trail.begin()))
+    }
+
+    /// Takes away from the front what was given out ahead of its place.
+    pub fn trim(&mut self) {
+        while self.trail.front().is_some_and(|(_, element)| element.gone) {
+            self.drop_front();
         }
     }
 
-    fn datagram(
-        &mut self,
-        arrival: Micros,
-        packets: impl Iterator<Item = Bytes>,
-        maps: &[u16],
-        sink: &mut impl FnMut(u64, Element),
-    ) {
-        let unit = self.units + 1;
-        let (mut elements, mut loose) = (Vec::<(u64, Element)>::with_capacity(DATAGRAM), Vec::new());
-        let mut prints = [0; DATAGRAM];
-        for (print, packet) in prints.iter_mut().zip(packets) {
-            self.packets += 1;
-            match self.parse(arrival, unit, packet, maps) {
-                Some((itself, Ok(mut element))) => {
-                    element.before = std::mem::take(&mut loose);
-                    *print = itself;
-                    elements.push((itself, element));
-                }
-                Some((itself, Err(packet))) => {
-                    *print = itself;
-                    loose.push(packet);
-                }
-                None => self.unusable += 1,
-            }
-        }
-        if self.twice(prints, &elements) {
-            self.duplicates += (elements.len() + loose.len()) as u64;
-            return;
-        }
-        let Some((_, first)) = elements.first_mut() else {
-            if self.between.len() + loose.len() > LOOSE_MAX {
-                self.unusable += self.between.len() as u64;
-                self.between.clear();
-            }
-            return self.between.append(&mut loose);
-        };
-        self.units = unit;
-        first.between = std::mem::take(&mut self.between);
-        first.begins = true;
-        if let Some((_, last)) = elements.last_mut() {
-            last.after = loose;
-        }
-        for (print, mut element) in elements {
-            let loose = element.between.len() + element.before.len() + element.after.len();
-            element.weight = u16::try_from(loose + 1).unwrap_or(u16::MAX);
-            sink(print, element);
+    pub fn drop_front(&mut self) {
+        if let Some((_, element)) = self.trail.pop() {
+            self.waiting -= usize::from(element.weight);
         }
     }
 
-    /// A datagram was here already. Null packets and tables alone repeat themselves.
-    fn twice(&mut self, prints: [u64; DATAGRAM], elements: &[(u64, Element)]) -> bool {
-        let Some((_, first)) = elements.first() else { return false };
-        let print = self.hasher.hash_one(prints);
-        let twice = if elements.iter().all(|(_, element)| element.filling) {
-            !self.counters.go_on(first) && self.recent.iter().rev().take(RECENT_FILLING).any(|known| *known == print)
-        } else {
-            self.recent.contains(&print)
-        };
-        if !twice {
-            if self.recent.len() == RECENT {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(print);
-            for (_, element) in elements {
-                self.counters.advance(element);
-            }
+    /// Loose packets of a datagram that is next wait for what is behind it.
+    pub fn loosen_front(&mut self) {
+        let Some((_, element)) = self.trail.pop() else { return };
+        self.waiting -= usize::from(element.weight);
+        self.between.extend(element.before);
+        if self.between.len() > LOOSE_MAX {
+            self.figures.unusable += self.between.len() as u64;
+            self.between.clear();
         }
-        twice
     }
 
-    /// A packet and its fingerprint. `None` if it is broken.
-    fn parse(
-        &mut self,
-        arrival: Micros,
-        unit: u64,
-        bytes: Bytes,
-        maps: &[u16],
-    ) -> Option<(u64, Result<Element, Loose>)> {
-        let packet = bytes.first_chunk().map(Packet::parse)?.ok().filter(|p| !p.error)?;
-        if packet.pid == PAT_PID
-            && let Some(payload) = packet.payload
+    /// Notes what was given out, when it is forgotten otherwise.
+    pub fn note_held(&mut self, print: u64, at: Micros, now: Micros, window: Micros) {
+        let last = self.last_at.map_or(Micros::MIN, |last| self.skew.aligned(last));
+        if self.silent(now, window)
+            && (-SILENCE..SILENCE).contains(&at.saturating_sub(last))
+            && self.held.len() < HELD_MAX
         {
-            let maps = &mut self.maps;
-            self.pat.push(payload, packet.starts, |section| {
-                if let Some(Some(Ok(section))) = section.ok().map(Section::parse)
-                    && section.table_id == 0
-                {
-                    if section.number == 0 {
-                        maps.clear();
-                    }
-                    maps.extend(PatSection::parse(&section).programmes.iter().map(|(_, pid)| *pid));
-                    maps.sort_unstable();
-                    maps.dedup();
-                }
-            });
+            self.held.insert(print, ());
         }
-        let (pid, counter) = (packet.pid, packet.counter);
-        let loose =
-            pid == NULL_PID || pid < 0x20 || self.maps.binary_search(&pid).is_ok() || maps.binary_search(&pid).is_ok();
-        let print = if pid == NULL_PID { 0 } else { self.hasher.hash_one(&bytes[..]) };
-        if loose {
-            return Some((print, Err(Loose { pid, counter, print, packet: bytes })));
-        }
-        let end = &bytes[PACKET_BYTES - 64..];
-        let element = Element {
-            pid,
-            counter,
-            counted: packet.payload.is_some(),
-            free: packet.discontinuity,
-            filling: end.iter().all(|byte| *byte == end[0]) && packet.pcr.is_none(),
-            pcr: packet.pcr,
-            arrival,
-            unit,
-            begins: false,
-            weight: 1,
-            between: Vec::new(),
-            before: Vec::new(),
-            after: Vec::new(),
-            dead: false,
-            gone: false,
-            packet: bytes,
-        };
-        Some((print, Ok(element)))
+    }
+
+    pub fn silent(&self, now: Micros, window: Micros) -> bool {
+        self.last_at.is_none_or(|at| now - at > window.max(SILENCE))
     }
 }

@@ -6,19 +6,21 @@
 
 use std::collections::VecDeque;
 
-use super::super::PATHS_MAX;
-use super::copies::{Copies, Node};
-use super::path::{DATAGRAM, Element};
-use super::search::{Problem, Run, UNKNOWN};
-use super::{Content, PLAIN, SLACK};
+use super::super::{Micros, PATHS_MAX};
+use super::align::pcr_step;
+use super::reader::{DATAGRAM, Element};
+use super::weave::{self, Before, Piece, Woven, weave};
+use super::{Content, PLAIN};
 use crate::wire::ts::PIDS;
 
 /// Datagrams of each path that are laid side by side, until one is found where they agree again.
-const REACHES: [u32; 3] = [12, 48, 192];
+const REACHES: [u32; 2] = [16, 96];
 /// They must agree so many datagrams further on: one that comes before may have been overtaken.
-const BEYOND: u32 = 3;
-/// Packets of one fingerprint among which a copy is looked for.
-const TWINS: usize = 16;
+const BEYOND: usize = 3;
+/// A path on which so many datagrams were seen to be divided anew beside a loss has datagrams that say nothing: a payloader on the way.
+const TORN: u32 = 4;
+/// A counter that has not been seen.
+const UNKNOWN: u8 = 0xff;
 pub(super) const NOWHERE: u64 = u64::MAX;
 
 /// Where continuity counters of what was given out stand.
@@ -36,6 +38,17 @@ impl Counters {
     pub fn go_on(&self, element: &Element) -> bool {
         let stands = self.0[usize::from(element.pid)];
         stands == UNKNOWN || !element.counted || element.free || element.counter == (stands + 1) & 0x0f
+    }
+
+    /// Where a PID's stands.
+    pub fn stands(&self, pid: u16) -> Option<u8> {
+        Some(self.0[usize::from(pid)]).filter(|counter| *counter != UNKNOWN)
+    }
+
+    /// How many packets further on a packet is, 0 to 15; `None` if its counter does not tell.
+    pub fn ahead(&self, element: &Element) -> Option<u8> {
+        let stands = self.stands(element.pid).filter(|_| element.counted && !element.free)?;
+        Some(element.counter.wrapping_sub(stands) & 0x0f)
     }
 
     /// It is given out. Returns how many are missing in front of it.
@@ -95,13 +108,33 @@ impl Plan {
     }
 }
 
-/// Queues side by side.
-struct Region {
-    nodes: Vec<Node>,
-    /// Each waiting path's packets in order.
-    lists: Vec<Vec<u32>>,
-    /// They end where all paths agree.
-    agrees: bool,
+/// What waits on a path, in its order.
+#[derive(Debug, Default)]
+struct Queue {
+    pieces: Vec<Piece>,
+    /// Where they are in the trail.
+    places: Vec<u64>,
+    /// Their datagrams, counted.
+    units: Vec<u32>,
+    /// That is all there is.
+    complete: bool,
+}
+
+impl Queue {
+    /// Notes for each packet which PCR is next; nothing where PCRs of several programmes, or times, follow each other.
+    fn tell_clocks(&mut self, known: bool) {
+        let mut clocks = self.pieces.iter().filter_map(|piece| piece.since.or(piece.pcr));
+        let mut last = clocks.next();
+        let rises = clocks.all(|pcr| {
+            let before = last.replace(pcr);
+            before.is_none_or(|before| (0..weave::CLOCK_MAX).contains(&pcr_step(before, pcr)))
+        });
+        let mut next = None;
+        for piece in self.pieces.iter_mut().rev() {
+            next = piece.pcr.or(next);
+            (piece.since, piece.until) = if known && rises { (piece.since, next) } else { (None, None) };
+        }
+    }
 }
 
 impl Content {
@@ -122,7 +155,7 @@ impl Content {
     }
 
     /// The heads of `paths`, as one step.
-    fn step_of(&self, paths: &[usize]) -> Step {
+    pub(super) fn step_of(&self, paths: &[usize]) -> Step {
         let mut step = Step::NOBODY;
         paths.iter().for_each(|path| step.places[*path] = self.paths[*path].trail.begin());
         step
@@ -130,25 +163,29 @@ impl Content {
 
     /// Where only one packet can be next, and goes on, nothing needs to be sought.
     fn plainly(&self, waiting: &[usize]) -> Option<Step> {
-        let mut chosen: Option<(usize, u64)> = None;
+        let mut chosen: Option<(u64, usize, Micros, bool)> = None;
         let mut having = Vec::with_capacity(waiting.len());
         for &path in waiting {
             let (print, head) = self.paths[path].head()?;
-            let others = waiting.iter().copied().filter(|other| *other != path);
-            if others.into_iter().any(|other| self.further_on(path, print, head, other)) {
+            let twins = self.has_twins(print, head);
+            let mut others = waiting.iter().copied().filter(|other| *other != path);
+            if !twins && others.any(|other| self.further_on(print, other)) {
                 continue;
             }
             if !self.goes_on(path, head) {
                 return None;
             }
-            let Some((first, chosen)) = chosen else {
-                chosen = Some((path, print));
-                having.push(path);
-                continue;
-            };
-            let (_, other) = self.paths[first].head()?;
-            if print != chosen || !self.near(first, other, path, head, print) {
-                return None;
+            let key = self.key(print, head, twins);
+            // Twins are the same where both paths had what was given out last, and counters or arrival agree.
+            let unsure = twins && self.paths[path].cursor != self.history.end();
+            let at = self.paths[path].skew.aligned(head.arrival);
+            if let Some((known, other, then, was_unsure)) = chosen {
+                let off = self.paths[path].skew.jitter + self.paths[other].skew.jitter + PLAIN;
+                if known != key || unsure || was_unsure || twins && (at - then).abs() > off {
+                    return None;
+                }
+            } else {
+                chosen = Some((key, path, at, unsure));
             }
             having.push(path);
         }
@@ -173,58 +210,58 @@ impl Content {
         true
     }
 
-    /// Another path has the head of one, but not as its own head.
-    fn further_on(&self, path: usize, print: u64, head: &Element, other: usize) -> bool {
+    /// Another path has a packet, but not as its head.
+    fn further_on(&self, print: u64, other: usize) -> bool {
         let theirs = &self.paths[other];
-        if theirs.head().is_some_and(|(first, element)| first == print && self.near(path, head, other, element, print))
-        {
-            return false;
-        }
-        let mut from = theirs.trail.begin();
-        for _ in 0..TWINS {
-            let Some(place) = theirs.trail.find(print, from).filter(|place| theirs.usable(*place)) else {
-                return false;
-            };
-            let near = |(_, e): (u64, &Element)| !e.gone && !e.dead && self.near(path, head, other, e, print);
-            if theirs.trail.get(place).is_some_and(near) {
-                return true;
-            }
-            from = place + 1;
-        }
-        false
+        let place = theirs.trail.only(print).filter(|place| *place != theirs.trail.begin() && theirs.usable(*place));
+        let place = place.and_then(|place| theirs.trail.get(place));
+        place.is_some_and(|(_, element)| !element.gone && !element.dead)
     }
 
-    /// Two packets of one fingerprint are copies: if they are the only ones, or nothing in their arrival speaks against it.
-    pub(super) fn near(&self, a: usize, x: &Element, b: usize, y: &Element, print: u64) -> bool {
-        let (left, right) = (&self.paths[a], &self.paths[b]);
-        if !x.filling && left.trail.only(print).is_some() && right.trail.only(print).is_some() {
-            return true;
+    /// What copies of a packet have in common. Where paths have the same datagrams, those of twins are in equal ones.
+    fn key(&self, print: u64, element: &Element, twins: bool) -> u64 {
+        if twins && self.grid.agrees() && !element.is_bare() {
+            (element.unit_print ^ u64::from(element.slot)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        } else {
+            print
         }
-        let may = left.skew.jitter + right.skew.jitter + PLAIN + if x.filling { 0 } else { SLACK };
-        (left.skew.aligned(x.arrival) - right.skew.aligned(y.arrival)).abs() <= may
     }
 
-    fn plan_region(&self, waiting: &[usize]) -> (VecDeque<Step>, bool) {
-        let mut region = None;
+    fn plan_region(&mut self, waiting: &[usize]) -> (VecDeque<Step>, bool) {
+        let mut region = (Vec::new(), Vec::new(), false);
         for reach in REACHES {
-            let next = self.region(waiting, reach);
-            let (agrees, complete) = (next.0.agrees, next.1);
-            region = Some(next.0);
+            let queues: Vec<Queue> = waiting.iter().map(|path| self.queue(*path, reach)).collect();
+            let complete = queues.iter().all(|queue| queue.complete);
+            let (mut woven, mut agrees) = self.weave(waiting, &queues);
+            if self.breaks(&woven) > 0
+                && let Some(mended) = self.weave_mended(waiting, &queues)
+                && self.breaks(&mended.0) < self.breaks(&woven)
+            {
+                (woven, agrees) = mended;
+            }
+            region = (woven, queues, agrees);
             if agrees || complete {
                 break;
             }
         }
-        let Some(region) = region else { return (VecDeque::new(), true) };
-        let (problem, contents) = self.problem(waiting, &region);
-        let mut steps = VecDeque::new();
-        let mut open = !region.agrees;
-        for (n, (run, breaks)) in problem.solve().into_iter().enumerate() {
+        let (woven, queues, agrees) = region;
+        self.note_torn(waiting, &queues, &woven);
+        let (mut steps, mut open) = (VecDeque::with_capacity(woven.len()), !agrees);
+        let mut stands = Stands::new(&self.counters);
+        for (n, one) in woven.iter().enumerate() {
+            let breaks = !stands.take(&one.piece);
             // What breaks a counter is only believed when its time has come, and everything is there that could mend it.
             if breaks && n > 0 {
                 open = true;
                 break;
             }
-            steps.extend(contents[usize::from(run)].iter().map(|node| region.nodes[*node as usize].step.clone()));
+            let mut step = Step::NOBODY;
+            for ((path, queue), place) in waiting.iter().zip(&queues).zip(one.places) {
+                if let Some(place) = queue.places.get(place as usize) {
+                    step.places[*path] = *place;
+                }
+            }
+            steps.push_back(step);
             if breaks {
                 open = true;
                 break;
@@ -233,199 +270,170 @@ impl Content {
         (steps, open)
     }
 
-    /// Lays queues side by side, up to where they agree. True when there is no more of them.
-    fn region(&self, waiting: &[usize], reach: u32) -> (Region, bool) {
-        let mut copies = Copies::default();
-        let mut lists: Vec<Vec<u32>> = Vec::with_capacity(waiting.len());
-        let mut complete = true;
-        for &path in waiting {
-            let (entries, all) = self.entries(path, reach);
-            complete &= all;
-            lists.push(copies.match_list(self, path, &entries));
-        }
-        let mut region = Region { nodes: copies.nodes, lists, agrees: false };
-        region.agrees = self.cut_where_all_agree(waiting, &mut region, complete);
-        if !region.agrees {
-            region.cut_by_time();
-        }
-        (region, complete)
-    }
-
-    /// Finds a packet that all paths have, with the same packets in front of it and behind.
-    fn cut_where_all_agree(&self, waiting: &[usize], region: &mut Region, complete: bool) -> bool {
-        let lists = &region.lists;
-        let mut places = vec![vec![u32::MAX; region.nodes.len()]; lists.len()];
-        for (list, places) in lists.iter().zip(&mut places) {
-            list.iter().enumerate().for_each(|(at, node)| places[*node as usize] = at as u32);
-        }
-        let mut clean = vec![true; lists[0].len()];
-        for a in 0..lists.len() {
-            for b in a + 1..lists.len() {
-                crossings(&lists[a], &places[b], |at, crossed| {
-                    // Of the first list it is known by place, of the others by packet.
-                    let first = places[0][lists[a][at] as usize] as usize;
-                    if crossed && let Some(clean) = clean.get_mut(first) {
-                        *clean = false;
-                    }
-                });
-            }
-        }
-        let unit = |path: usize, node: u32| {
-            let place = region.nodes[node as usize].step.places[path];
-            self.paths[path].trail.get(place).map_or(0, |(_, element)| element.unit)
-        };
-        let mut found = None;
-        for (at, node) in lists[0].iter().enumerate() {
-            if !clean[at] || places.iter().any(|places| places[*node as usize] == u32::MAX) {
+    /// The first datagrams of a path.
+    fn queue(&self, path: usize, reach: u32) -> Queue {
+        let mine = &self.paths[path];
+        let mut queue = Queue { complete: true, ..Queue::default() };
+        let (mut units, mut unit) = (0, 0);
+        let grid = self.grid.agrees();
+        let clock = self.paths[self.guide].clock.map(|(pid, ..)| pid);
+        let known = clock.is_some() && clock == mine.clock.map(|(pid, ..)| pid);
+        for place in mine.trail.begin()..mine.trail.end() {
+            let Some((print, element)) = mine.trail.get(place).filter(|_| mine.usable(place)) else { break };
+            if element.gone || element.dead || element.is_bare() && !grid {
                 continue;
             }
-            found = Some(*node);
-            let beyond =
-                |(path, list): (&usize, &Vec<u32>)| unit(*path, *node) - unit(*path, list[0]) >= u64::from(BEYOND);
-            if waiting.iter().zip(lists).all(beyond) {
+            units += u32::from(units == 0 || element.unit != unit);
+            unit = element.unit;
+            if units > reach {
+                queue.complete = false;
                 break;
             }
-            if !complete {
-                found = None;
-            }
+            let twins = self.has_twins(print, element);
+            queue.places.push(place);
+            queue.units.push(units);
+            queue.pieces.push(Piece {
+                pid: element.pid,
+                counter: element.counter,
+                counted: element.counted,
+                free: element.free || element.is_bare(),
+                pcr: element.pcr.filter(|_| Some(element.pid) == clock),
+                since: element.since,
+                until: None,
+                key: self.key(print, element, twins),
+                twins,
+                at: mine.skew.aligned(element.arrival),
+                unit: if mine.torn < TORN { element.unit } else { 0 },
+            });
         }
-        let Some(node) = found else { return false };
-        for (list, places) in region.lists.iter_mut().zip(&places) {
-            list.truncate(places[node as usize] as usize + 1);
-        }
-        true
+        queue.tell_clocks(known);
+        queue
     }
 
-    /// Divides a region into runs: packets of one datagram that the same paths have.
-    fn problem(&self, waiting: &[usize], region: &Region) -> (Problem, Vec<Vec<u32>>) {
-        let jitters = waiting.iter().map(|path| self.paths[*path].skew.jitter + PLAIN / 2).collect();
-        let mut problem = Problem { jitters, ..Problem::default() };
-        let mut contents: Vec<Vec<u32>> = Vec::new();
-        let mut run_of = vec![u16::MAX; region.nodes.len()];
-        let mut pids: Vec<u16> = Vec::new();
-        let mut places = vec![vec![u32::MAX; region.nodes.len()]; waiting.len()];
-        for (list, places) in region.lists.iter().zip(&mut places) {
-            list.iter().enumerate().for_each(|(at, node)| places[*node as usize] = at as u32);
-        }
-        let members = |node: u32| {
-            let of = |(at, places): (usize, &Vec<u32>)| u8::from(places[node as usize] != u32::MAX) << at;
-            places.iter().enumerate().map(of).fold(0, |all, bit| all | bit)
+    /// Weaves queues, up to where they agree; whether they do.
+    fn weave(&self, waiting: &[usize], queues: &[Queue]) -> (Vec<Woven>, bool) {
+        let lists: Vec<Vec<Piece>> = queues.iter().map(|queue| queue.pieces.clone()).collect();
+        self.weave_lists(waiting, queues, &lists)
+    }
+
+    fn weave_lists(&self, waiting: &[usize], queues: &[Queue], lists: &[Vec<Piece>]) -> (Vec<Woven>, bool) {
+        let end = self.history.end();
+        let before = |path: &usize| {
+            let mine = &self.paths[*path];
+            let unit = if mine.cursor == end && mine.torn < TORN { mine.last_unit } else { 0 };
+            Before { unit, jitter: mine.skew.jitter }
         };
-        for (own, (&path, list)) in waiting.iter().zip(&region.lists).enumerate() {
-            let mine = &self.paths[path];
-            let mut runs: Vec<(u16, bool)> = Vec::new();
-            let mut before: Option<(u32, u64)> = None;
-            for &node in list {
-                let Some((_, element)) = mine.trail.get(region.nodes[node as usize].step.places[path]) else {
-                    continue;
-                };
-                let joined = match before {
-                    Some((_, unit)) => unit == element.unit,
-                    None => mine.cursor == self.history.end() && mine.last_unit == element.unit,
-                };
-                let follows = before.filter(|_| joined).map(|(before, _)| before);
-                before = Some((node, element.unit));
-                if run_of[node as usize] != u16::MAX {
-                    if runs.last().is_none_or(|(last, _)| *last != run_of[node as usize]) {
-                        runs.push((run_of[node as usize], joined));
-                    }
-                    continue;
+        let begun: Vec<Before> = waiting.iter().map(before).collect();
+        let mut woven = weave(lists, &begun, &|pid| self.counters.stands(pid));
+        let common = |one: &Woven| {
+            !one.displaced
+                && !one.piece.twins
+                && queues.iter().zip(one.places).all(|(queue, place)| {
+                    let last = queue.units.last().copied().unwrap_or(0);
+                    let beyond = |unit: &u32| queue.complete || last.saturating_sub(*unit) as usize >= BEYOND;
+                    queue.units.get(place as usize).is_some_and(beyond)
+                })
+        };
+        let last = woven.iter().rposition(common);
+        // Where they never do, what is behind the end of one that goes on is not known yet.
+        let end = || {
+            let ends = queues.iter().enumerate().filter(|(_, queue)| !queue.complete);
+            ends.filter_map(|(n, _)| woven.iter().rposition(|one| one.places[n] != weave::NOWHERE)).min()
+        };
+        if let Some(cut) = last.or_else(end) {
+            woven.truncate(cut + 1);
+        }
+        (woven, last.is_some())
+    }
+
+    /// The same with datagrams put back that others overtook; `None` if there are none.
+    fn weave_mended(&self, waiting: &[usize], queues: &[Queue]) -> Option<(Vec<Woven>, bool)> {
+        let mut any = false;
+        let mut orders = Vec::with_capacity(queues.len());
+        for queue in queues {
+            let order = weave::mend(&queue.pieces, &queue.units);
+            any |= order.is_some();
+            orders.push(order);
+        }
+        if !any {
+            return None;
+        }
+        let lists: Vec<Vec<Piece>> = queues
+            .iter()
+            .zip(&orders)
+            .map(|(queue, order)| match order {
+                Some(order) => order.iter().map(|at| queue.pieces[*at as usize]).collect(),
+                None => queue.pieces.clone(),
+            })
+            .collect();
+        // Places are those of the lists as they were.
+        let moved: Vec<Queue> = queues
+            .iter()
+            .zip(&orders)
+            .map(|(queue, order)| Queue {
+                units: match order {
+                    Some(order) => order.iter().map(|at| queue.units[*at as usize]).collect(),
+                    None => queue.units.clone(),
+                },
+                complete: queue.complete,
+                ..Queue::default()
+            })
+            .collect();
+        let (mut woven, agrees) = self.weave_lists(waiting, &moved, &lists);
+        for one in &mut woven {
+            for (place, order) in one.places.iter_mut().zip(&orders) {
+                if let Some(order) = order
+                    && let Some(at) = order.get(*place as usize)
+                {
+                    *place = *at;
                 }
-                let number = pids.iter().position(|pid| *pid == element.pid).unwrap_or_else(|| {
-                    pids.push(element.pid);
-                    problem.counters.push(self.counters.0[usize::from(element.pid)]);
-                    pids.len() - 1
-                });
-                let number = number.min(usize::from(u8::MAX)) as u8;
-                let all = members(node);
-                // It goes with the one before if nothing can come between on any path.
-                let goes_with = follows.map(|before| (before, run_of[before as usize])).filter(|(before, run)| {
-                    let last = &problem.runs[usize::from(*run)];
-                    let next_to = |places: &Vec<u32>| {
-                        places[node as usize] == u32::MAX || places[node as usize] == places[*before as usize] + 1
-                    };
-                    let stands = last.lasts.iter().find(|(pid, _)| *pid == number).map(|(_, counter)| *counter);
-                    let fits =
-                        !element.counted || element.free || stands.is_none_or(|c| element.counter == (c + 1) & 0x0f);
-                    last.members == all
-                        && fits
-                        && places.iter().all(next_to)
-                        && contents[usize::from(*run)].last() == Some(before)
-                });
-                let run = match goes_with {
-                    Some((_, run)) => run,
-                    None => {
-                        let at = region.nodes[node as usize].at;
-                        problem.runs.push(Run { members: all, at, ..Run::default() });
-                        contents.push(Vec::new());
-                        runs.push((contents.len() as u16 - 1, joined));
-                        contents.len() as u16 - 1
-                    }
-                };
-                run_of[node as usize] = run;
-                contents[usize::from(run)].push(node);
-                problem.runs[usize::from(run)].take(number, element);
-            }
-            debug_assert_eq!(problem.lists.len(), own);
-            problem.lists.push(runs);
-        }
-        (problem, contents)
-    }
-}
-
-impl Run {
-    /// One more packet at its end.
-    fn take(&mut self, pid: u8, element: &Element) {
-        if !element.free && !self.lasts.iter().any(|(known, _)| *known == pid) {
-            self.firsts.push((pid, element.counter, element.counted));
-        }
-        if !element.counted {
-            return;
-        }
-        match self.lasts.iter_mut().find(|(known, _)| *known == pid) {
-            Some((_, last)) => *last = element.counter,
-            None => self.lasts.push((pid, element.counter)),
-        }
-    }
-}
-
-impl Region {
-    /// Where paths never agree, they are compared up to where all of them have arrived.
-    fn cut_by_time(&mut self) {
-        let last = |list: &Vec<u32>| list.last().map(|node| self.nodes[*node as usize].at);
-        let Some(end) = self.lists.iter().filter_map(last).min() else { return };
-        for list in &mut self.lists {
-            let within = list.iter().take_while(|node| self.nodes[**node as usize].at <= end).count();
-            list.truncate(within);
-        }
-        // A packet that all but one list have is in none.
-        let mut count = vec![0_u32; self.nodes.len()];
-        self.lists.iter().flatten().for_each(|node| count[*node as usize] += 1);
-        loop {
-            let torn = |node: &u32| count[*node as usize] as usize != self.nodes[*node as usize].step.members().count();
-            let Some((list, from)) =
-                self.lists.iter().enumerate().find_map(|(at, list)| Some((at, list.iter().position(torn)?)))
-            else {
-                return;
-            };
-            for node in self.lists[list].drain(from..) {
-                count[node as usize] -= 1;
             }
         }
+        Some((woven, agrees))
+    }
+
+    /// Counters that break.
+    fn breaks(&self, woven: &[Woven]) -> usize {
+        let mut stands = Stands::new(&self.counters);
+        woven.iter().filter(|one| !stands.take(&one.piece)).count()
+    }
+
+    /// Counts datagrams whose packets were not next to each other.
+    fn note_torn(&mut self, waiting: &[usize], queues: &[Queue], woven: &[Woven]) {
+        for (number, (path, queue)) in waiting.iter().zip(queues).enumerate() {
+            let mut last: Option<(usize, u32)> = None;
+            let mut torn = 0;
+            for (at, one) in woven.iter().enumerate() {
+                let Some(unit) = queue.units.get(one.places[number] as usize) else { continue };
+                torn += u32::from(last.is_some_and(|(before, of)| of == *unit && before + 1 < at));
+                last = Some((at, *unit));
+            }
+            self.paths[*path].torn = self.paths[*path].torn.saturating_add(torn);
+        }
     }
 }
 
-/// Tells of each packet of a list that another has as well, by its place in the list, whether others change places around it.
-fn crossings(list: &[u32], places: &[u32], mut tell: impl FnMut(usize, bool)) {
-    let place = |node: &u32| Some(places[*node as usize]).filter(|place| *place != u32::MAX);
-    let mut least_behind = vec![u32::MAX; list.len() + 1];
-    for (at, node) in list.iter().enumerate().rev() {
-        least_behind[at] = least_behind[at + 1].min(place(node).unwrap_or(u32::MAX));
+/// Counters as they go on from where they stand.
+struct Stands<'a> {
+    counters: &'a Counters,
+    pids: Vec<(u16, u8)>,
+}
+
+impl<'a> Stands<'a> {
+    fn new(counters: &'a Counters) -> Self {
+        Self { counters, pids: Vec::new() }
     }
-    let mut most_before = None;
-    for (at, node) in list.iter().enumerate() {
-        let Some(there) = place(node) else { continue };
-        tell(at, most_before.is_some_and(|most| most > there) || least_behind[at + 1] < there);
-        most_before = most_before.max(Some(there));
+
+    /// Whether a packet goes on.
+    fn take(&mut self, piece: &Piece) -> bool {
+        if !piece.counted {
+            return true;
+        }
+        let goes = |stands: u8| piece.free || piece.counter == (stands + 1) & 0x0f;
+        if let Some((_, stands)) = self.pids.iter_mut().find(|(pid, _)| *pid == piece.pid) {
+            return goes(std::mem::replace(stands, piece.counter));
+        }
+        self.pids.push((piece.pid, piece.counter));
+        self.counters.stands(piece.pid).is_none_or(goes)
     }
 }

@@ -107,6 +107,11 @@ impl<T> Trail<T> {
         self.prints.get(&print).filter(|(first, last)| first == last).map(|(first, _)| *first)
     }
 
+    /// There is more than one with this fingerprint.
+    pub fn several(&self, print: u64) -> bool {
+        self.prints.get(&print).is_some_and(|(first, last)| first != last)
+    }
+
     /// Place of the front.
     pub fn begin(&self) -> u64 {
         self.begin
