@@ -280,6 +280,7 @@ fn packager(video: &[VideoRung], grid: Grid) -> Packager {
         channel: ChannelId::new("bench").expect("a good name"),
         grid,
         part: Duration::from_millis(u64::from(PART_MS)),
+        serve: tandem::config::Serve::default(),
         window: Duration::from_secs(20),
         pipelines: vec![PipelineId::A],
         video: video.to_vec(),

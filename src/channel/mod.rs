@@ -305,6 +305,7 @@ impl Channel {
             channel: self.config.id.clone(),
             grid: self.config.grid,
             part: self.config.part,
+            serve: self.config.serve,
             window: self.config.window,
             pipelines: self.pipelines.iter().map(|p| p.id).collect(),
             video: plan.video.clone(),

@@ -15,6 +15,7 @@ use super::memory::encoder_memory;
 use super::merge;
 use super::output;
 use super::report::Report;
+use super::serve;
 use super::slate;
 use super::source::{self, Declared};
 use super::units::{Bytes, RevertText, Time, spell};
@@ -107,6 +108,7 @@ impl Checks<'_, '_> {
             file.latency.as_ref().filter(|latency| latency.value == LatencyFile::Low).map(|latency| &latency.span);
         let habit = if low.is_some() { LOW } else { NORMAL };
         let part = self.part(file.part.as_ref(), grid, &habit);
+        let serve = serve::serve(self.document, file.serve.as_ref(), low.is_some(), part);
         let window = self.window(file.window.as_ref(), grid);
         let failover = self.failover(file);
         let hold = self.hold(file.hold.as_ref(), failover.loss_after, &habit);
@@ -156,6 +158,7 @@ impl Checks<'_, '_> {
             id,
             grid,
             part,
+            serve,
             window,
             hold,
             loss,
@@ -178,6 +181,7 @@ impl Checks<'_, '_> {
         let spans = [
             file.part.as_ref().map(|key| &key.span),
             file.window.as_ref().map(|key| &key.span),
+            file.serve.as_ref().map(|key| &key.span),
             file.hold.as_ref().map(|key| &key.span),
             file.latency.as_ref().map(|key| &key.span),
             file.slate.as_ref().map(|key| &key.span),

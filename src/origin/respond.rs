@@ -2,20 +2,67 @@
 //!
 //! In:    method, header fields, the [`Lookup`].
 //! Out:   status, header fields, body; bodies are windows into the snapshot's memory, never copies.
-//! Never: reads a clock (hyper writes `Date`), waits, looks at the query.
+//! Never: reads a clock (hyper writes `Date`), waits.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
+use tokio::sync::mpsc;
+
 use super::conditional::{Ranged, accepts_gzip, not_modified, precondition_failed, ranged};
+use super::waiting::BrokeOff;
 use crate::package::{Cache, Lookup, Resource};
 
-/// Bodies of the origin: whole and in memory.
-pub type Body = Full<Bytes>;
+/// Bodies of the origin.
+#[derive(Debug)]
+pub enum Body {
+    /// Whole and in memory.
+    Whole(Full<Bytes>),
+    /// A segment that grows, part by part.
+    Grows(mpsc::Receiver<Result<Bytes, BrokeOff>>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Whole(Full::default())
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokeOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Grows(parts) => parts.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Grows(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Grows(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// What may be asked (RFC 9110 §10.2.1 `Allow`).
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -53,9 +100,26 @@ pub fn respond(method: &Method, headers: &HeaderMap, found: Lookup) -> Response<
             let cache = if seconds == 0 { NO_STORE } else { max_age(seconds) };
             with_cache(plain(method, StatusCode::NOT_FOUND, "not yet\n"), cache)
         }
+        Lookup::Bad(why) => bad_request(method, why),
+        // Whoever can wait has waited.
+        Lookup::Wait(_) | Lookup::Growing(_) => unavailable(method, "not in time\n"),
         Lookup::Gone => with_cache(plain(method, StatusCode::NOT_FOUND, "gone\n"), GONE),
         Lookup::Unknown => with_cache(plain(method, StatusCode::NOT_FOUND, "not found\n"), UNKNOWN),
     }
+}
+
+/// 200 with a segment whose bytes come as they are made. Nothing is known of it yet but its type.
+pub fn growing(
+    method: &Method,
+    content_type: &'static str,
+    parts: impl FnOnce() -> mpsc::Receiver<Result<Bytes, BrokeOff>>,
+) -> Response<Body> {
+    let mut answer = with_cache(empty(StatusCode::OK), IMMUTABLE);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if method != Method::HEAD {
+        *answer.body_mut() = Body::Grows(parts());
+    }
+    answer
 }
 
 /// 503 for a channel that is there but has published nothing yet: players and caches try again, as they would not
@@ -187,7 +251,7 @@ fn filled(method: &Method, status: StatusCode, body: Bytes) -> Response<Body> {
     let mut answer = empty(status);
     answer.headers_mut().insert(header::CONTENT_LENGTH, length);
     if method != Method::HEAD {
-        *answer.body_mut() = Full::new(body);
+        *answer.body_mut() = Body::Whole(Full::new(body));
     }
     answer
 }
@@ -199,7 +263,7 @@ fn empty(status: StatusCode) -> Response<Body> {
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Body::default());
     *answer.status_mut() = status;
     answer.headers_mut().reserve(12);
     for (name, value) in COMMON {

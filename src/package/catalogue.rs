@@ -123,8 +123,8 @@ impl Catalogue {
     }
 
     /// In what a segment differs from what players were told; `None` where they can play it.
-    pub fn difference(&self, rendition: usize, whole: &Whole) -> Option<String> {
-        self.configs.get(rendition)?.as_ref()?.difference(whole.video.as_ref()?)
+    pub fn difference(&self, rendition: usize, video: Option<&VideoConfig>) -> Option<String> {
+        self.configs.get(rendition)?.as_ref()?.difference(video?)
     }
 
     /// Notes the bit rates of a published segment: by rendition its bytes, and whether it is the programme.

@@ -5,9 +5,11 @@
 //! Never: opens a socket, reads a clock, waits for a pipeline longer than the live edge allows.
 
 mod bandwidth;
+mod blocking;
 mod catalogue;
 mod compare;
 mod dash;
+mod edge;
 mod event;
 mod hls;
 mod language;
@@ -26,13 +28,14 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::config::Serve;
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
 pub use event::{Change, PackageEvent, Refusal, Verdict};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;
-pub use snapshot::{Cache, Lookup, Resource, Snapshot};
+pub use snapshot::{Cache, Growing, Growth, Lookup, Resource, Snapshot};
 
 /// What one channel's packager needs to know.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub struct Config {
     pub grid: Grid,
     /// CMAF chunk duration; rounded to whole slots, at least one, at most a segment.
     pub part: Duration,
+    /// In which forms it goes out.
+    pub serve: Serve,
     /// How much of the past playlists and manifest list; at least four segments are.
     pub window: Duration,
     /// The channel's pipelines, one or two. With two, every segment is compared.

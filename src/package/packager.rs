@@ -9,19 +9,21 @@ use sha2::{Digest, Sha256};
 
 use super::catalogue::{Catalogue, Rendition};
 use super::compare::Comparer;
+use super::edge::{Edge, Published, Row, Track};
 use super::event::{Change, PackageEvent, Refusal, Verdict};
 use super::layout::{Kind, Layout};
 use super::names::entity_tag;
 use super::segmenter::{Coding, Segmenter, Whole};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Cache, Listing, Resource, Snapshot, content_type};
+use super::snapshot::{Cache, Listing, Open, Resource, Snapshot, content_type};
 use super::window::{Entry, Object, Window};
 use super::{Config, PackageError, dash, hls, trick};
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{PublishStatus, RenditionStatus};
+use crate::wire::mp4::VideoConfig;
 
 /// Segments a rendition of a pipeline may have under construction: encoders overlap two. Beyond, the oldest is given up.
 const OPEN_MAX: usize = 4;
@@ -46,6 +48,8 @@ pub struct Packager {
     selector: Selector,
     comparer: Comparer,
     window: Window,
+    /// The segment that is published part by part, once the first one is published.
+    edge: Option<Edge>,
     /// What players were told with the first published segment.
     published: Option<Catalogue>,
     /// When the newest number was decided.
@@ -69,6 +73,19 @@ pub struct Saved {
     pub number: SegmentNumber,
     /// Its bytes in order.
     pub pieces: Vec<Bytes>,
+}
+
+/// What [`Packager::poll`] does next.
+enum Step {
+    /// About a segment as a whole.
+    Segment(Decision),
+    /// A row was published; there may be another one.
+    Published,
+}
+
+/// The sooner of an instant that may be and one that is.
+fn sooner(one: Option<Now>, other: Now) -> Now {
+    one.filter(|one| one.mono < other.mono).unwrap_or(other)
 }
 
 impl Packager {
@@ -111,6 +128,7 @@ impl Packager {
             names,
             comparer: Comparer::default(),
             window,
+            edge: None,
             published: None,
             decided: None,
             wake: None,
@@ -146,7 +164,17 @@ impl Packager {
         }
         let open = &mut line.open[r];
         let segmenter = open.entry(n).or_insert_with(|| Segmenter::new(coding, layout, n));
-        let spoiled = segmenter.push(&unit).err();
+        let cut = segmenter.parts().len();
+        let mut spoiled = segmenter.push(&unit).err();
+        let first = cut == 0 && segmenter.parts().len() == 1;
+        // A part goes out before its segment is whole, so what it needs of players is looked at now.
+        if let Some(published) = self.published.as_ref().filter(|_| first && self.config.serve.has_parts()) {
+            let video = segmenter.video();
+            spoiled = spoiled.or_else(|| match published.difference(r, video.as_ref()) {
+                Some(difference) => Some(Refusal::Unlike { difference }),
+                None => (coding != Coding::Audio && video.is_none()).then_some(Refusal::ParameterSets),
+            });
+        }
         let oldest = open.first_key_value().map(|(&n, _)| n).filter(|_| open.len() > OPEN_MAX);
         if let Some(oldest) = oldest {
             self.refuse(from, r, oldest, Refusal::Abandoned);
@@ -171,7 +199,7 @@ impl Packager {
             Ok(whole) => whole,
             Err(why) => return self.refuse(from, r, n, why),
         };
-        if let Some(difference) = self.difference(r, &whole) {
+        if let Some(difference) = self.difference(r, whole.video.as_ref()) {
             return self.refuse(from, r, n, Refusal::Unlike { difference });
         }
         if self.config.save {
@@ -186,8 +214,15 @@ impl Packager {
         if let Some(candidate) = waiting {
             candidate.done = Some(now);
         }
-        if all && !mem::replace(&mut line.locked, true) {
-            self.tell(PackageEvent::Locked { pipeline: from, number: n });
+        if all {
+            self.lock(from, n);
+        }
+    }
+
+    /// A pipeline brought a whole segment.
+    fn lock(&mut self, which: PipelineId, n: SegmentNumber) {
+        if self.selector.line_mut(which).is_some_and(|line| !mem::replace(&mut line.locked, true)) {
+            self.tell(PackageEvent::Locked { pipeline: which, number: n });
         }
     }
 
@@ -212,12 +247,18 @@ impl Packager {
         self.wake = None;
         let mut changed = false;
         while let Some(n) = self.window.newest().map(SegmentNumber::next).or_else(|| self.selector.first()) {
-            match self.selector.decide(now, n, self.decided) {
-                Decision::Wait(until) => {
+            let step = if self.published.is_some() && self.config.serve.has_parts() {
+                self.next_row(now, n)
+            } else {
+                Step::Segment(self.selector.decide(now, n, self.decided))
+            };
+            match step {
+                Step::Segment(Decision::Wait(until)) => {
                     self.wake = Some(until);
                     break;
                 }
-                decision => self.carry_out(now, n, decision),
+                Step::Segment(decision) => self.carry_out(now, n, decision),
+                Step::Published => {}
             }
             changed = true;
         }
@@ -226,6 +267,131 @@ impl Packager {
         }
         self.settle();
         mem::take(&mut self.events)
+    }
+
+    /// Publishes the next row of segment `n`, if that is what is to be done.
+    fn next_row(&mut self, now: Now, n: SegmentNumber) -> Step {
+        let part = self.layout.part();
+        let (renditions, rows) = (self.names.len(), self.layout.rows(n));
+        let edge = match &mut self.edge {
+            Some(edge) if edge.number() == n => edge,
+            edge => {
+                self.shelves.iter_mut().for_each(Shelf::give_up);
+                edge.insert(Edge::new(n, renditions, rows))
+            }
+        };
+        let row = edge.next(now, &self.selector, part);
+        let until = match row {
+            Row::Take { from, change } => match self.publish_row(now, &from, change) {
+                true => return Step::Published,
+                false => return Step::Segment(Decision::Gap),
+            },
+            Row::Broken => None,
+            Row::Wait(until) => Some(until),
+        };
+        let begun = edge.rows() > 0;
+        let whole = self.selector.decide(now, n, self.decided);
+        match (until, whole) {
+            (None, _) => Step::Segment(whole),
+            (_, Decision::Gap) => Step::Segment(whole),
+            (Some(until), Decision::Wait(at)) => Step::Segment(Decision::Wait(sooner(until, at))),
+            (Some(until), Decision::Take { from, .. }) if begun => {
+                let done = self.selector.line(from).and_then(|l| l.waiting.get(&n)).and_then(|c| c.done).unwrap_or(now);
+                let patience = Edge::patience(done, part);
+                match now.mono >= patience.mono {
+                    true => Step::Segment(whole),
+                    false => Step::Segment(Decision::Wait(sooner(until, patience))),
+                }
+            }
+            (Some(until), _) => Step::Segment(Decision::Wait(until.unwrap_or_else(|| now.after(part)))),
+        }
+    }
+
+    /// Puts the next row of the edge to rest and lists it; the segment, too, with the last one. False when there is no memory.
+    fn publish_row(&mut self, now: Now, from: &[PipelineId], change: Option<(PipelineId, Change)>) -> bool {
+        let Some(mut edge) = self.edge.take() else { return false };
+        let (n, k) = (edge.number(), edge.rows());
+        let mut row = Vec::with_capacity(from.len());
+        for (r, &p) in from.iter().enumerate() {
+            let Some(part) = self.selector.line(p).and_then(|line| line.part(n, r, k)).cloned() else { return false };
+            let expected = self.expected(r);
+            match self.shelves[r].append(&part.pieces, expected) {
+                Ok(stored) => row.push((stored, part)),
+                Err(error) => {
+                    self.no_memory(p, r, n, &error);
+                    return false;
+                }
+            }
+        }
+        if let Some((to, why)) = change {
+            self.tell(PackageEvent::Switched { number: n, part: Some(k), to, why });
+        }
+        if let Some(&one) = from.first().filter(|first| from.iter().all(|p| p == *first)) {
+            self.selector.on_air = Some(one);
+        }
+        if let Some(trick) = self.trick.filter(|_| k == 0) {
+            let line = self.selector.line(from[trick]);
+            edge.first_picture = line.and_then(|line| line.first_picture(n, trick)).unwrap_or_default();
+        }
+        edge.published(from, row);
+        match edge.is_complete() {
+            true => self.close(now, edge),
+            false => {
+                self.edge = Some(edge);
+                true
+            }
+        }
+    }
+
+    /// Bytes that a segment of a rendition may have.
+    fn expected(&self, r: usize) -> u64 {
+        let bitrate = match self.config.video.get(r) {
+            Some(rung) => rung.rate.max_bitrate(),
+            None => self.config.audio.get(r - self.config.video.len()).map_or(0, |rung| rung.bitrate),
+        };
+        // A quarter for what rate controls overshoot in one segment, and boxes.
+        (f64::from(bitrate) / 8.0 * self.layout.longest() * 1.25) as u64
+    }
+
+    /// Lists the segment whose rows are all published.
+    fn close(&mut self, now: Now, edge: Edge) -> bool {
+        let (n, from) = (edge.number(), edge.from());
+        let mut objects = Vec::with_capacity(edge.tracks().len() + 1);
+        for (shelf, track) in self.shelves.iter_mut().zip(edge.tracks()) {
+            let (Some(stored), Some(last)) = (shelf.complete(), track.parts.last()) else { return false };
+            objects.push(Object { stored, etag: entity_tag(&last.upto) });
+        }
+        if let Some(of) = self.trick {
+            let pieces = trick::segment(&self.layout, n, &edge.first_picture);
+            match self.store_trick(&pieces) {
+                Ok(object) => objects.push(object),
+                Err(error) => {
+                    self.no_memory(from.unwrap_or(PipelineId::A), of, n, &error);
+                    return false;
+                }
+            }
+        }
+        let real: Vec<bool> = edge.tracks().iter().map(|track| track.real).collect();
+        let parts = edge.tracks().iter().map(|track| track.parts.clone()).collect();
+        self.list(now, n, from, objects, &real, parts);
+        // What they have made whole so far is compared; the ends of the rest are still on their way.
+        let taken = PipelineId::BOTH.map(|p| self.take_waiting(p, n));
+        self.decided(now, n, taken);
+        if self.config.pipelines.len() == 1
+            && let Some(only) = from
+        {
+            // Nobody waits for the end of what is published already.
+            if let Some(line) = self.selector.line_mut(only) {
+                line.open.iter_mut().for_each(|open| open.retain(|m, _| *m > n));
+            }
+            self.lock(only, n);
+        }
+        true
+    }
+
+    fn no_memory(&mut self, pipeline: PipelineId, r: usize, number: SegmentNumber, error: &std::io::Error) {
+        let (rendition, why) = (self.names[r].clone(), Refusal::Storage(error.kind()));
+        self.tell(PackageEvent::Refused { pipeline, rendition, number, why });
     }
 
     /// What came whole since the last call, where [`Config::save`] is set.
@@ -291,8 +457,8 @@ impl Packager {
     }
 
     /// Why players that were given the published header cannot play it.
-    fn difference(&self, rendition: usize, whole: &Whole) -> Option<String> {
-        self.published.as_ref()?.difference(rendition, whole)
+    fn difference(&self, rendition: usize, video: Option<&VideoConfig>) -> Option<String> {
+        self.published.as_ref()?.difference(rendition, video)
     }
 
     fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
@@ -347,17 +513,38 @@ impl Packager {
         if published.is_none() {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
-            let lines = self.lines(n, true);
-            self.window.push(Entry { number: n, objects: Vec::new(), lines });
+            let parts = self.give_up_edge(n);
+            let entry = self.entry(n, Vec::new(), parts);
+            self.window.push(entry);
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });
         }
+        self.decided(now, n, taken);
+    }
+
+    /// Segment `n` is decided, and this is what each pipeline has made of it.
+    fn decided(&mut self, now: Now, n: SegmentNumber, taken: [Vec<Made>; 2]) {
         if !taken[0].is_empty() && self.config.pipelines.len() == 2 {
             let selector = &self.selector;
             self.comparer.open(n, taken, |p, r| selector.line(p).is_some_and(|line| !line.alive || line.makes(n, r)));
         }
         self.decided = Some(now);
         self.status.newest = Some(n.0);
+    }
+
+    /// What was published of segment `n` part by part, where it could not be finished so.
+    fn give_up_edge(&mut self, n: SegmentNumber) -> Vec<Vec<Published>> {
+        let edge = self.edge.take_if(|edge| edge.number() == n && edge.rows() > 0);
+        edge.map(|edge| edge.tracks().iter().map(|track| track.parts.clone()).collect()).unwrap_or_default()
+    }
+
+    fn entry(&self, n: SegmentNumber, objects: Vec<Object>, parts: Vec<Vec<Published>>) -> Entry {
+        let gap = objects.is_empty();
+        let lines = self.kinds().map(|kind| hls::segment_lines(&self.layout, kind, n, gap)).collect();
+        let layout = &self.layout;
+        let part_lines = self.kinds().zip(&parts).map(|(kind, parts)| hls::part_lines(layout, kind, n, parts, true));
+        let part_lines = part_lines.collect();
+        Entry { number: n, objects, lines, parts, part_lines }
     }
 
     /// What a pipeline has made of segment `n`; numbers before it will not be asked for any more.
@@ -371,7 +558,7 @@ impl Packager {
 
     fn go_on_air(&mut self, number: SegmentNumber, to: PipelineId, change: Option<Change>) {
         if let Some(why) = change {
-            self.tell(PackageEvent::Switched { number, to, why });
+            self.tell(PackageEvent::Switched { number, part: None, to, why });
         }
         self.selector.on_air = Some(to);
     }
@@ -380,21 +567,21 @@ impl Packager {
     fn store(&mut self, now: Now, n: SegmentNumber, from: Option<PipelineId>, wholes: Vec<Whole>) -> Option<()> {
         let mut objects = Vec::with_capacity(wholes.len() + 1);
         let coded = |w: &Whole| w.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect::<Vec<_>>();
-        let trick = self.trick.map(|of| {
-            let pieces = trick::segment(&self.layout, n, &wholes[of]);
-            let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
-            (pieces, digest.into())
-        });
-        let all = wholes.iter().map(|w| (coded(w), w.digest)).chain(trick);
-        for (r, (pieces, digest)) in all.enumerate() {
-            match self.shelves[r].store(&pieces) {
-                Ok(stored) => objects.push(Object { stored, etag: entity_tag(&digest) }),
+        for (r, whole) in wholes.iter().enumerate() {
+            let stored = self.shelves[r].store(&coded(whole));
+            match stored {
+                Ok(stored) => objects.push(Object { stored, etag: entity_tag(&whole.digest) }),
                 Err(error) => {
-                    // Trick play is a part of its source.
-                    let r = if r < wholes.len() { r } else { self.trick.unwrap_or(0) };
-                    let (rendition, why) = (self.names[r].clone(), Refusal::Storage(error.kind()));
-                    let pipeline = from.or(self.selector.on_air).unwrap_or(PipelineId::A);
-                    self.tell(PackageEvent::Refused { pipeline, rendition, number: n, why });
+                    self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), r, n, &error);
+                    return None;
+                }
+            }
+        }
+        if let Some(of) = self.trick {
+            match self.store_trick(&trick::segment(&self.layout, n, wholes[of].first_picture())) {
+                Ok(object) => objects.push(object),
+                Err(error) => {
+                    self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), of, n, &error);
                     return None;
                 }
             }
@@ -403,22 +590,40 @@ impl Packager {
             self.published = Some(Catalogue::new(&self.config, &self.layout, &wholes));
             self.drop_unlike();
         }
-        if let Some(published) = &mut self.published {
-            // Repeats are pictures of the programme; slate and silence are not.
-            let real = |w: &Whole| w.filled.slate == 0 && w.filled.silent_samples == 0;
-            let size = |(r, o): (usize, &Object)| (o.stored.len(), wholes.get(r).is_none_or(real));
-            published.measure(&self.layout, n, objects.iter().enumerate().map(size));
-        }
-        let lines = self.lines(n, false);
-        self.window.push(Entry { number: n, objects, lines });
-        self.status.segments += 1;
-        let end = self.layout.grid().segment_start(n.next()).to_utc();
-        self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
+        // Repeats are pictures of the programme; slate and silence are not.
+        let real: Vec<bool> =
+            wholes.iter().map(|w| w.filled.slate == 0 && w.filled.silent_samples == 0).collect();
+        let parts = self.give_up_edge(n);
+        self.list(now, n, from, objects, &real, parts);
         Some(())
     }
 
-    fn lines(&self, n: SegmentNumber, gap: bool) -> Vec<String> {
-        self.kinds().map(|kind| hls::segment_lines(&self.layout, kind, n, gap)).collect()
+    fn store_trick(&mut self, pieces: &[Bytes]) -> std::io::Result<Object> {
+        let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
+        // Its shelf stands behind all others.
+        let shelf = self.shelves.last_mut().ok_or(std::io::ErrorKind::NotFound)?;
+        Ok(Object { stored: shelf.store(pieces)?, etag: entity_tag(&digest) })
+    }
+
+    /// Lists a segment that is at rest.
+    fn list(
+        &mut self,
+        now: Now,
+        n: SegmentNumber,
+        from: Option<PipelineId>,
+        objects: Vec<Object>,
+        real: &[bool],
+        parts: Vec<Vec<Published>>,
+    ) {
+        if let Some(published) = &mut self.published {
+            let size = |(r, o): (usize, &Object)| (o.stored.len(), real.get(r).copied().unwrap_or(true));
+            published.measure(&self.layout, n, objects.iter().enumerate().map(size));
+        }
+        let entry = self.entry(n, objects, parts);
+        self.window.push(entry);
+        self.status.segments += 1;
+        let end = self.layout.grid().segment_start(n.next()).to_utc();
+        self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
     }
 
     /// Segments that came before anything was published, with parameter sets other than the published ones.
@@ -430,7 +635,7 @@ impl Packager {
                 None => continue,
             };
             for (&n, candidate) in waiting {
-                let difference = |r: usize| Some((p, r, n, self.difference(r, candidate.whole(r)?)?));
+                let difference = |r: usize| Some((p, r, n, self.difference(r, candidate.whole(r)?.video.as_ref())?));
                 unlike.extend((0..self.names.len()).filter_map(difference));
             }
         }
@@ -483,22 +688,60 @@ impl Packager {
             depth: segment.saturating_mul(u32::try_from(self.window.listed_max()).unwrap_or(u32::MAX)),
             time_uri: &self.config.time_uri,
         };
+        let serve = self.config.serve;
         let mut texts = BTreeMap::new();
-        // Rounded, so that the multivariant playlist stays the same while nothing much changes.
-        let rounded: Vec<u64> = averages.iter().map(|a| a.next_multiple_of(10_000)).collect();
-        let multivariant = hls::multivariant(&self.layout, published, &rounded);
-        texts.insert("index.m3u8".to_owned(), m3u8(multivariant));
-        let manifest = dash::manifest(&self.layout, &self.window, published, facts);
-        texts.insert("manifest.mpd".to_owned(), text("application/dash+xml", manifest));
+        if serve.hls {
+            // Rounded, so that the multivariant playlist stays the same while nothing much changes.
+            let rounded: Vec<u64> = averages.iter().map(|a| a.next_multiple_of(10_000)).collect();
+            texts.insert("index.m3u8".to_owned(), m3u8(hls::multivariant(&self.layout, published, &rounded)));
+        }
+        let mpd = |body| text("application/dash+xml", body);
+        if serve.dash {
+            let manifest = dash::manifest(&self.layout, &self.window, published, facts, dash::Form::Timeline);
+            texts.insert("manifest.mpd".to_owned(), mpd(manifest));
+            let manifest = dash::manifest(&self.layout, &self.window, published, facts, dash::Form::Number);
+            texts.insert("number.mpd".to_owned(), mpd(manifest));
+        }
+        if serve.low_latency_dash {
+            let manifest = dash::manifest(&self.layout, &self.window, published, facts, dash::Form::LowLatency);
+            texts.insert("low.mpd".to_owned(), mpd(manifest));
+        }
+        let kept: Arc<[_]> = renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
+        let open = self.open();
+        let low = open.as_ref().filter(|_| serve.low_latency_hls).map(|open| hls::Low { open, renditions: &kept });
+        let mut deltas = BTreeMap::new();
         for (r, rendition) in renditions.iter().enumerate() {
-            let playlist = hls::media(&self.layout, &self.window, r, rendition.kind(), &published.init);
-            texts.insert(format!("{}/index.m3u8", rendition.id), m3u8(playlist));
             texts.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
+            if !serve.hls {
+                continue;
+            }
+            let of = hls::Media { rendition: r, kind: rendition.kind(), init: &published.init, low: low.as_ref() };
+            let path = format!("{}/index.m3u8", rendition.id);
+            let whole = hls::media(&self.layout, &self.window, of);
+            if low.is_some() {
+                let delta = hls::delta(&self.layout, &self.window, of);
+                deltas.insert(path.clone(), m3u8(delta.unwrap_or_else(|| whole.clone())));
+            }
+            texts.insert(path, m3u8(whole));
         }
         let (entries, whole) = self.window.kept();
-        let renditions = renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
-        let listing = Listing { layout: self.layout, published: now, renditions, texts, entries, whole };
+        let grows = serve.low_latency_dash;
+        let renditions = kept;
+        let (layout, published) = (self.layout, now);
+        let listing = Listing { layout, published, renditions, texts, entries, whole, open, deltas, grows };
         self.snapshot = Arc::new(Snapshot { listing: Some(listing) });
+    }
+
+    /// The live edge as players see it.
+    fn open(&self) -> Option<Open> {
+        let number = self.window.newest()?.next();
+        let edge = self.edge.as_ref().filter(|edge| edge.number() == number);
+        self.config.serve.has_parts().then(|| Open {
+            number,
+            tracks: edge.map_or_else(|| vec![Track::default(); self.names.len()], |edge| edge.tracks().to_vec()),
+            rows: edge.map_or(0, Edge::rows),
+            total: self.layout.rows(number),
+        })
     }
 }
 

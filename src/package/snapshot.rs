@@ -10,8 +10,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use super::blocking::{Directives, Edge, Verdict};
+use super::edge::{Published, Track};
 use super::layout::{Kind, Layout};
-use super::names::{entity_tag, segment_name};
+use super::names::{entity_tag, part_tag, segment_name};
 use super::slab::Stored;
 use super::window::{Entry, Object};
 use crate::clock::Now;
@@ -52,17 +54,41 @@ impl Resource {
     }
 }
 
-/// What a path below `/live/{channel}/` leads to.
+/// What a request below `/live/{channel}/` leads to.
 #[derive(Clone, Debug)]
 pub enum Lookup {
     /// Here it is.
     Found(Resource),
+    /// A segment that is being published: its bytes so far are here, the rest comes with the next snapshots.
+    Growing(Growing),
+    /// The answer comes with one of the next snapshots: ask them, for this long at most (RFC 8216bis §6.2.5.2).
+    Wait(Duration),
     /// A media segment that will exist in this time, counted from [`Snapshot::published`], if all goes well.
     NotYet(Duration),
     /// A media segment that was there and was evicted, or never came.
     Gone,
+    /// Nobody should have asked this; the text says why.
+    Bad(&'static str),
     /// Not a path of this channel.
     Unknown,
+}
+
+/// A segment of one rendition that is being published.
+#[derive(Clone, Debug)]
+pub struct Growing {
+    /// Media type.
+    pub content_type: &'static str,
+    rendition: usize,
+    number: SegmentNumber,
+}
+
+/// What a snapshot has of a segment that grew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// Parts that were not seen before, maybe none, and whether they are the last ones.
+    Parts(Vec<Bytes>, bool),
+    /// The rest will never come: what was sent so far is not the segment.
+    Broken,
 }
 
 /// An immutable view of a channel's window.
@@ -84,26 +110,68 @@ pub(super) struct Listing {
     pub entries: Vec<Arc<Entry>>,
     /// The newest entry with media, which may be older than all of `entries`.
     pub whole: Option<Arc<Entry>>,
+    /// The segment that is being published, or is next; `None` where they are published whole.
+    pub open: Option<Open>,
+    /// Playlists without what is old (RFC 8216bis §6.2.5.1), by their path.
+    pub deltas: BTreeMap<String, Resource>,
+    /// A segment that is being published can be fetched as one that grows.
+    pub grows: bool,
+}
+
+/// What is published of the segment at the live edge.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub number: SegmentNumber,
+    /// By rendition.
+    pub tracks: Vec<Track>,
+    /// Rows that are published, and how many there will be.
+    pub rows: usize,
+    pub total: usize,
 }
 
 impl Snapshot {
     /// Finds `path`, which is relative to `/live/{channel}/`: `index.m3u8`, `manifest.mpd`, `v720/index.m3u8`,
     /// `v720/init-1a2b3c4d.mp4`; segments by the decode time of their first sample, as all playlists list them,
-    /// `v720/t44881740000000.m4s`, and by their number, for people: `v720/897634800.m4s`.
-    pub fn lookup(&self, path: &str) -> Lookup {
+    /// `v720/t44881740000000.m4s`, and by their number, `v720/897634800.m4s`; their parts, counted from 0,
+    /// `v720/t44881740000000.2.m4s`. `query` may hold delivery directives (RFC 8216bis §6.2.5); the rest of it means nothing.
+    pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         let Some(listing) = &self.listing else { return Lookup::Unknown };
         if let Some(text) = listing.texts.get(path) {
-            return Lookup::Found(text.clone());
+            return listing.text(path, text, query);
         }
-        let Some((rendition, number)) = listing.segment_named(path) else { return Lookup::Unknown };
-        listing.segment(rendition, number)
+        let Some((rendition, name)) = listing.object_named(path) else { return Lookup::Unknown };
+        match name {
+            Name::Segment(number) => listing.segment(rendition, number),
+            Name::Part(number, part) => listing.part(rendition, number, part),
+        }
+    }
+
+    /// As [`Self::ask`] without a query.
+    pub fn lookup(&self, path: &str) -> Lookup {
+        self.ask(path, None)
+    }
+
+    /// What there is of a segment that grows, behind the first `seen` parts.
+    pub fn growth(&self, of: &Growing, seen: usize) -> Growth {
+        let Some(listing) = &self.listing else { return Growth::Broken };
+        let rest = |parts: &[Published]| parts.iter().skip(seen).map(|part| part.stored.bytes()).collect();
+        if let Some(open) = listing.open.as_ref().filter(|open| open.number == of.number) {
+            return open.tracks.get(of.rendition).map_or(Growth::Broken, |t| Growth::Parts(rest(&t.parts), false));
+        }
+        let entry = listing.entry(of.number).filter(|entry| !entry.is_gap());
+        match entry.and_then(|entry| entry.parts.get(of.rendition)) {
+            Some(parts) if parts.len() == listing.layout.rows(of.number) => Growth::Parts(rest(parts), true),
+            _ => Growth::Broken,
+        }
     }
 
     /// Where the bytes of a segment rest, for `sendfile`; `None` for anything but a segment that is there.
     pub fn stored(&self, path: &str) -> Option<Stored> {
         let listing = self.listing.as_ref()?;
-        let (rendition, number) = listing.segment_named(path)?;
-        Some(listing.object(rendition, number)?.stored.clone())
+        match listing.object_named(path)? {
+            (rendition, Name::Segment(number)) => Some(listing.object(rendition, number)?.stored.clone()),
+            (_, Name::Part(..)) => None,
+        }
     }
 
     /// The newest segment number, gaps included.
@@ -128,17 +196,92 @@ impl Snapshot {
     }
 }
 
+/// What a path below a rendition means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Segment(SegmentNumber),
+    Part(SegmentNumber, u64),
+}
+
 impl Listing {
-    /// Which segment of which rendition a path means; it need not exist.
-    fn segment_named(&self, path: &str) -> Option<(usize, SegmentNumber)> {
+    /// Which segment or part of which rendition a path means; it need not exist.
+    fn object_named(&self, path: &str) -> Option<(usize, Name)> {
         let (id, name) = path.split_once('/')?;
         let rendition = self.renditions.iter().position(|(r, _)| r.as_str() == id)?;
         let name = name.strip_suffix(".m4s")?;
-        let number = match name.strip_prefix('t') {
-            Some(ticks) => self.layout.starting_at(self.renditions[rendition].1, digits(ticks)?)?,
-            None => SegmentNumber(digits(name)?),
+        let at = |ticks| self.layout.starting_at(self.renditions[rendition].1, digits(ticks)?);
+        let name = match name.strip_prefix('t') {
+            Some(name) => match name.split_once('.') {
+                Some((ticks, part)) => Name::Part(at(ticks)?, digits(part)?),
+                None => Name::Segment(at(name)?),
+            },
+            None => Name::Segment(SegmentNumber(digits(name)?)),
         };
-        Some((rendition, number))
+        Some((rendition, name))
+    }
+
+    /// A playlist or manifest, now or later, whole or in part.
+    fn text(&self, path: &str, text: &Resource, query: Option<&str>) -> Lookup {
+        let (Some(open), Some(query)) = (&self.open, query) else { return Lookup::Found(text.clone()) };
+        let Some(delta) = self.deltas.get(path) else { return Lookup::Found(text.clone()) };
+        let asked = match Directives::read(query) {
+            Ok(asked) => asked,
+            Err(why) => return Lookup::Bad(why),
+        };
+        let edge = Edge {
+            next: open.number.0,
+            rows: open.rows as u64,
+            total: open.total as u64,
+            // Of the segment in front of it, for a part behind its last one.
+            total_before: self.layout.rows(SegmentNumber(open.number.0.saturating_sub(1))) as u64,
+            part_target: self.layout.part_target(),
+        };
+        match asked.judge(&edge) {
+            Verdict::Now => {
+                let mut found = if asked.skip { delta.clone() } else { text.clone() };
+                if asked.blocks() {
+                    // §6.2.5.2 B: who asks for something that came is answered alike from now on, or with more.
+                    found.cache = Cache::For(Duration::from_secs(6 * self.layout.target_duration()));
+                }
+                Lookup::Found(found)
+            }
+            Verdict::Wait => Lookup::Wait(self.patience()),
+            Verdict::TooFar => Lookup::Bad("_HLS_msn and _HLS_part are too far ahead of the playlist\n"),
+        }
+    }
+
+    /// §6.2.5.2: three target durations.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(3 * self.layout.target_duration())
+    }
+
+    fn part(&self, rendition: usize, number: SegmentNumber, part: u64) -> Lookup {
+        let Some(open) = &self.open else { return Lookup::Unknown };
+        let index = usize::try_from(part).unwrap_or(usize::MAX);
+        let parts = if number == open.number {
+            open.tracks.get(rendition).map(|track| &track.parts[..])
+        } else {
+            self.entry(number).and_then(|entry| entry.parts.get(rendition)).map(Vec::as_slice)
+        };
+        if let Some(part) = parts.and_then(|parts| parts.get(index)) {
+            return Lookup::Found(Resource {
+                content_type: content_type(self.renditions[rendition].1),
+                etag: part_tag(&part.upto),
+                cache: Cache::Immutable,
+                body: part.stored.bytes(),
+                gzip: None,
+            });
+        }
+        // §6.2.6: the part that is hinted is waited for.
+        let hinted = if open.rows == open.total { (open.number.next(), 0) } else { (open.number, open.rows) };
+        let has_parts = self.renditions[rendition].1 != Kind::Trick;
+        if (number, index) == hinted && has_parts {
+            Lookup::Wait(self.patience())
+        } else if number < open.number {
+            Lookup::Gone
+        } else {
+            Lookup::Unknown
+        }
     }
 
     fn entry(&self, number: SegmentNumber) -> Option<&Entry> {
@@ -161,6 +304,16 @@ impl Listing {
                 body: object.stored.bytes(),
                 gzip: None,
             });
+        }
+        if let Some(open) = self.open.as_ref().filter(|_| self.grows && self.renditions[rendition].1 != Kind::Trick) {
+            if number == open.number && open.rows > 0 {
+                let content_type = content_type(self.renditions[rendition].1);
+                return Lookup::Growing(Growing { content_type, rendition, number });
+            }
+            // Clients that go by the clock ask for a segment when its first part is due.
+            if number == open.number || open.rows == open.total && number == open.number.next() {
+                return Lookup::Wait(self.layout.grid().segment());
+            }
         }
         let newest = self.entries.last().map_or(0, |e| e.number.0);
         match number.0.checked_sub(newest) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::edge::Published;
 use super::layout::{Kind, Layout};
 use super::slab::Stored;
 use crate::media::SegmentNumber;
@@ -26,6 +27,10 @@ pub(super) struct Entry {
     pub objects: Vec<Object>,
     /// Its lines in each rendition's media playlist.
     pub lines: Vec<String>,
+    /// By rendition, the parts that were published before it was whole; none where it was published whole.
+    pub parts: Vec<Vec<Published>>,
+    /// The lines of its parts, for as long as playlists list them.
+    pub part_lines: Vec<String>,
 }
 
 impl Entry {

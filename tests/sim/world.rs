@@ -439,6 +439,12 @@ pub fn config(script: &Script) -> config::Channel {
         title: "Simulation".to_owned(),
         grid: Grid::new(script.segment, rate).expect("good grid"),
         part: Duration::from_millis(480),
+        serve: config::Serve {
+            hls: true,
+            low_latency_hls: script.parts(),
+            dash: true,
+            low_latency_dash: script.parts(),
+        },
         window: Duration::from_secs(12),
         hold: HOLD,
         loss: InputLoss {

@@ -21,6 +21,8 @@ pub struct Channel {
     pub grid: Grid,
     /// CMAF chunk duration; a whole number of slots; at most the segment duration.
     pub part: Duration,
+    /// What the origin serves.
+    pub serve: Serve,
     /// How much of the past the playlists list.
     pub window: Duration,
     /// A slot still empty this long after its time is filled by a repeat.
@@ -62,6 +64,26 @@ impl Channel {
     pub fn merged_by(&self, path: &SourceName) -> Option<&SourceName> {
         let is_path = |source: &&Source| matches!(&source.input, Input::Merge(merge) if merge.of.contains(path));
         self.sources.iter().find(is_path).map(|source| &source.id.source)
+    }
+}
+
+/// The forms in which a channel goes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// HLS playlists.
+    pub hls: bool,
+    /// With parts in them (RFC 8216bis, LL-HLS).
+    pub low_latency_hls: bool,
+    /// A DASH manifest of whole segments.
+    pub dash: bool,
+    /// A DASH manifest of segments that are delivered while they grow.
+    pub low_latency_dash: bool,
+}
+
+impl Serve {
+    /// Parts go out before their segment is whole.
+    pub fn has_parts(self) -> bool {
+        self.low_latency_hls || self.low_latency_dash
     }
 }
 

@@ -29,6 +29,10 @@ pub(in crate::config) struct ChannelFile {
     /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms (200 ms with
     /// latency = "low") that divides the segment evenly.
     pub part: Option<Mark<Time>>,
+    /// What the origin serves: "hls"; "ll-hls", the same playlists with parts, blocking reload and delta updates; "dash"; "ll-dash",
+    /// a manifest of its own and segments that are sent while they grow. Default ["hls", "dash"], and all four with latency = "low".
+    #[schemars(with = "Option<Vec<FormatFile>>")]
+    pub serve: Option<Mark<Vec<FormatFile>>>,
     /// How much of the past the playlists list: 3 segments to 1 h. Default "60s". It is kept in memory.
     pub window: Option<Mark<Time>>,
     /// How long a late frame is waited for before the one before it is repeated: above `loss_after`, at most 10 s.
@@ -93,6 +97,20 @@ pub(in crate::config) enum InstructionSetFile {
     Host,
     /// No more than AVX2.
     Avx2,
+}
+
+/// A way to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum FormatFile {
+    /// Playlists of whole segments.
+    Hls,
+    /// Playlists of segments and parts.
+    LlHls,
+    /// A manifest of whole segments.
+    Dash,
+    /// A manifest of segments that grow.
+    LlDash,
 }
 
 /// What counts more: bits, or time.
