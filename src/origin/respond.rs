@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
@@ -18,20 +17,20 @@ use tokio::sync::mpsc;
 
 use super::conditional::{Ranged, accepts_gzip, not_modified, precondition_failed, ranged};
 use super::waiting::BrokeOff;
-use crate::package::{Cache, Lookup, Resource};
+use crate::package::{Cache, Content, Lookup, Resource};
 
 /// Bodies of the origin.
 #[derive(Debug)]
 pub enum Body {
-    /// Whole and in memory.
-    Whole(Full<Bytes>),
+    /// Whole and in memory; and how many of its pieces are sent.
+    Whole(Content, usize),
     /// A segment that grows, part by part.
     Grows(mpsc::Receiver<Result<Bytes, BrokeOff>>),
 }
 
 impl Default for Body {
     fn default() -> Self {
-        Self::Whole(Full::default())
+        Self::Whole(Bytes::new().into(), 0)
     }
 }
 
@@ -44,21 +43,29 @@ impl hyper::body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Whole(body, sent) => {
+                while let Some(piece) = body.piece(*sent) {
+                    *sent += 1;
+                    if !piece.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+                    }
+                }
+                Poll::Ready(None)
+            }
             Self::Grows(parts) => parts.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_end_stream(),
+            Self::Whole(body, sent) => body.is_empty() || *sent >= body.count(),
             Self::Grows(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => body.size_hint(),
+            Self::Whole(body, _) => SizeHint::with_exact(body.len() as u64),
             Self::Grows(_) => SizeHint::default(),
         }
     }
@@ -197,7 +204,7 @@ fn resource_answer(method: &Method, request: &HeaderMap, resource: Resource) -> 
         Some(body) => filled(method, status, body),
         // 304 has no body of its own, so a length would be that of the 200 (RFC 9110 §8.6): leave it out.
         None if status == StatusCode::NOT_MODIFIED => empty(status),
-        None => filled(method, status, Bytes::new()),
+        None => filled(method, status, Bytes::new().into()),
     };
     let headers = answer.headers_mut();
     if carries_body {
@@ -240,18 +247,18 @@ fn max_age(seconds: u64) -> HeaderValue {
 }
 
 fn plain(method: &Method, status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let mut answer = filled(method, status, body.into());
+    let mut answer = filled(method, status, body.into().into());
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
 /// An answer with a body; for HEAD with the length that the body would have (§9.3.2).
-fn filled(method: &Method, status: StatusCode, body: Bytes) -> Response<Body> {
+fn filled(method: &Method, status: StatusCode, body: Content) -> Response<Body> {
     let length = HeaderValue::from(body.len());
     let mut answer = empty(status);
     answer.headers_mut().insert(header::CONTENT_LENGTH, length);
     if method != Method::HEAD {
-        *answer.body_mut() = Body::Whole(Full::new(body));
+        *answer.body_mut() = Body::Whole(body, 0);
     }
     answer
 }

@@ -1,12 +1,18 @@
 //! The DASH manifest (ISO/IEC 23009-1, 5th edition): dynamic, one period since the epoch, SegmentTimeline. Text only.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, Media, Picture, Rendition};
 use super::layout::{Kind, Layout};
 use super::names::date;
-use super::window::Window;
+use super::rope::Rope;
+use super::window::{Entry, Window};
+use crate::media::SegmentNumber;
+
+/// The media type of manifests (ISO/IEC 23009-1 Annex C).
+pub(super) const TYPE: &str = "application/dash+xml";
 
 /// What the manifest says besides the window.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +52,18 @@ impl Form {
 }
 
 /// The manifest.
-pub(super) fn manifest(layout: &Layout, window: &Window, catalogue: &Catalogue, facts: Facts<'_>, form: Form) -> String {
+pub(super) fn manifest(
+    rope: &mut Rope<'_>,
+    layout: &Layout,
+    window: &Window,
+    catalogue: &Catalogue,
+    facts: Facts<'_>,
+    form: Form,
+) {
     let segment = layout.grid().segment();
     let low = form == Form::LowLatency;
     let latency = (layout.part() * LATENCY_PARTS).max(MIN_LATENCY);
-    let mut out = String::with_capacity(4096);
+    let out = rope.text();
     let _ = writeln!(
         out,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -83,11 +96,9 @@ pub(super) fn manifest(layout: &Layout, window: &Window, catalogue: &Catalogue, 
     // Trick play has no parts: by the clock it would be asked for before it is there.
     let sets = sets(layout, catalogue);
     for (i, set) in sets.iter().enumerate().filter(|(_, set)| !low || set.kind != Kind::Trick) {
-        adaptation_set(&mut out, layout, window, set, i + 1, catalogue, facts, form);
+        adaptation_set(rope, layout, window, set, i + 1, catalogue, facts, form);
     }
-    out.push_str("  </Period>\n");
-    let _ = writeln!(out, "  {}\n</MPD>", utc_timing(facts.time_uri));
-    out
+    let _ = writeln!(rope.text(), "  </Period>\n  {}\n</MPD>", utc_timing(facts.time_uri));
 }
 
 /// The least a client should aim at behind the clock.
@@ -170,7 +181,7 @@ fn picture_attributes(renditions: &[&Rendition], rate: &str) -> String {
 
 #[allow(clippy::too_many_arguments)]
 fn adaptation_set(
-    out: &mut String,
+    rope: &mut Rope<'_>,
     layout: &Layout,
     window: &Window,
     set: &Set<'_>,
@@ -181,6 +192,7 @@ fn adaptation_set(
 ) {
     let content = if set.kind == Kind::Audio { "audio" } else { "video" };
     let init = &catalogue.init;
+    let out = rope.text();
     let _ = writeln!(
         out,
         "    <AdaptationSet id=\"{id}\" contentType=\"{content}\" mimeType=\"{content}/mp4\" segmentAlignment=\"true\" \
@@ -213,9 +225,10 @@ fn adaptation_set(
         out.push_str("/>\n");
     } else {
         out.push_str("t$Time$.m4s\">\n        <SegmentTimeline>\n");
-        timeline(out, layout, window, set.kind);
-        out.push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
+        listed(rope, layout, window, set.kind);
+        rope.text().push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
     }
+    let out = rope.text();
     for r in &set.renditions {
         let (id, bandwidth, codec) = (&r.id, r.bandwidth.declared(), &r.codec);
         let _ = write!(out, "      <Representation id=\"{id}\" bandwidth=\"{bandwidth}\" codecs=\"{codec}\"");
@@ -241,8 +254,21 @@ fn adaptation_set(
     out.push_str("    </AdaptationSet>\n");
 }
 
-/// `S` elements: equal durations run together; a gap is a jump of `t` (§5.3.9.6.1).
-fn timeline(out: &mut String, layout: &Layout, window: &Window, kind: Kind) {
+/// The `S` elements of what is listed.
+fn listed(rope: &mut Rope<'_>, layout: &Layout, window: &Window, kind: Kind) {
+    if !window.has_media() {
+        // A manifest must list something.
+        return timeline(rope.text(), layout, window.whole().into_iter().map(|e| e.number), kind);
+    }
+    let listed = window.listed();
+    let media = |entries: &[Arc<Entry>]| entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect::<Vec<_>>();
+    timeline(rope.text(), layout, media(listed.front()).into_iter(), kind);
+    rope.sealed(listed.times(kind));
+    timeline(rope.text(), layout, media(listed.tail).into_iter(), kind);
+}
+
+/// `S` elements of these segments: equal durations run together; a gap is a jump of `t` (§5.3.9.6.1).
+pub(super) fn timeline(out: &mut String, layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) {
     // (t where it has to be said, d, repeats)
     let mut run: Option<(Option<u64>, u64, u64)> = None;
     let mut end = None;
@@ -257,8 +283,8 @@ fn timeline(out: &mut String, layout: &Layout, window: &Window, kind: Kind) {
         }
         out.push_str("/>\n");
     };
-    for entry in window.listed_whole() {
-        let (t, d) = (layout.start(kind, entry.number), layout.ticks(kind, entry.number));
+    for n in numbers {
+        let (t, d) = (layout.start(kind, n), layout.ticks(kind, n));
         let follows = end == Some(t);
         run = match run {
             Some((at, same, r)) if follows && same == d => Some((at, same, r + 1)),

@@ -6,9 +6,13 @@ use super::catalogue::{self, Catalogue, Picture, Rendition};
 use super::edge::Published;
 use super::layout::{Kind, Layout};
 use super::names::{date, part_name, segment_name};
+use super::rope::Rope;
 use super::snapshot::Open;
 use super::window::Window;
 use crate::media::{RenditionId, SegmentNumber};
+
+/// The media type of playlists (RFC 8216 §10).
+pub(super) const TYPE: &str = "application/vnd.apple.mpegurl";
 
 /// The lines of one segment. They never change, so they are made once.
 pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: bool) -> String {
@@ -70,15 +74,19 @@ const SKIP_UNTIL: u64 = 6;
 const PARTS_FOR: u64 = 3;
 
 /// A media playlist.
-pub(super) fn media(layout: &Layout, window: &Window, of: Media<'_>) -> String {
-    playlist(layout, window, of, 0)
+pub(super) fn media(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>) {
+    playlist(rope, layout, window, of, 0);
 }
 
-/// The same without what a client has that saw the playlist a moment ago; `None` where that would leave nothing out.
-pub(super) fn delta(layout: &Layout, window: &Window, of: Media<'_>) -> Option<String> {
+/// The same without what a client has that saw the playlist a moment ago; false, and nothing written, where that would leave nothing
+/// out.
+pub(super) fn delta(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>) -> bool {
     let whole = segments_within(layout, SKIP_UNTIL);
-    let skipped = window.listed().len().checked_sub(whole).filter(|&s| s > 0)?;
-    Some(playlist(layout, window, of, skipped))
+    let skipped = window.listed().len().saturating_sub(whole);
+    if skipped > 0 {
+        playlist(rope, layout, window, of, skipped);
+    }
+    skipped > 0
 }
 
 /// Segments it takes to last for so many target durations.
@@ -87,11 +95,36 @@ fn segments_within(layout: &Layout, targets: u64) -> usize {
     (seconds / layout.grid().segment().as_secs_f64()).ceil() as usize
 }
 
-fn playlist(layout: &Layout, window: &Window, of: Media<'_>, skipped: usize) -> String {
-    let Media { rendition: r, kind, init, low } = of;
+/// A playlist without its first `skipped` segments. If it skips any, it skips all that are in blocks.
+fn playlist(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>, skipped: usize) {
+    let (r, low) = (of.rendition, of.low);
     let listed = window.listed();
-    let first = listed.clone().next().map_or(0, |e| e.number.0);
-    let mut out = String::with_capacity(1000 + (listed.len() - skipped) * 100);
+    head(rope.text(), layout, of, listed.first(), skipped);
+    if skipped == 0 {
+        rope.text().push_str(listed.front_lines(r));
+        rope.sealed(listed.lines(r));
+    }
+    let outside = listed.tail.len();
+    let skip = (skipped + outside).saturating_sub(listed.len());
+    let old = outside.saturating_sub(segments_within(layout, PARTS_FOR));
+    let out = rope.text();
+    for (i, entry) in listed.tail.iter().enumerate().skip(skip) {
+        let lines = entry.lines.get(r).map_or("", String::as_str);
+        // Parts stand behind the date of their segment and in front of everything else that is said of it.
+        let (date, rest) = lines.split_at(lines.find('\n').map_or(0, |at| at + 1));
+        out.push_str(date);
+        if low.is_some() && i >= old {
+            out.push_str(entry.part_lines.get(r).map_or("", String::as_str));
+        }
+        out.push_str(rest);
+    }
+    if let Some(low) = low.filter(|_| of.kind != Kind::Trick) {
+        edge(out, layout, of, low);
+    }
+}
+
+fn head(out: &mut String, layout: &Layout, of: Media<'_>, first: Option<SegmentNumber>, skipped: usize) {
+    let Media { kind, init, low, .. } = of;
     out.push_str("#EXTM3U\n");
     // §8: 9 for EXT-X-SKIP, 6 for EXT-X-MAP, 5 in I-frame playlists; nothing in them needs more.
     let version = match kind {
@@ -118,7 +151,7 @@ fn playlist(layout: &Layout, window: &Window, of: Media<'_>, skipped: usize) -> 
     }
     // The number on the epoch grid: it goes on as if nothing had happened whatever restarts. The discontinuity sequence
     // stays 0, for there never is one, so its tag is left out (§4.4.3.3).
-    let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}");
+    let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", first.map_or(0, |n| n.0));
     if kind == Kind::Trick {
         // §4.4.3.6: each segment is one I-frame, and lasts until the next one.
         out.push_str("#EXT-X-I-FRAMES-ONLY\n");
@@ -130,19 +163,6 @@ fn playlist(layout: &Layout, window: &Window, of: Media<'_>, skipped: usize) -> 
     } else {
         let _ = writeln!(out, "#EXT-X-MAP:URI=\"{init}\"");
     }
-    let old = listed.len().saturating_sub(segments_within(layout, PARTS_FOR));
-    for (i, entry) in listed.enumerate().skip(skipped) {
-        let (date, rest) = entry.lines.get(r).map_or(("", ""), |lines| lines.split_at(lines.find('\n').map_or(0, |at| at + 1)));
-        out.push_str(date);
-        if low.is_some() && i >= old {
-            out.push_str(entry.part_lines.get(r).map_or("", String::as_str));
-        }
-        out.push_str(rest);
-    }
-    if let Some(low) = low.filter(|_| kind != Kind::Trick) {
-        edge(&mut out, layout, of, low);
-    }
-    out
 }
 
 /// What stands behind the last whole segment.

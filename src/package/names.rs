@@ -29,7 +29,19 @@ pub(super) fn date(ms_since_epoch: i64) -> String {
 
 /// A strong entity tag from a digest: its first 128 bits.
 pub(super) fn entity_tag(digest: &[u8]) -> Bytes {
-    Bytes::from(format!("\"{}\"", hex(&digest[..16.min(digest.len())])))
+    quoted(&digest[..16.min(digest.len())])
+}
+
+/// The first 128 bits of a digest, which make an entity tag.
+pub(super) fn tag_of(digest: &[u8; 32]) -> [u8; 16] {
+    let mut tag = [0; 16];
+    tag.copy_from_slice(&digest[..16]);
+    tag
+}
+
+/// These bytes as an entity tag.
+pub(super) fn quoted(tag: &[u8]) -> Bytes {
+    Bytes::from(format!("\"{}\"", hex(tag)))
 }
 
 /// The strong entity tag of a part, from the digest of its segment up to its end.

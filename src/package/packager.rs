@@ -12,11 +12,12 @@ use super::compare::Comparer;
 use super::edge::{Edge, Published, Row, Track};
 use super::event::{Change, PackageEvent, Refusal, Verdict};
 use super::layout::{Kind, Layout};
-use super::names::entity_tag;
+use super::names::{entity_tag, tag_of};
+use super::rope::{Deflater, Rope};
 use super::segmenter::{Coding, Segmenter, Whole};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Cache, Listing, Open, Resource, Snapshot, content_type};
+use super::snapshot::{Cache, Listing, Open, Playlist, Resource, Snapshot, content_type};
 use super::window::{Entry, Object, Window};
 use super::{Config, PackageError, dash, hls, trick};
 use crate::clock::Now;
@@ -41,6 +42,8 @@ pub struct Packager {
     config: Config,
     layout: Layout,
     names: Vec<RenditionId>,
+    /// Of all tracks that are published, trick play behind the renditions.
+    kinds: Vec<Kind>,
     /// The rendition that trick play is made of.
     trick: Option<usize>,
     /// By rendition; trick play's behind them.
@@ -48,6 +51,7 @@ pub struct Packager {
     selector: Selector,
     comparer: Comparer,
     window: Window,
+    deflater: Deflater,
     /// The segment that is published part by part, once the first one is published.
     edge: Option<Edge>,
     /// What players were told with the first published segment.
@@ -58,6 +62,8 @@ pub struct Packager {
     events: Vec<PackageEvent>,
     /// Whole segments for [`Self::take_saved`], as they came.
     saved: Vec<Saved>,
+    /// What players are told that does not change with the rows.
+    fixed: Arc<BTreeMap<String, Resource>>,
     snapshot: Arc<Snapshot>,
     status: PublishStatus,
 }
@@ -111,14 +117,17 @@ impl Packager {
             return Err(PackageError::Language(config.language));
         }
         let layout = Layout::new(config.grid, config.part);
-        let window = Window::new(&layout, config.window);
+        let trick = trick::source(&config.video);
+        let video = config.video.len();
+        let kind = |r| if r < video { Kind::Video } else { Kind::Audio };
+        let kinds: Vec<Kind> = (0..names.len()).map(kind).chain(trick.map(|_| Kind::Trick)).collect();
+        let window = Window::new(&layout, config.window, kinds.len());
         // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
         let slab = |bitrate: u32| {
             let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.retained() as f64 / 2.0;
             Shelf::new(bytes as u64)
         };
         let bitrates = config.video.iter().map(|v| v.rate.max_bitrate()).chain(config.audio.iter().map(|a| a.bitrate));
-        let trick = trick::source(&config.video);
         Ok(Self {
             // A picture a segment: the smallest slabs hold many.
             shelves: bitrates.map(slab).chain(trick.map(|_| slab(0))).collect(),
@@ -126,9 +135,12 @@ impl Packager {
             selector: Selector::new(layout, names.len(), config.video.len(), &config.pipelines),
             layout,
             names,
+            kinds,
             comparer: Comparer::default(),
             window,
+            deflater: Deflater::default(),
             edge: None,
+            fixed: Arc::default(),
             published: None,
             decided: None,
             wake: None,
@@ -359,7 +371,7 @@ impl Packager {
         let mut objects = Vec::with_capacity(edge.tracks().len() + 1);
         for (shelf, track) in self.shelves.iter_mut().zip(edge.tracks()) {
             let (Some(stored), Some(last)) = (shelf.complete(), track.parts.last()) else { return false };
-            objects.push(Object { stored, etag: entity_tag(&last.upto) });
+            objects.push(Object { stored, tag: tag_of(&last.upto) });
         }
         if let Some(of) = self.trick {
             let pieces = trick::segment(&self.layout, n, &edge.first_picture);
@@ -431,13 +443,6 @@ impl Packager {
 
     fn coding(&self, rendition: usize) -> Coding {
         self.config.video.get(rendition).map_or(Coding::Audio, |rung| Coding::video(&self.layout, rung))
-    }
-
-    /// The kinds of all tracks that are published, trick play behind the renditions.
-    fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
-        let (all, video) = (self.names.len(), self.config.video.len());
-        let kind = move |r| if r < video { Kind::Video } else { Kind::Audio };
-        (0..all).map(kind).chain(self.trick.map(|_| Kind::Trick))
     }
 
     fn in_range(&self, now: Now, n: SegmentNumber) -> bool {
@@ -515,7 +520,7 @@ impl Packager {
             taken = [Vec::new(), Vec::new()];
             let parts = self.give_up_edge(n);
             let entry = self.entry(n, Vec::new(), parts);
-            self.window.push(entry);
+            self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
             self.status.gaps += 1;
             self.tell(PackageEvent::Gap { number: n });
         }
@@ -540,10 +545,10 @@ impl Packager {
 
     fn entry(&self, n: SegmentNumber, objects: Vec<Object>, parts: Vec<Vec<Published>>) -> Entry {
         let gap = objects.is_empty();
-        let lines = self.kinds().map(|kind| hls::segment_lines(&self.layout, kind, n, gap)).collect();
         let layout = &self.layout;
-        let part_lines = self.kinds().zip(&parts).map(|(kind, parts)| hls::part_lines(layout, kind, n, parts, true));
-        let part_lines = part_lines.collect();
+        let lines = self.kinds.iter().map(|&kind| hls::segment_lines(layout, kind, n, gap)).collect();
+        let of_parts = |(&kind, parts): (&Kind, &Vec<_>)| hls::part_lines(layout, kind, n, parts, true);
+        let part_lines = self.kinds.iter().zip(&parts).map(of_parts).collect();
         Entry { number: n, objects, lines, parts, part_lines }
     }
 
@@ -570,7 +575,7 @@ impl Packager {
         for (r, whole) in wholes.iter().enumerate() {
             let stored = self.shelves[r].store(&coded(whole));
             match stored {
-                Ok(stored) => objects.push(Object { stored, etag: entity_tag(&whole.digest) }),
+                Ok(stored) => objects.push(Object { stored, tag: tag_of(&whole.digest) }),
                 Err(error) => {
                     self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), r, n, &error);
                     return None;
@@ -602,7 +607,7 @@ impl Packager {
         let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
         // Its shelf stands behind all others.
         let shelf = self.shelves.last_mut().ok_or(std::io::ErrorKind::NotFound)?;
-        Ok(Object { stored: shelf.store(pieces)?, etag: entity_tag(&digest) })
+        Ok(Object { stored: shelf.store(pieces)?, tag: tag_of(&digest.into()) })
     }
 
     /// Lists a segment that is at rest.
@@ -620,7 +625,7 @@ impl Packager {
             published.measure(&self.layout, n, objects.iter().enumerate().map(size));
         }
         let entry = self.entry(n, objects, parts);
-        self.window.push(entry);
+        self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
         self.status.segments += 1;
         let end = self.layout.grid().segment_start(n.next()).to_utc();
         self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
@@ -650,7 +655,7 @@ impl Packager {
 
     fn settle(&mut self) {
         let (Some(a), Some(b)) = (self.selector.line(PipelineId::A), self.selector.line(PipelineId::B)) else { return };
-        let (layout, kinds) = (self.layout, self.kinds().collect::<Vec<_>>());
+        let (layout, kinds) = (self.layout, &self.kinds);
         let time = |r: usize, position| layout.time_of(kinds[r], position);
         for (number, verdict) in self.comparer.settle([a, b], &self.names, time) {
             match verdict {
@@ -666,12 +671,51 @@ impl Packager {
         }
     }
 
-    /// Makes the snapshot and the figures anew.
+    /// Makes the snapshot anew; with a segment also what only changes with segments.
     fn render(&mut self, now: Now) {
+        let newest = self.window.newest();
+        if self.snapshot.newest() != newest {
+            self.render_fixed(now);
+        }
         let Some(published) = &self.published else { return };
+        let (serve, layout, window) = (self.config.serve, self.layout, &self.window);
+        let renditions: Arc<[_]> = published.renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
+        let open = self.open();
+        let low = open.as_ref().filter(|_| serve.low_latency_hls).map(|open| hls::Low { open, renditions: &renditions });
+        let cache = playlist_cache(&layout);
+        let mut playlist = |r: usize, rendition: &Rendition| {
+            let of = hls::Media { rendition: r, kind: rendition.kind(), init: &published.init, low: low.as_ref() };
+            let mut rope = Rope::new(&mut self.deflater);
+            hls::media(&mut rope, &layout, window, of);
+            let whole = rope.finish(hls::TYPE, cache);
+            let mut rope = Rope::new(&mut self.deflater);
+            let delta = low.is_some() && hls::delta(&mut rope, &layout, window, of);
+            let delta = if delta { rope.finish(hls::TYPE, cache) } else { whole.clone() };
+            Playlist { whole, delta }
+        };
+        let all = published.renditions.iter().enumerate().filter(|_| serve.hls);
+        let playlists = all.map(|(r, rendition)| playlist(r, rendition)).collect();
+        let listing = Listing {
+            layout,
+            published: now,
+            renditions: Arc::clone(&renditions),
+            fixed: Arc::clone(&self.fixed),
+            playlists,
+            blocks: low.is_some(),
+            window: self.window.view(),
+            open,
+            grows: serve.low_latency_dash,
+        };
+        self.snapshot = Arc::new(Snapshot { listing: Some(listing) });
+    }
+
+    /// Headers, the multivariant playlist, manifests, figures.
+    fn render_fixed(&mut self, now: Now) {
+        let Some(published) = &self.published else { return };
+        let (layout, window, serve) = (&self.layout, &self.window, self.config.serve);
         let renditions = &published.renditions;
         let averages: Vec<u64> =
-            renditions.iter().enumerate().map(|(r, it)| self.window.average(&self.layout, r, it.kind())).collect();
+            renditions.iter().enumerate().map(|(r, it)| window.average(layout, r, it.kind())).collect();
         let status = |(rendition, &average_bitrate): (&Rendition, &u64)| RenditionStatus {
             id: rendition.id.clone(),
             codec: rendition.codec.clone(),
@@ -680,56 +724,34 @@ impl Packager {
             peak_bitrate: rendition.bandwidth.peak(),
         };
         self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
-        let segment = self.layout.grid().segment();
-        let text = |content_type, text| Resource::text(content_type, Cache::For(segment / 2), text);
-        let m3u8 = |body| text("application/vnd.apple.mpegurl", body);
+        let cache = playlist_cache(layout);
         let facts = dash::Facts {
             published: now.utc,
-            depth: segment.saturating_mul(u32::try_from(self.window.listed_max()).unwrap_or(u32::MAX)),
+            depth: layout.grid().segment().saturating_mul(u32::try_from(window.listed_max()).unwrap_or(u32::MAX)),
             time_uri: &self.config.time_uri,
         };
-        let serve = self.config.serve;
-        let mut texts = BTreeMap::new();
+        let mut fixed = BTreeMap::new();
+        for rendition in renditions {
+            fixed.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
+        }
         if serve.hls {
             // Rounded, so that the multivariant playlist stays the same while nothing much changes.
             let rounded: Vec<u64> = averages.iter().map(|a| a.next_multiple_of(10_000)).collect();
-            texts.insert("index.m3u8".to_owned(), m3u8(hls::multivariant(&self.layout, published, &rounded)));
+            let mut rope = Rope::new(&mut self.deflater);
+            rope.text().push_str(&hls::multivariant(layout, published, &rounded));
+            fixed.insert("index.m3u8".to_owned(), rope.finish(hls::TYPE, cache));
         }
-        let mpd = |body| text("application/dash+xml", body);
-        if serve.dash {
-            let manifest = dash::manifest(&self.layout, &self.window, published, facts, dash::Form::Timeline);
-            texts.insert("manifest.mpd".to_owned(), mpd(manifest));
-            let manifest = dash::manifest(&self.layout, &self.window, published, facts, dash::Form::Number);
-            texts.insert("number.mpd".to_owned(), mpd(manifest));
+        let forms = [
+            (serve.dash, "manifest.mpd", dash::Form::Timeline),
+            (serve.dash, "number.mpd", dash::Form::Number),
+            (serve.low_latency_dash, "low.mpd", dash::Form::LowLatency),
+        ];
+        for (_, name, form) in forms.into_iter().filter(|(wanted, ..)| *wanted) {
+            let mut rope = Rope::new(&mut self.deflater);
+            dash::manifest(&mut rope, layout, window, published, facts, form);
+            fixed.insert(name.to_owned(), rope.finish(dash::TYPE, cache));
         }
-        if serve.low_latency_dash {
-            let manifest = dash::manifest(&self.layout, &self.window, published, facts, dash::Form::LowLatency);
-            texts.insert("low.mpd".to_owned(), mpd(manifest));
-        }
-        let kept: Arc<[_]> = renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
-        let open = self.open();
-        let low = open.as_ref().filter(|_| serve.low_latency_hls).map(|open| hls::Low { open, renditions: &kept });
-        let mut deltas = BTreeMap::new();
-        for (r, rendition) in renditions.iter().enumerate() {
-            texts.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
-            if !serve.hls {
-                continue;
-            }
-            let of = hls::Media { rendition: r, kind: rendition.kind(), init: &published.init, low: low.as_ref() };
-            let path = format!("{}/index.m3u8", rendition.id);
-            let whole = hls::media(&self.layout, &self.window, of);
-            if low.is_some() {
-                let delta = hls::delta(&self.layout, &self.window, of);
-                deltas.insert(path.clone(), m3u8(delta.unwrap_or_else(|| whole.clone())));
-            }
-            texts.insert(path, m3u8(whole));
-        }
-        let (entries, whole) = self.window.kept();
-        let grows = serve.low_latency_dash;
-        let renditions = kept;
-        let (layout, published) = (self.layout, now);
-        let listing = Listing { layout, published, renditions, texts, entries, whole, open, deltas, grows };
-        self.snapshot = Arc::new(Snapshot { listing: Some(listing) });
+        self.fixed = Arc::new(fixed);
     }
 
     /// The live edge as players see it.
@@ -745,12 +767,17 @@ impl Packager {
     }
 }
 
+/// Half a segment: a cache that keeps a playlist longer hides the next segment.
+fn playlist_cache(layout: &Layout) -> Cache {
+    Cache::For(layout.grid().segment() / 2)
+}
+
 fn init_resource(rendition: &Rendition) -> Resource {
     Resource {
         content_type: content_type(rendition.kind()),
         etag: entity_tag(&Sha256::digest(&rendition.init)),
         cache: Cache::Immutable,
-        body: rendition.init.clone(),
+        body: rendition.init.clone().into(),
         gzip: None,
     }
 }

@@ -1,21 +1,17 @@
 //! An immutable view of a channel's window: everything the origin may serve at one moment.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
-
 use super::blocking::{Directives, Edge, Verdict};
+use super::content::Content;
 use super::edge::{Published, Track};
 use super::layout::{Kind, Layout};
-use super::names::{entity_tag, part_tag, segment_name};
+use super::names::{part_tag, quoted, segment_name};
 use super::slab::Stored;
-use super::window::{Entry, Object};
+use super::window::{Object, View};
 use crate::clock::Now;
 use crate::media::{RenditionId, SegmentNumber};
 
@@ -38,20 +34,9 @@ pub struct Resource {
     /// How long caches may keep it.
     pub cache: Cache,
     /// The body; for segments a window into their slab.
-    pub body: Bytes,
+    pub body: Content,
     /// The body again, gzip-coded at publication; text only.
-    pub gzip: Option<Bytes>,
-}
-
-impl Resource {
-    /// A playlist or manifest: tagged by its content, gzip-coded once.
-    pub(super) fn text(content_type: &'static str, cache: Cache, text: String) -> Self {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        // A vector takes everything; should it ever not, the plain body is still right.
-        let gzip = gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).ok().map(Bytes::from);
-        let etag = entity_tag(&Sha256::digest(text.as_bytes()));
-        Self { content_type, etag, cache, body: Bytes::from(text), gzip }
-    }
+    pub gzip: Option<Content>,
 }
 
 /// What a request below `/live/{channel}/` leads to.
@@ -104,18 +89,26 @@ pub(super) struct Listing {
     pub published: Now,
     /// Names and kinds, in the order of an entry's objects.
     pub renditions: Arc<[(RenditionId, Kind)]>,
-    /// Playlists, manifest and headers by their path.
-    pub texts: BTreeMap<String, Resource>,
-    /// Contiguous numbers, the oldest first; at least one.
-    pub entries: Vec<Arc<Entry>>,
-    /// The newest entry with media, which may be older than all of `entries`.
-    pub whole: Option<Arc<Entry>>,
+    /// Headers, the multivariant playlist and manifests, by their path.
+    pub fixed: Arc<BTreeMap<String, Resource>>,
+    /// Media playlists by rendition; none where HLS is not served.
+    pub playlists: Vec<Playlist>,
+    /// A playlist that is asked for ahead of its time is waited for.
+    pub blocks: bool,
+    /// Every segment there is; at least one.
+    pub window: View,
     /// The segment that is being published, or is next; `None` where they are published whole.
     pub open: Option<Open>,
-    /// Playlists without what is old (RFC 8216bis §6.2.5.1), by their path.
-    pub deltas: BTreeMap<String, Resource>,
     /// A segment that is being published can be fetched as one that grows.
     pub grows: bool,
+}
+
+/// A media playlist.
+#[derive(Clone, Debug)]
+pub(super) struct Playlist {
+    pub whole: Resource,
+    /// Without what is old (RFC 8216bis §6.2.5.1).
+    pub delta: Resource,
 }
 
 /// What is published of the segment at the live edge.
@@ -136,8 +129,11 @@ impl Snapshot {
     /// `v720/t44881740000000.2.m4s`. `query` may hold delivery directives (RFC 8216bis §6.2.5); the rest of it means nothing.
     pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         let Some(listing) = &self.listing else { return Lookup::Unknown };
-        if let Some(text) = listing.texts.get(path) {
-            return listing.text(path, text, query);
+        if let Some(text) = listing.fixed.get(path) {
+            return Lookup::Found(text.clone());
+        }
+        if let Some(playlist) = listing.playlist_named(path) {
+            return listing.playlist(playlist, query);
         }
         let Some((rendition, name)) = listing.object_named(path) else { return Lookup::Unknown };
         match name {
@@ -158,7 +154,7 @@ impl Snapshot {
         if let Some(open) = listing.open.as_ref().filter(|open| open.number == of.number) {
             return open.tracks.get(of.rendition).map_or(Growth::Broken, |t| Growth::Parts(rest(&t.parts), false));
         }
-        let entry = listing.entry(of.number).filter(|entry| !entry.is_gap());
+        let entry = listing.window.entry(of.number).filter(|entry| !entry.is_gap());
         match entry.and_then(|entry| entry.parts.get(of.rendition)) {
             Some(parts) if parts.len() == listing.layout.rows(of.number) => Growth::Parts(rest(parts), true),
             _ => Growth::Broken,
@@ -176,7 +172,7 @@ impl Snapshot {
 
     /// The newest segment number, gaps included.
     pub fn newest(&self) -> Option<SegmentNumber> {
-        self.listing.as_ref()?.entries.last().map(|e| e.number)
+        self.listing.as_ref()?.window.newest()
     }
 
     /// When it was published; `None` before the first publication.
@@ -187,13 +183,21 @@ impl Snapshot {
     /// Every path that can be fetched now: playlists, manifest, headers, and segments as the playlists name them.
     pub fn paths(&self) -> Vec<String> {
         let Some(listing) = &self.listing else { return Vec::new() };
-        let segments = listing.entries.iter().filter(|e| !e.is_gap()).flat_map(|e| {
+        let segments = listing.window.entries().filter(|e| !e.is_gap()).flat_map(|e| {
             let name =
                 |(id, kind): &(RenditionId, Kind)| format!("{id}/{}", segment_name(&listing.layout, *kind, e.number));
             listing.renditions.iter().map(name).collect::<Vec<_>>()
         });
-        listing.texts.keys().cloned().chain(segments).collect()
+        let playlists = listing.renditions.iter().zip(&listing.playlists).map(|((id, _), _)| playlist_path(id));
+        listing.fixed.keys().cloned().chain(playlists).chain(segments).collect()
     }
+}
+
+/// What media playlists are called.
+const PLAYLIST: &str = "index.m3u8";
+
+fn playlist_path(rendition: &RenditionId) -> String {
+    format!("{rendition}/{PLAYLIST}")
 }
 
 /// What a path below a rendition means.
@@ -220,10 +224,17 @@ impl Listing {
         Some((rendition, name))
     }
 
-    /// A playlist or manifest, now or later, whole or in part.
-    fn text(&self, path: &str, text: &Resource, query: Option<&str>) -> Lookup {
-        let (Some(open), Some(query)) = (&self.open, query) else { return Lookup::Found(text.clone()) };
-        let Some(delta) = self.deltas.get(path) else { return Lookup::Found(text.clone()) };
+    fn playlist_named(&self, path: &str) -> Option<&Playlist> {
+        let id = path.strip_suffix(PLAYLIST)?.strip_suffix('/')?;
+        self.playlists.get(self.renditions.iter().position(|(r, _)| r.as_str() == id)?)
+    }
+
+    /// A media playlist, now or later, whole or in part.
+    fn playlist(&self, playlist: &Playlist, query: Option<&str>) -> Lookup {
+        let Playlist { whole, delta } = playlist;
+        let (Some(open), Some(query), true) = (&self.open, query, self.blocks) else {
+            return Lookup::Found(whole.clone());
+        };
         let asked = match Directives::read(query) {
             Ok(asked) => asked,
             Err(why) => return Lookup::Bad(why),
@@ -238,7 +249,7 @@ impl Listing {
         };
         match asked.judge(&edge) {
             Verdict::Now => {
-                let mut found = if asked.skip { delta.clone() } else { text.clone() };
+                let mut found = if asked.skip { delta.clone() } else { whole.clone() };
                 if asked.blocks() {
                     // §6.2.5.2 B: who asks for something that came is answered alike from now on, or with more.
                     found.cache = Cache::For(Duration::from_secs(6 * self.layout.target_duration()));
@@ -261,14 +272,14 @@ impl Listing {
         let parts = if number == open.number {
             open.tracks.get(rendition).map(|track| &track.parts[..])
         } else {
-            self.entry(number).and_then(|entry| entry.parts.get(rendition)).map(Vec::as_slice)
+            self.window.entry(number).and_then(|entry| entry.parts.get(rendition)).map(Vec::as_slice)
         };
         if let Some(part) = parts.and_then(|parts| parts.get(index)) {
             return Lookup::Found(Resource {
                 content_type: content_type(self.renditions[rendition].1),
                 etag: part_tag(&part.upto),
                 cache: Cache::Immutable,
-                body: part.stored.bytes(),
+                body: part.stored.bytes().into(),
                 gzip: None,
             });
         }
@@ -284,24 +295,17 @@ impl Listing {
         }
     }
 
-    fn entry(&self, number: SegmentNumber) -> Option<&Entry> {
-        let first = self.entries.first()?.number;
-        let index = usize::try_from(number.0.checked_sub(first.0)?).ok()?;
-        self.entries.get(index).map(Arc::as_ref)
-    }
-
     fn object(&self, rendition: usize, number: SegmentNumber) -> Option<&Object> {
-        let spare = self.whole.as_deref().filter(|e| e.number == number);
-        self.entry(number).or(spare)?.objects.get(rendition)
+        self.window.entry(number)?.objects.get(rendition)
     }
 
     fn segment(&self, rendition: usize, number: SegmentNumber) -> Lookup {
         if let Some(object) = self.object(rendition, number) {
             return Lookup::Found(Resource {
                 content_type: content_type(self.renditions[rendition].1),
-                etag: object.etag.clone(),
+                etag: quoted(&object.tag),
                 cache: Cache::Immutable,
-                body: object.stored.bytes(),
+                body: object.stored.bytes().into(),
                 gzip: None,
             });
         }
@@ -315,7 +319,7 @@ impl Listing {
                 return Lookup::Wait(self.layout.grid().segment());
             }
         }
-        let newest = self.entries.last().map_or(0, |e| e.number.0);
+        let newest = self.window.newest().map_or(0, |n| n.0);
         match number.0.checked_sub(newest) {
             // One segment a segment duration, the last one at `published`.
             Some(ahead @ 1..) => {

@@ -16,7 +16,7 @@ fn spill(snapshot: &Snapshot, to: &Path) {
     for path in snapshot.paths() {
         let file = to.join(&path);
         std::fs::create_dir_all(file.parent().expect("has a parent")).expect("folder");
-        std::fs::write(file, &found(snapshot, &path).body).expect("file");
+        std::fs::write(file, &found(snapshot, &path).body.bytes()).expect("file");
     }
 }
 
@@ -29,7 +29,7 @@ fn media_lines(playlist: &str) -> (String, Vec<String>) {
 /// Header and all listed segments of a rendition in one piece.
 fn joined(snapshot: &Snapshot, rendition: &str) -> Vec<u8> {
     let (init, segments) = media_lines(&text(snapshot, &format!("{rendition}/index.m3u8")));
-    let fetch = |name: &String| found(snapshot, &format!("{rendition}/{name}")).body;
+    let fetch = |name: &String| found(snapshot, &format!("{rendition}/{name}")).body.bytes();
     std::iter::once(&init).chain(&segments).flat_map(fetch).collect()
 }
 

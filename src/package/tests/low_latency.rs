@@ -101,9 +101,9 @@ fn each_row_goes_out_as_soon_as_all_renditions_have_it() {
     assert_eq!(p.snapshot().newest(), Some(SegmentNumber(NEXT)), "whole with its last part, before the end is told");
     // The parts are the segment, byte by byte, and lie where it lies.
     let snapshot = p.snapshot();
-    let segment = found(&snapshot, &format!("v360/t{}.m4s", NEXT * 50_000)).body;
+    let segment = found(&snapshot, &format!("v360/t{}.m4s", NEXT * 50_000)).body.bytes();
     let parts: Vec<Bytes> =
-        (0..ROWS).map(|k| found(&snapshot, &format!("v360/t{}.{k}.m4s", NEXT * 50_000)).body).collect();
+        (0..ROWS).map(|k| found(&snapshot, &format!("v360/t{}.{k}.m4s", NEXT * 50_000)).body.bytes()).collect();
     assert_eq!(parts.concat(), segment);
     assert_eq!(parts[0].as_ptr(), segment.as_ptr());
     assert_eq!(parts[4].as_ptr_range().end, segment.as_ptr_range().end);
@@ -140,7 +140,7 @@ fn what_players_are_told() {
     compare("low.mpd", &text(&snapshot, "low.mpd"));
     compare("number.mpd", &text(&snapshot, "number.mpd"));
     let Lookup::Found(delta) = snapshot.ask("v360/index.m3u8", Some("_HLS_skip=YES")) else { panic!("a delta") };
-    compare("low-delta.m3u8", std::str::from_utf8(&delta.body).expect("text"));
+    compare("low-delta.m3u8", std::str::from_utf8(&delta.body.bytes()).expect("text"));
     let asked = |query: String| snapshot.ask("v360/index.m3u8", Some(&query));
     assert!(matches!(asked(format!("_HLS_msn={n}&_HLS_part=1")), Lookup::Found(_)));
     assert!(matches!(asked(format!("_HLS_msn={n}&_HLS_part=2")), Lookup::Wait(_)));
@@ -183,7 +183,7 @@ fn the_other_pipeline_goes_on_in_mid_segment_where_bytes_are_equal() {
             }
         }
         let segment = found(&p.snapshot(), &format!("v360/t{}.m4s", NEXT * 50_000));
-        let tag = names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(&segment.body));
+        let tag = names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(&segment.body.bytes()));
         assert_eq!(segment.etag, tag);
         assert_eq!((p.status().gaps, p.on_air()), (0, Some(B)));
     }
@@ -199,7 +199,7 @@ fn it_never_goes_on_where_bytes_differ() {
         p.poll(ms(t, 500 + 400 * k as u64));
     }
     assert_eq!(listed(&p, NEXT), (3, 0));
-    let listed_before = found(&p.snapshot(), &format!("v360/t{}.2.m4s", NEXT * 50_000)).body;
+    let listed_before = found(&p.snapshot(), &format!("v360/t{}.2.m4s", NEXT * 50_000)).body.bytes();
     p.pipeline(ms(t, 1400), A, false);
     for k in 3..ROWS {
         deliver_row(&mut p, ms(t, 1700 + 400 * (k as u64 - 3)), B, NEXT, k, 0);
@@ -215,9 +215,9 @@ fn it_never_goes_on_where_bytes_differ() {
     assert_eq!(listed(&p, NEXT), (ROWS, 2));
     assert!(!text(&p.snapshot(), "v360/index.m3u8").contains("#EXT-X-GAP"));
     let snapshot = p.snapshot();
-    assert_eq!(found(&snapshot, &format!("v360/t{}.2.m4s", NEXT * 50_000)).body, listed_before);
+    assert_eq!(found(&snapshot, &format!("v360/t{}.2.m4s", NEXT * 50_000)).body.bytes(), listed_before);
     assert!(matches!(part(&p, NEXT, 3), Lookup::Gone));
-    assert_ne!(found(&snapshot, &format!("v360/t{}.m4s", NEXT * 50_000)).body[..listed_before.len()], listed_before);
+    assert_ne!(found(&snapshot, &format!("v360/t{}.m4s", NEXT * 50_000)).body.bytes()[..listed_before.len()], listed_before);
     // The next one goes out in parts again.
     deliver_row(&mut p, ms(t, 2500), B, NEXT + 1, 0, 0);
     p.poll(ms(t, 2500));
@@ -250,7 +250,7 @@ fn a_segment_that_nobody_finishes_is_a_gap_whose_parts_stay() {
     }
     p.poll(t);
     let segment = found(&p.snapshot(), &format!("v360/{}.m4s", NEXT + 1));
-    let tag = names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(&segment.body));
+    let tag = names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(&segment.body.bytes()));
     assert_eq!(segment.etag, tag);
 }
 
@@ -318,7 +318,7 @@ fn a_segment_that_grows() {
         }
     }
     assert_eq!(take(&p), (1, true));
-    assert_eq!(body, found(&p.snapshot(), &name).body);
+    assert_eq!(body, found(&p.snapshot(), &name).body.bytes());
     assert!(matches!(p.snapshot().lookup("trick/0.m4s"), Lookup::Gone));
 }
 

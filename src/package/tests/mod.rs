@@ -2,6 +2,7 @@
 
 mod golden;
 mod judges;
+mod long;
 mod low_latency;
 mod selection;
 mod simulation;
@@ -204,7 +205,7 @@ fn found(snapshot: &Snapshot, path: &str) -> Resource {
 }
 
 fn text(snapshot: &Snapshot, path: &str) -> String {
-    String::from_utf8(found(snapshot, path).body.to_vec()).expect("text")
+    String::from_utf8(found(snapshot, path).body.bytes().to_vec()).expect("text")
 }
 
 /// Material that lies beside the project on the machines it is developed on.
