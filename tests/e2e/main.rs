@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod http;
 mod loss;
+mod low;
 mod loudness;
 mod merge;
 mod nginx;
