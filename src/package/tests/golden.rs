@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn compare(name: &str, got: &str) {
+pub(super) fn compare(name: &str, got: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("TANDEM_GOLDEN").is_some_and(|v| v == "update") {
         std::fs::write(&path, got).expect("golden file can be written");

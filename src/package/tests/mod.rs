@@ -4,6 +4,7 @@ mod golden;
 mod judges;
 mod selection;
 mod simulation;
+mod transport;
 mod warm;
 
 use std::path::PathBuf;
