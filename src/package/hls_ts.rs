@@ -40,6 +40,12 @@ pub(super) fn segment_name(layout: &Layout, kind: Kind, n: SegmentNumber) -> Str
     format!("t{}.ts", layout.start(kind, n))
 }
 
+/// The segment a name means; `None` for a name that is not written as [`segment_name`] writes it.
+pub(super) fn segment_named(layout: &Layout, kind: Kind, name: &str) -> Option<SegmentNumber> {
+    let ticks = name.strip_prefix('t')?.strip_suffix(".ts")?.parse().ok()?;
+    layout.starting_at(kind, ticks).filter(|&n| segment_name(layout, kind, n) == name)
+}
+
 /// The lines of one segment. They never change.
 pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: bool) -> String {
     let mut out = String::new();

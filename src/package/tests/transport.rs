@@ -141,10 +141,15 @@ fn is_clean(name: &str, bytes: &[u8]) {
     let counted: Vec<_> =
         Indicator::ALL.into_iter().map(|i| (i.clause(), measure.count(i))).filter(|(_, count)| *count > 0).collect();
     assert_eq!(counted, [], "{name}");
+    let measured = measure.snapshot(None);
+    assert!(measured.locked && measured.packets == bytes.len() as u64 / 188, "{name}: {measured:?}");
 }
 
-/// Units of a track as our own demux finds them; PTS are 33 bits.
-fn demuxed(name: &str, bytes: &[u8]) -> (Vec<(i64, Bytes)>, Vec<(i64, Bytes)>) {
+/// PTS, 33 bits, and bytes of each unit of a track.
+type Timed = Vec<(i64, Bytes)>;
+
+/// Pictures and sound as our own demux finds them.
+fn demuxed(name: &str, bytes: &[u8]) -> (Timed, Timed) {
     let mut demux = Demux::new(demux::Config::default());
     let (mut pictures, mut sound, mut tracks) = (Vec::new(), Vec::new(), None);
     for part in bytes.chunks(1316) {
@@ -201,8 +206,8 @@ fn consecutive_segments_are_one_stream_without_fault() {
             assert!(got.skip(1).eq(want.skip(1)), "{name}: {data:?} of {unit:?}");
         }
         let wanted = numbers.clone().flat_map(|n| units(&channel.config, 2, n.0, 0));
-        let wanted: Vec<(i64, Bytes)> = wanted.map(|u| (time(Kind::Audio, u.position), u.data)).collect();
-        let sound: Vec<(i64, Bytes)> = sound.into_iter().map(|(pts, data)| (pts, data.slice(7..))).collect();
+        let wanted: Timed = wanted.map(|u| (time(Kind::Audio, u.position), u.data)).collect();
+        let sound: Timed = sound.into_iter().map(|(pts, data)| (pts, data.slice(7..))).collect();
         assert_eq!(sound, wanted, "{name}");
 
         // Everything is there when it is decoded.
@@ -220,7 +225,7 @@ fn consecutive_segments_are_one_stream_without_fault() {
     }
 }
 
-fn sound_with_headers(channel: &Channel, frames: &[(i64, Bytes)]) -> Vec<(i64, Bytes)> {
+fn sound_with_headers(channel: &Channel, frames: &[(i64, Bytes)]) -> Timed {
     let stereo = u8::from(channel.config.audio[0].channels == 2);
     let with = |(pts, frame): &(i64, Bytes)| {
         let length = frame.len() as u16 + 7;
@@ -357,9 +362,22 @@ fn quick_m3u8_reads_the_playlists() {
         }
         assert_eq!(uris, wanted, "{text}");
     }
-    // What the lines name is what a segment is called.
-    let name = hls_ts::segment_name(&channel.layout, Kind::Video, SegmentNumber(FIRST + 4));
-    assert!(media.contains(&format!("\n{name}\n")), "{name}");
+}
+
+#[test]
+fn what_playlists_name_is_found() {
+    let layout = Layout::new(config().grid, config().part);
+    for kind in [Kind::Video, Kind::Audio] {
+        let playlist = hls_ts::media(&layout, kind, listed());
+        let names = playlist.lines().filter(|line| !line.starts_with('#'));
+        let found: Vec<_> = names.map(|name| hls_ts::segment_named(&layout, kind, name)).collect();
+        let wanted: Vec<_> = listed().map(|(n, _)| Some(n)).collect();
+        assert_eq!(found, wanted, "{kind:?}");
+    }
+    // The first is right; the others are other names of it, names of nothing, and no names.
+    let names = ["t44881740200000.ts", "t044881740200000.ts", "t+44881740200000.ts", "t44881740200001.ts", "t.ts", ""];
+    let found = names.map(|name| hls_ts::segment_named(&layout, Kind::Video, name));
+    assert_eq!(found, [Some(SegmentNumber(FIRST + 4)), None, None, None, None, None]);
 }
 
 proptest! {

@@ -55,8 +55,9 @@ struct Beat {
 impl Beat {
     /// When a packet of it is due.
     fn due(&self, packet: u64) -> u64 {
-        let count = self.packets.end - self.packets.start;
-        if count == 0 { self.from } else { self.from + self.lasts * (packet - self.packets.start) / count }
+        let into = self.lasts * (packet - self.packets.start);
+        // A beat without packets has one for its PCR alone, at its beginning.
+        self.from + into.checked_div(self.packets.end - self.packets.start).unwrap_or(0)
     }
 }
 
@@ -244,7 +245,7 @@ fn header(out: &mut Vec<u8>, pid: u16, starts: bool, counter: u8, payload: usize
     let mut said = FLAGS_FIELD as usize;
     if let Some(pcr) = field.pcr {
         // 33 bits of 90 kHz, six reserved bits, nine bits of 27 MHz (§2.4.3.5).
-        let bits = (pcr / 300) << 15 | 0x3f << 9 | pcr % 300;
+        let bits = (pcr / 300) << 15 | 0x3f << 9 | (pcr % 300);
         out.extend_from_slice(&bits.to_be_bytes()[2..]);
         said = PCR_FIELD as usize;
     }
