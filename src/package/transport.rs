@@ -9,7 +9,7 @@
 //!
 //! PTS is the channel's time at 90 kHz, of which 33 bits are written: as in CMAF, where an edit takes off what reordering
 //! adds to composition times. The clock (PCR) is late by a lead that gives each picture time to come whole before it is
-//! decoded. [docs/hls-ts.md](../../docs/hls-ts.md) has it all.
+//! decoded. More in docs/hls-ts.md.
 
 use std::time::Duration;
 
