@@ -125,7 +125,7 @@ fn the_manifest_is_valid_to_mpegs_schema() {
     }
 }
 
-fn ffmpeg(args: &[&str]) -> Option<Vec<u8>> {
+pub(super) fn ffmpeg(args: &[&str]) -> Option<Vec<u8>> {
     let out = match Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(args).output() {
         Ok(out) => out,
         Err(e) => {
@@ -139,7 +139,7 @@ fn ffmpeg(args: &[&str]) -> Option<Vec<u8>> {
 }
 
 /// Access units of a byte stream with delimiters, each of which begins one.
-fn access_units(format: VideoFormat, stream: &[u8]) -> Vec<Bytes> {
+pub(super) fn access_units(format: VideoFormat, stream: &[u8]) -> Vec<Bytes> {
     if format == VideoFormat::Av1 {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for obu in obus(stream).map(|obu| obu.expect("a whole unit")) {
@@ -162,7 +162,7 @@ fn access_units(format: VideoFormat, stream: &[u8]) -> Vec<Bytes> {
 }
 
 /// Raw AAC frames of an ADTS stream (ISO/IEC 13818-7 §6.2).
-fn adts_frames(mut stream: &[u8]) -> Vec<Bytes> {
+pub(super) fn adts_frames(mut stream: &[u8]) -> Vec<Bytes> {
     let mut frames = Vec::new();
     while let Some(&[_, protection, _, a, b, c, _]) = stream.first_chunk::<7>() {
         let len = usize::from(a & 3) << 11 | usize::from(b) << 3 | usize::from(c) >> 5;
@@ -301,14 +301,14 @@ fn ffmpeg_decodes(encoder: VideoEncoder, by: &[&str], settings: [&str; 2], filte
 }
 
 /// For each packet in decode order, its place in presentation order.
-fn presentation_order(file: &str) -> Vec<u64> {
+pub(super) fn presentation_order(file: &str) -> Vec<u64> {
     let pts = probe(file, "packet=pts");
     let mut sorted = pts.clone();
     sorted.sort_unstable();
     pts.iter().map(|p| sorted.binary_search(p).expect("it is there") as u64).collect()
 }
 
-fn probe(file: &str, entry: &str) -> Vec<i64> {
+pub(super) fn probe(file: &str, entry: &str) -> Vec<i64> {
     let args = ["-v", "error", "-select_streams", "v", "-show_entries", entry, "-of", "csv=p=0", file];
     let out = Command::new("ffprobe").args(args).output().expect("ffprobe comes with ffmpeg");
     let number = |l: &str| l.trim_end_matches(',').parse().expect("a number");

@@ -6,6 +6,7 @@ mod long;
 mod low_latency;
 mod selection;
 mod simulation;
+mod transport;
 mod warm;
 
 use std::path::PathBuf;
