@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::harness::{Told, judge, put, recover, settings};
-use crate::dvr::{Event, Folder, Why};
+use crate::dvr::{Event, Folder, Settings, Why};
 
 fn mount(folder: &Path, arguments: &[&str]) -> bool {
     let done =
@@ -46,6 +46,7 @@ fn a_full_disk_and_one_that_can_only_be_read() {
     }
     let folder = place.path().join("dvr");
     let told = Told::default();
+    let settings = |folder| Settings { window: Duration::from_secs(100_000), ..settings(folder) };
     let store = Folder::open(settings(&folder)).expect("free").begin(Bytes::new(), told.sink()).expect("begun");
     put(&store, 0);
     told.stored(0);
@@ -98,6 +99,7 @@ fn a_folder_that_vanishes_is_told_of() {
     // A block that is open is written to the end, as any file that is unlinked; the next one has no place.
     put(&store, 8);
     told.wait("failure", is_failing);
+    told.wait("loss", |event| matches!(event, Event::Lost { .. }));
     assert_eq!(told.lost(), [(8, Why::Disk)]);
     let text = format!("{:?}", told.events().iter().find(|event| is_failing(event)));
     assert!(text.contains("No such file"), "{text}");
