@@ -2,7 +2,7 @@
 //!
 //! In:    parts as they are published, in rows of all tracks; closed segments and gaps; a small state.
 //! Out:   where each segment lies ([`Place`]); after a restart all that was stored ([`Recovered`]).
-//! Never: lets the caller wait for the disk; writes a byte a second time; serves a segment whose bytes are not what was put in.
+//! Never: lets the caller wait for the disk; writes to bytes that it has told of; calls a segment whole that it does not know to be.
 //!
 //! ```text
 //!  Folder::open ──► head() ──► go_on ──► Recovered, Store        the window that is there goes on

@@ -4,6 +4,7 @@
 //! Out:   segments in rising order, and which of them are to be checked against their bytes.
 //! Never: touches a disk; takes a segment whose bytes are not all there.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -95,6 +96,21 @@ impl Recovered {
         self.segments.iter().map(|entry| Segment { of: self, entry })
     }
 
+    /// The segment of this number, if it is there.
+    pub fn segment(&self, number: SegmentNumber) -> Option<Segment<'_>> {
+        let at = self.segments.binary_search_by_key(&number, |entry| entry.number).ok()?;
+        Some(self.at(at))
+    }
+
+    /// What an index says of a block whose media files have these lengths, their bytes taken as good.
+    pub fn of_index(block: BlockId, index: &[u8], media: &[(Track, u64)]) -> Self {
+        let named = |(track, len): &(Track, u64)| (Arc::new(Media::new(PathBuf::new(), *track)), *len);
+        let mut assembly = Assembly::default();
+        assembly.block(block, index, &media.iter().map(named).collect::<Vec<_>>());
+        assembly.open(|_, _| true);
+        assembly.window
+    }
+
     /// The caller's newest small state.
     pub fn note(&self) -> Option<&Bytes> {
         self.note.as_ref()
@@ -131,7 +147,7 @@ impl Recovered {
     }
 
     /// Adds an open segment of these rows. They follow each other in each track.
-    pub(super) fn push_open(&mut self, number: SegmentNumber, rows: &[Vec<Piece>], media: &[(Arc<Media>, u64)]) {
+    fn push_open(&mut self, number: SegmentNumber, rows: &[Vec<Piece>], media: &[(Arc<Media>, u64)]) {
         let mut tracks: Vec<(u32, Extent)> = Vec::new();
         let mut parts: Vec<Vec<u32>> = Vec::new();
         for (row, pieces) in rows.iter().enumerate() {
@@ -184,7 +200,7 @@ impl Recovered {
         self.notes.extend(note);
     }
 
-    fn segment(&self, at: usize) -> Segment<'_> {
+    fn at(&self, at: usize) -> Segment<'_> {
         Segment { of: self, entry: &self.segments[at] }
     }
 }
@@ -313,11 +329,11 @@ impl Assembly {
         Found { last, end: scan.end() as u64, settled, unsure, short }
     }
 
-    /// The open segment's rows, if the newest segment is open, and if `holds` for each piece; a row that is not whole ends it.
+    /// Adds the newest segment if it is open, with as many rows as are whole, and `holds` for each of their pieces. Returns the rows.
     pub fn open(
         &mut self,
         mut holds: impl FnMut(&Arc<Media>, &Piece) -> bool,
-    ) -> Option<(SegmentNumber, Vec<Vec<Piece>>, Vec<(Arc<Media>, u64)>)> {
+    ) -> Option<(SegmentNumber, Vec<Vec<Piece>>)> {
         let Open { number, mut rows, media, .. } = std::mem::take(&mut self.open);
         if self.window.newest().is_some_and(|newest| number <= newest) {
             return None;
@@ -342,7 +358,11 @@ impl Assembly {
         let good = good.count();
         rows.truncate(good);
         let total: u64 = rows.iter().flatten().map(|piece| u64::from(piece.len)).sum();
-        (good > 0 && total <= u64::from(u32::MAX)).then_some((number, rows, media))
+        if good == 0 || total > u64::from(u32::MAX) {
+            return None;
+        }
+        self.window.push_open(number, &rows, &media);
+        Some((number, rows))
     }
 
     /// Takes segments out again, by their places in the window.
@@ -356,7 +376,7 @@ impl Assembly {
 
     /// The segment at this place in the window.
     pub fn segment(&self, at: usize) -> Segment<'_> {
-        self.window.segment(at)
+        self.window.at(at)
     }
 }
 

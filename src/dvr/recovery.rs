@@ -83,12 +83,11 @@ pub(super) fn recover(folder: &Path, generation: u64) -> Result<(Recovered, Rest
         let bytes = (total <= OPEN_MAX).then(|| holds(media, piece)).flatten();
         bytes.map(|bytes| read.insert((piece.track, piece.offset), bytes)).is_some()
     });
-    let mut window = assembly.window;
-    if let Some((number, rows, media)) = open {
-        window.push_open(number, &rows, &media);
+    if let Some((number, rows)) = open {
         let held = |piece: &Piece| Some((Track(piece.track), read.get(&(piece.track, piece.offset))?.clone()));
         rest.open = Some((number, rows.iter().map(|row| row.iter().filter_map(held).collect()).collect()));
     }
+    let mut window = assembly.window;
     window.shrink();
     Ok((window, rest))
 }

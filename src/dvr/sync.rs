@@ -74,8 +74,14 @@ impl Syncer {
 }
 
 fn work(folder: &Path, todo: &Receiver<Job>, queue: &Queue) {
-    while let Ok(job) = todo.recv() {
+    let mut failed = None;
+    while let Ok(mut job) = todo.recv() {
+        // The system tells of a page that was not written once, and then counts it as written: what it says later vouches for nothing.
+        job.seal &= failed != Some(job.block);
         let result = carry_out(folder, &job).map_err(|error| Error::io("sync", &job.path, error));
+        if result.is_err() {
+            failed = Some(job.block);
+        }
         queue.synced(Outcome { block: job.block, upto: job.upto, sealed: job.seal, result });
     }
 }

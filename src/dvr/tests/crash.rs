@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::harness::{Told, copy, files, judge, numbers, put, recover, rows, settings};
+use super::harness::{Told, copy, files, judge, numbers, put, recover, rows, settings, until};
+use crate::dvr::files::Name;
 use crate::dvr::index::{Record, Scan};
 use crate::dvr::{Damage, Folder, Settings, State, Track};
 use crate::media::SegmentNumber;
@@ -32,12 +33,7 @@ fn left() -> &'static Path {
             let rest = recover(running.path()).1;
             ends.count() == 3 && rest.unsettled.len() == 1 && rest.open.is_some_and(|(_, rows)| rows.len() == 2)
         };
-        let waited = (0..6000).any(|_| {
-            let done = settled();
-            std::thread::sleep(Duration::from_millis(if done { 0 } else { 10 }));
-            done
-        });
-        assert!(waited, "the state that is wanted comes about");
+        until("all is in its files", settled);
         copy(running.path(), left.path());
         store.close();
         left
@@ -65,7 +61,7 @@ fn a_killed_process_leaves_all_that_it_stored() {
 #[test]
 fn the_newest_index_cut_at_every_byte() {
     let index = newest_block(left()).remove(0);
-    let block = crate::dvr::files::Name::parse(&index.0).expect("a name").block();
+    let block = Name::parse(&index.0).expect("a name").block();
     let mut ends: Vec<(u64, usize)> = Vec::new();
     let mut scan = Scan::new(block, &index.1);
     while let Some((_, record)) = scan.next() {
@@ -140,23 +136,20 @@ fn what_is_synced_in_mid_block_is_vouched_for_up_to_there() {
     put(&store, 8);
     told.stored(8);
     let crashed = tempfile::tempdir().expect("a folder");
-    let vouched = (0..6000).any(|_| {
+    until("the disk's word is written down", || {
         copy(folder.path(), crashed.path());
         let (name, index) = newest_block(crashed.path()).remove(0);
-        let block = crate::dvr::files::Name::parse(&name).expect("a name").block();
+        let block = Name::parse(&name).expect("a name").block();
         let mut closed_at = None;
-        let done = Scan::new(block, &index).any(|(at, record)| match record {
+        Scan::new(block, &index).any(|(at, record)| match record {
             Record::Closed(_) => {
                 closed_at = Some(at);
                 false
             }
             Record::Synced { upto } => closed_at.is_some_and(|closed| closed < upto),
             _ => false,
-        });
-        std::thread::sleep(Duration::from_millis(if done { 0 } else { 10 }));
-        done
+        })
     });
-    assert!(vouched, "the disk is waited for, and its word written down");
     store.close();
     let (name, mut media) = newest_block(crashed.path()).into_iter().find(|(n, _)| n.ends_with(".t000")).expect("some");
     media[0] ^= 1;
@@ -184,15 +177,10 @@ fn one_crash_after_the_other() {
         // Every third one is killed in mid segment.
         if life % 3 == 2 {
             store.part(SegmentNumber(next), 0, rows(next).remove(0));
-            let there = || recover(folder.path()).1.open.is_some();
-            assert!(
-                (0..6000).any(|_| there() || std::thread::sleep(Duration::from_millis(10)) != ()),
-                "the row arrives"
-            );
+            until("the row is in its file", || recover(folder.path()).1.open.is_some());
         }
         // What the life before left is settled meanwhile.
-        let settled = || recover(folder.path()).1.unsettled.len() <= 1;
-        assert!((0..6000).any(|_| settled() || std::thread::sleep(Duration::from_millis(10)) != ()), "life {life}");
+        until("settled", || recover(folder.path()).1.unsettled.len() <= 1);
         let killed = tempfile::tempdir().expect("a folder");
         copy(folder.path(), killed.path());
         store.close();
@@ -261,11 +249,11 @@ proptest! {
         copy(left(), folder.path());
         for harm in &harms {
             suffer(folder.path(), harm);
-            if newest_block_is_gone(folder.path()) {
+            // With no index left there is nothing more to harm.
+            if !files(folder.path()).iter().any(|(name, _)| name.ends_with(".index")) {
                 return Ok(());
             }
         }
-        // Each harm costs what it hit: at most one block.
         let before = judge(&recover(folder.path()).0);
         // And life goes on: what is stored after that is there after the next crash, and what was recovered stays right.
         let told = Told::default();
@@ -284,11 +272,6 @@ proptest! {
         suffer(crashed.path(), &again);
         judge(&recover(crashed.path()).0);
     }
-}
-
-fn newest_block_is_gone(folder: &Path) -> bool {
-    // With no index left there is nothing that could be told apart.
-    !files(folder).iter().any(|(name, _)| name.ends_with(".index"))
 }
 
 #[test]

@@ -131,6 +131,17 @@ pub(super) fn copy(from: &Path, to: &Path) {
     files(from).into_iter().for_each(|(name, bytes)| fs::write(to.join(name), bytes).expect("written"));
 }
 
+/// Waits for a state.
+pub(super) fn until(what: &str, mut is_there: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if is_there() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what}: not within a minute");
+}
+
 /// What a store told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told(Arc<(Mutex<Vec<Event>>, Condvar, Mutex<()>)>);
