@@ -59,7 +59,8 @@ impl Studio {
             language: "und".to_owned(),
             time_uri: "/time".to_owned(),
             deterministic: true,
-            save: false,
+            disk: false,
+        save: false,
         };
         let mut packager = Packager::new(config, now).unwrap();
         packager.pipeline(now, PipelineId::A, true);

@@ -1,6 +1,7 @@
 //! Whether sources and generators make sense: addresses, keys, passphrases, who calls whom.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::net::SocketAddr;
 
 use super::checks::{Checks, Transport, is_host_and_port};
@@ -24,6 +25,8 @@ const PASSPHRASE_BYTES: std::ops::RangeInclusive<usize> = 10..=79;
 pub(super) struct Declared {
     stream_ids: BTreeSet<String>,
     encrypted: BTreeSet<String>,
+    /// Folders that channels keep their windows in.
+    pub folders: BTreeSet<PathBuf>,
 }
 
 /// All sources of one channel.

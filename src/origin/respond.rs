@@ -16,7 +16,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::conditional::{Ranged, accepts_gzip, not_modified, precondition_failed, ranged};
-use super::waiting::BrokeOff;
+use super::waiting::{self, BrokeOff};
 use crate::package::{Cache, Content, Lookup, Resource};
 
 /// Bodies of the origin.
@@ -24,7 +24,7 @@ use crate::package::{Cache, Content, Lookup, Resource};
 pub enum Body {
     /// Whole and in memory; and how many of its pieces are sent.
     Whole(Content, usize),
-    /// A segment that grows, part by part.
+    /// A segment that grows, part by part; or one that is read from disk.
     Grows(mpsc::Receiver<Result<Bytes, BrokeOff>>),
 }
 
@@ -258,7 +258,10 @@ fn filled(method: &Method, status: StatusCode, body: Content) -> Response<Body> 
     let mut answer = empty(status);
     answer.headers_mut().insert(header::CONTENT_LENGTH, length);
     if method != Method::HEAD {
-        *answer.body_mut() = Body::Whole(body, 0);
+        *answer.body_mut() = match body.place() {
+            Some(place) => Body::Grows(waiting::read(place.clone())),
+            None => Body::Whole(body, 0),
+        };
     }
     answer
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::event::Change;
+use super::rest::Rest;
 use super::segmenter::Part;
 use super::selector::{Line, Selector};
 use super::slab::Stored;
@@ -51,7 +52,7 @@ pub(super) struct Track {
 /// A part at rest.
 #[derive(Clone, Debug)]
 pub(super) struct Published {
-    pub stored: Stored,
+    pub rest: Rest,
     /// As [`Part::upto`].
     pub upto: [u8; 32],
     /// A decoder may start in it.
@@ -95,6 +96,12 @@ impl Edge {
         Self { number, tracks, rows: 0, total, from, single: true, ready_since, first_picture: Vec::new() }
     }
 
+    /// One of which `tracks` were published before this process began. Nobody will go on with it, unless bytes are equal.
+    pub fn found(number: SegmentNumber, tracks: Vec<Track>, total: usize) -> Self {
+        let rows = tracks.first().map_or(0, |track| track.parts.len());
+        Self { tracks, rows, ..Self::new(number, 0, total) }
+    }
+
     pub fn number(&self) -> SegmentNumber {
         self.number
     }
@@ -123,7 +130,7 @@ impl Edge {
     pub fn published(&mut self, from: &[PipelineId], row: Vec<(Stored, Part)>) {
         for (track, (stored, part)) in self.tracks.iter_mut().zip(row) {
             track.real &= part.real;
-            track.parts.push(Published { stored, upto: part.upto, independent: part.independent });
+            track.parts.push(Published { rest: Rest::Memory(stored), upto: part.upto, independent: part.independent });
         }
         let one = from.first().copied().filter(|first| from.iter().all(|f| f == first));
         self.single &= one.is_some() && (self.from == one || self.rows == 0);

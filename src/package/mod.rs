@@ -16,10 +16,12 @@ mod hls;
 // Not asked for by the origin yet: tests are the only callers.
 #[cfg_attr(not(test), expect(dead_code))]
 mod hls_ts;
+mod keep;
 mod language;
 mod layout;
 mod names;
 mod packager;
+mod rest;
 mod rope;
 mod segmenter;
 mod selector;
@@ -41,6 +43,7 @@ use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
 pub use content::Content;
+pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
 pub use event::{Change, PackageEvent, Refusal, Verdict};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;
@@ -71,6 +74,8 @@ pub struct Config {
     pub time_uri: String,
     /// Both pipelines must make equal bytes of equal sources: a difference in their pictures proves damage.
     pub deterministic: bool,
+    /// There is a disk: what is published is handed out to be kept ([`Packager::take_keeps`]), and old media is served from there.
+    pub disk: bool,
     /// Hand out whole segments of both pipelines through [`Packager::take_saved`].
     pub save: bool,
 }

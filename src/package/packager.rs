@@ -1,5 +1,8 @@
 //! The core that ties segmenter, selector and window together.
 
+#[path = "restore.rs"]
+mod restore;
+
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
@@ -11,8 +14,10 @@ use super::catalogue::{Catalogue, Rendition};
 use super::compare::Comparer;
 use super::edge::{Edge, Published, Row, Track};
 use super::event::{Change, PackageEvent, Refusal, Verdict};
+use super::keep::{Head, Keep, Note};
 use super::layout::{Kind, Layout};
 use super::names::{entity_tag, tag_of};
+use super::rest::Rest;
 use super::rope::{Deflater, Rope};
 use super::segmenter::{Coding, Segmenter, Whole};
 use super::selector::{Candidate, Decision, Made, Selector};
@@ -20,7 +25,9 @@ use super::slab::Shelf;
 use super::snapshot::{Cache, Listing, Open, Playlist, Resource, Snapshot, content_type};
 use super::window::{Entry, Object, Window};
 use super::{Config, PackageError, dash, hls, trick};
+
 use crate::clock::Now;
+use crate::dvr::Place;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{PublishStatus, RenditionStatus};
@@ -60,6 +67,8 @@ pub struct Packager {
     decided: Option<Now>,
     wake: Option<Now>,
     events: Vec<PackageEvent>,
+    /// For [`Self::take_keeps`].
+    keeps: Vec<Keep>,
     /// Whole segments for [`Self::take_saved`], as they came.
     saved: Vec<Saved>,
     /// What players are told that does not change with the rows.
@@ -121,10 +130,10 @@ impl Packager {
         let video = config.video.len();
         let kind = |r| if r < video { Kind::Video } else { Kind::Audio };
         let kinds: Vec<Kind> = (0..names.len()).map(kind).chain(trick.map(|_| Kind::Trick)).collect();
-        let window = Window::new(&layout, config.window, kinds.len());
+        let window = Window::new(&layout, config.window, kinds.len(), config.disk);
         // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
         let slab = |bitrate: u32| {
-            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.retained() as f64 / 2.0;
+            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.in_memory() as f64 / 2.0;
             Shelf::new(bytes as u64)
         };
         let bitrates = config.video.iter().map(|v| v.rate.max_bitrate()).chain(config.audio.iter().map(|a| a.bitrate));
@@ -145,6 +154,7 @@ impl Packager {
             decided: None,
             wake: None,
             events: Vec::new(),
+            keeps: Vec::new(),
             saved: Vec::new(),
             snapshot: Arc::default(),
             status: PublishStatus::default(),
@@ -345,7 +355,11 @@ impl Packager {
             let line = self.selector.line(from[trick]);
             edge.first_picture = line.and_then(|line| line.first_picture(n, trick)).unwrap_or_default();
         }
+        let objects: Vec<_> = (0u16..).zip(&row).map(|(track, (stored, _))| (track, stored.bytes())).collect();
         edge.published(from, row);
+        if !edge.is_complete() {
+            self.keep(|_| Keep::Part { number: n, part: k as u16, objects });
+        }
         match edge.is_complete() {
             true => self.close(now, edge),
             false => {
@@ -371,7 +385,7 @@ impl Packager {
         let mut objects = Vec::with_capacity(edge.tracks().len() + 1);
         for (shelf, track) in self.shelves.iter_mut().zip(edge.tracks()) {
             let (Some(stored), Some(last)) = (shelf.complete(), track.parts.last()) else { return false };
-            objects.push(Object { stored, tag: tag_of(&last.upto) });
+            objects.push(Object { rest: Rest::Memory(stored), tag: tag_of(&last.upto) });
         }
         if let Some(of) = self.trick {
             let pieces = trick::segment(&self.layout, n, &edge.first_picture);
@@ -384,7 +398,12 @@ impl Packager {
             }
         }
         let real: Vec<bool> = edge.tracks().iter().map(|track| track.real).collect();
-        let parts = edge.tracks().iter().map(|track| track.parts.clone()).collect();
+        let parts: Vec<Vec<Published>> = edge.tracks().iter().map(|track| track.parts.clone()).collect();
+        let last = parts.iter().filter_map(|parts| parts.last()).map(|part| part.rest.content().bytes());
+        // Trick play has no parts; it goes with the last row.
+        let trick = objects.get(parts.len()).map(|object| object.rest.content().bytes());
+        self.keep_row(n, edge.rows() - 1, last.chain(trick).collect());
+        self.keep_closed(n, &objects, Note { broken: 0, independent: parts.iter().map(|p| starts(p)).collect() });
         self.list(now, n, from, objects, &real, parts);
         // What they have made whole so far is compared; the ends of the rest are still on their way.
         let taken = PipelineId::BOTH.map(|p| self.take_waiting(p, n));
@@ -409,6 +428,21 @@ impl Packager {
     /// What came whole since the last call, where [`Config::save`] is set.
     pub fn take_saved(&mut self) -> Vec<Saved> {
         mem::take(&mut self.saved)
+    }
+
+    /// What is to be kept since the last call, where [`Config::disk`] is set.
+    pub fn take_keeps(&mut self) -> Vec<Keep> {
+        mem::take(&mut self.keeps)
+    }
+
+    /// A segment is on disk: its tracks lie there, in order.
+    pub fn stored(&mut self, number: SegmentNumber, places: Vec<Place>) {
+        self.window.stored(number, places);
+    }
+
+    /// What lies before this segment is gone from the disk.
+    pub fn expired(&mut self, before: SegmentNumber) {
+        self.window.expire(&self.layout, before);
     }
 
     /// When [`Self::poll`] has something to decide even if nothing arrives. `None` before the first publication.
@@ -519,6 +553,7 @@ impl Packager {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
             let parts = self.give_up_edge(n);
+            self.keep(|_| Keep::Gap { number: n });
             let entry = self.entry(n, Vec::new(), parts);
             self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
             self.status.gaps += 1;
@@ -575,7 +610,7 @@ impl Packager {
         for (r, whole) in wholes.iter().enumerate() {
             let stored = self.shelves[r].store(&coded(whole));
             match stored {
-                Ok(stored) => objects.push(Object { stored, tag: tag_of(&whole.digest) }),
+                Ok(stored) => objects.push(Object { rest: Rest::Memory(stored), tag: tag_of(&whole.digest) }),
                 Err(error) => {
                     self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), r, n, &error);
                     return None;
@@ -592,13 +627,20 @@ impl Packager {
             }
         }
         if self.published.is_none() {
-            self.published = Some(Catalogue::new(&self.config, &self.layout, &wholes));
+            let configs = wholes.iter().map(|whole| whole.video.clone()).collect();
+            let catalogue = Catalogue::new(&self.config, &self.layout, configs);
+            self.keep(|config| Keep::Head(Head::new(config, &catalogue).write()));
+            self.published = Some(catalogue);
             self.drop_unlike();
         }
         // Repeats are pictures of the programme; slate and silence are not.
         let real: Vec<bool> =
             wholes.iter().map(|w| w.filled.slate == 0 && w.filled.silent_samples == 0).collect();
         let parts = self.give_up_edge(n);
+        let broken = parts.first().map_or(0, Vec::len);
+        self.keep_row(n, broken, objects.iter().map(|object| object.rest.content().bytes()).collect());
+        let independent = parts.iter().map(|p| starts(p)).collect();
+        self.keep_closed(n, &objects, Note { broken: broken as u16, independent });
         self.list(now, n, from, objects, &real, parts);
         Some(())
     }
@@ -607,7 +649,25 @@ impl Packager {
         let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
         // Its shelf stands behind all others.
         let shelf = self.shelves.last_mut().ok_or(std::io::ErrorKind::NotFound)?;
-        Ok(Object { stored: shelf.store(pieces)?, tag: tag_of(&digest.into()) })
+        Ok(Object { rest: Rest::Memory(shelf.store(pieces)?), tag: tag_of(&digest.into()) })
+    }
+
+    /// One more thing to keep, where there is a disk to keep it on.
+    fn keep(&mut self, it: impl FnOnce(&Config) -> Keep) {
+        if self.config.disk {
+            let it = it(&self.config);
+            self.keeps.push(it);
+        }
+    }
+
+    fn keep_row(&mut self, number: SegmentNumber, row: usize, objects: Vec<Bytes>) {
+        let objects = (0u16..).zip(objects).collect();
+        self.keep(|_| Keep::Part { number, part: row as u16, objects });
+    }
+
+    fn keep_closed(&mut self, number: SegmentNumber, objects: &[Object], note: Note) {
+        let tags = (0u16..).zip(objects).map(|(track, object)| (track, object.tag)).collect();
+        self.keep(|_| Keep::Closed { number, tags, note: note.write() });
     }
 
     /// Lists a segment that is at rest.
@@ -621,7 +681,7 @@ impl Packager {
         parts: Vec<Vec<Published>>,
     ) {
         if let Some(published) = &mut self.published {
-            let size = |(r, o): (usize, &Object)| (o.stored.len(), real.get(r).copied().unwrap_or(true));
+            let size = |(r, o): (usize, &Object)| (o.rest.len(), real.get(r).copied().unwrap_or(true));
             published.measure(&self.layout, n, objects.iter().enumerate().map(size));
         }
         let entry = self.entry(n, objects, parts);
@@ -770,6 +830,12 @@ impl Packager {
 /// Half a segment: a cache that keeps a playlist longer hides the next segment.
 fn playlist_cache(layout: &Layout) -> Cache {
     Cache::For(layout.grid().segment() / 2)
+}
+
+/// Which parts a decoder may start in, a bit each.
+fn starts(parts: &[Published]) -> u64 {
+    let bit = |(i, part): (usize, &Published)| u64::from(part.independent && i < 64) << (i & 63);
+    parts.iter().enumerate().map(bit).sum()
 }
 
 fn init_resource(rendition: &Rendition) -> Resource {

@@ -150,7 +150,7 @@ impl Snapshot {
     /// What there is of a segment that grows, behind the first `seen` parts.
     pub fn growth(&self, of: &Growing, seen: usize) -> Growth {
         let Some(listing) = &self.listing else { return Growth::Broken };
-        let rest = |parts: &[Published]| parts.iter().skip(seen).map(|part| part.stored.bytes()).collect();
+        let rest = |parts: &[Published]| parts.iter().skip(seen).map(|part| part.rest.content().bytes()).collect();
         if let Some(open) = listing.open.as_ref().filter(|open| open.number == of.number) {
             return open.tracks.get(of.rendition).map_or(Growth::Broken, |t| Growth::Parts(rest(&t.parts), false));
         }
@@ -165,7 +165,7 @@ impl Snapshot {
     pub fn stored(&self, path: &str) -> Option<Stored> {
         let listing = self.listing.as_ref()?;
         match listing.object_named(path)? {
-            (rendition, Name::Segment(number)) => Some(listing.object(rendition, number)?.stored.clone()),
+            (rendition, Name::Segment(number)) => listing.object(rendition, number)?.rest.in_memory().cloned(),
             (_, Name::Part(..)) => None,
         }
     }
@@ -279,7 +279,7 @@ impl Listing {
                 content_type: content_type(self.renditions[rendition].1),
                 etag: part_tag(&part.upto),
                 cache: Cache::Immutable,
-                body: part.stored.bytes().into(),
+                body: part.rest.content(),
                 gzip: None,
             });
         }
@@ -305,7 +305,7 @@ impl Listing {
                 content_type: content_type(self.renditions[rendition].1),
                 etag: quoted(&object.tag),
                 cache: Cache::Immutable,
-                body: object.stored.bytes().into(),
+                body: object.rest.content(),
                 gzip: None,
             });
         }

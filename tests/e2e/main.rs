@@ -25,6 +25,7 @@ mod outputs;
 mod players;
 mod pull;
 mod relay;
+mod restart;
 mod rtp;
 mod soak;
 mod srt;

@@ -54,7 +54,7 @@ impl Channel {
         };
         let wholes: Vec<Vec<Whole>> =
             (first..first + count).map(|n| (0..renditions).map(|r| whole(r, n)).collect()).collect();
-        let catalogue = Catalogue::new(&config, &layout, &wholes[0]);
+        let catalogue = Catalogue::new(&config, &layout, wholes[0].iter().map(|whole| whole.video.clone()).collect());
         let bytes = |whole: &Whole| whole.parts.iter().flat_map(|part| part.pieces.concat()).collect();
         let segments = wholes.iter().map(|all| all.iter().map(bytes).collect()).collect();
         Self { config, layout, catalogue, first, segments }

@@ -10,7 +10,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Coding, ParameterSets};
+pub use entry::{Coding, ParameterSets, sets_of_record};
 
 use self::table::sample_table;
 
