@@ -122,7 +122,11 @@ impl Found {
 impl Disk {
     /// Opens the channel's folder, and reads what is there. Blocks on the disk. A folder that cannot be used is told of, and
     /// tried again when there is something to keep.
-    pub fn open(config: &config::Channel, dvr: &config::Dvr, inputs: mpsc::Sender<Input>) -> (Option<Self>, Option<Found>) {
+    pub fn open(
+        config: &config::Channel,
+        dvr: &config::Dvr,
+        inputs: mpsc::Sender<Input>,
+    ) -> (Option<Self>, Option<Found>) {
         let settings = Settings::new(dvr.folder.clone(), config.grid.segment(), config.window, dvr.size_max);
         let mut keeper = Keeper { settings, inputs, store: None, head: None, failed: false };
         let found = keeper.find();
@@ -204,7 +208,10 @@ impl Keeper {
 
     /// The store; where there is none yet, the folder is tried again, but not for each part of each segment.
     fn store(&mut self, number: SegmentNumber) -> Option<&Store> {
-        if self.store.is_none() && number.0 % 8 == 0 && let Some(head) = self.head.clone() {
+        if self.store.is_none()
+            && number.0.is_multiple_of(8)
+            && let Some(head) = self.head.clone()
+        {
             self.begin(head);
         }
         self.store.as_ref()

@@ -161,9 +161,8 @@ impl Shell {
         let Ok((disk, found)) = opened else { return };
         self.disk = disk;
         if let Some(found) = found {
-            let restored = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                channel.go_on(clock::now(), &found.head, found.kept())
-            }));
+            let restored =
+                std::panic::catch_unwind(AssertUnwindSafe(|| channel.go_on(clock::now(), &found.head, found.kept())));
             if restored.is_err() {
                 error!("the window on disk cannot be gone on with; another one begins");
                 *channel = channel.anew(clock::now());

@@ -1,8 +1,8 @@
 //! Whether sources and generators make sense: addresses, keys, passphrases, who calls whom.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::checks::{Checks, Transport, is_host_and_port};
 use super::datagram;

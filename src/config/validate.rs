@@ -8,8 +8,8 @@ use super::checks::{Checks, Transport, read_text};
 use super::determinism;
 use super::document::{Document, Mark, Span};
 use super::file::{
-    ChannelFile, DvrFile, File, InstructionSetFile, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile, RedundancyFile,
-    SrtFile,
+    ChannelFile, DvrFile, File, InstructionSetFile, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile,
+    RedundancyFile, SrtFile,
 };
 use super::memory::encoder_memory;
 use super::merge;
@@ -299,12 +299,20 @@ impl Checks<'_, '_> {
             size.value.0
         });
         let Some(folder) = &dvr.value.folder else {
-            self.document.missing(&dvr.span, "folder", "name a folder of this channel's own: folder = \"/var/lib/tandem/news\"");
+            self.document.missing(
+                &dvr.span,
+                "folder",
+                "name a folder of this channel's own: folder = \"/var/lib/tandem/news\"",
+            );
             return None;
         };
         let path = self.path(&folder.value);
         if !declared.folders.insert(path.clone()) {
-            self.document.mistake(&folder.span, "two channels cannot share it", "give each channel a folder of its own");
+            self.document.mistake(
+                &folder.span,
+                "two channels cannot share it",
+                "give each channel a folder of its own",
+            );
         }
         Some(Dvr { folder: path, size_max })
     }

@@ -184,11 +184,10 @@ fn edge(out: &mut String, layout: &Layout, of: Media<'_>, low: &Low<'_>) {
             (before, layout.rows(SegmentNumber(before)) - 1)
         }
     };
-    for (_, (id, _)) in low.renditions.iter().enumerate().filter(|(other, (_, kind))| *other != r && *kind != Kind::Trick) {
-        let _ = writeln!(
-            out,
-            "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={last},LAST-PART={part}"
-        );
+    for (_, (id, _)) in
+        low.renditions.iter().enumerate().filter(|(other, (_, kind))| *other != r && *kind != Kind::Trick)
+    {
+        let _ = writeln!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={last},LAST-PART={part}");
     }
 }
 

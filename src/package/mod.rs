@@ -43,8 +43,8 @@ use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
 pub use content::Content;
-pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
 pub use event::{Change, PackageEvent, Refusal, Verdict};
+pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;
 pub use snapshot::{Cache, Growing, Growth, Lookup, Resource, Snapshot};

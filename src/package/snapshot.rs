@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use super::blocking::{Directives, Edge, Verdict};
 use super::content::Content;
 use super::edge::{Published, Track};
@@ -14,6 +13,7 @@ use super::slab::Stored;
 use super::window::{Object, View};
 use crate::clock::Now;
 use crate::media::{RenditionId, SegmentNumber};
+use bytes::Bytes;
 
 /// How long an answer may be kept by a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::dash;
 use super::edge::Published;
 use super::layout::{Kind, Layout};
-use super::rope::{Deflater, Sealed};
 use super::rest::Rest;
+use super::rope::{Deflater, Sealed};
 use crate::dvr::Place;
 use crate::media::SegmentNumber;
 
@@ -300,7 +300,13 @@ impl Window {
             let (block, last) = (&self.blocks[i], self.blocks[i].last().unwrap_or(newest));
             if let Some(moved) = block.on_disk(&self.places).map(Arc::new) {
                 self.places.retain(|number, _| *number > last);
-                self.blocks = self.blocks.iter().cloned().enumerate().map(|(k, old)| if k == i { Arc::clone(&moved) } else { old }).collect();
+                self.blocks = self
+                    .blocks
+                    .iter()
+                    .cloned()
+                    .enumerate()
+                    .map(|(k, old)| if k == i { Arc::clone(&moved) } else { old })
+                    .collect();
             } else if last.0 + (memory as u64) < newest.0 {
                 lost = i + 1;
             }

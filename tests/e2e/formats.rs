@@ -148,7 +148,8 @@ fn deliver(packager: &mut Packager, media: &[Media], n: SegmentNumber) {
         let mut units = 0;
         let mut give = |position, key, data: &Bytes| {
             units += 1;
-            let unit = CodedUnit { rendition, segment: n, position, key, material: Material::Source, data: data.clone() };
+            let unit =
+                CodedUnit { rendition, segment: n, position, key, material: Material::Source, data: data.clone() };
             packager.coded(now, PipelineId::A, unit);
         };
         match media {

@@ -7,7 +7,8 @@ use crate::harness::{Options, Publisher, Publishers, Server};
 
 /// A channel of low latency whose window is kept on disk.
 fn kept(window: &str) -> Options {
-    let extra = format!("latency = \"low\"\npart = \"200ms\"\nwindow = \"{window}\"\n[channel.dvr]\nfolder = \"window\"\n");
+    let extra =
+        format!("latency = \"low\"\npart = \"200ms\"\nwindow = \"{window}\"\n[channel.dvr]\nfolder = \"window\"\n");
     Options { extra, ..Options::default() }
 }
 
@@ -69,7 +70,10 @@ impl Memory {
             let edge = (sequence, newest, behind);
             if let Some(before) = self.edges.insert(rendition.to_owned(), edge) {
                 assert!(edge.0 >= before.0, "{rendition}: media sequence fell from {before:?} to {edge:?}");
-                assert!((edge.1, edge.2) >= (before.1, before.2), "{rendition}: the edge fell from {before:?} to {edge:?}");
+                assert!(
+                    (edge.1, edge.2) >= (before.1, before.2),
+                    "{rendition}: the edge fell from {before:?} to {edge:?}"
+                );
             }
             for url in urls {
                 self.listed.push(url.clone());

@@ -61,12 +61,16 @@ fn blocks_change_nothing_that_is_said() {
         let gzip = resource.gzip.expect("compressed").bytes();
         flate2::read::GzDecoder::new(&gzip[..]).read_to_string(&mut unpacked).expect("gzip");
         assert_eq!(unpacked, playlist, "after {n}");
-        assert_ne!(before.replace(String::from_utf8(resource.etag.to_vec()).expect("text")).as_deref(), std::str::from_utf8(&resource.etag).ok());
+        assert_ne!(
+            before.replace(String::from_utf8(resource.etag.to_vec()).expect("text")).as_deref(),
+            std::str::from_utf8(&resource.etag).ok()
+        );
         // The manifest lists the same segments.
         let manifest = text(&snapshot, "manifest.mpd");
         let video = manifest.split("</SegmentTimeline>").next().expect("a timeline");
         let repeats = video.split("<S ").skip(1).map(|s| {
-            s.split("r=\"").nth(1).and_then(|r| r.split('"').next()).and_then(|r| r.parse::<usize>().ok()).unwrap_or(0) + 1
+            s.split("r=\"").nth(1).and_then(|r| r.split('"').next()).and_then(|r| r.parse::<usize>().ok()).unwrap_or(0)
+                + 1
         });
         assert_eq!(repeats.sum::<usize>(), want.len() - gaps, "after {n}");
         for n in [first, (first + n) / 2, n] {
@@ -78,41 +82,4 @@ fn blocks_change_nothing_that_is_said() {
     let delta = String::from_utf8(delta.body.bytes().to_vec()).expect("text");
     assert!(delta.len() <= 4096, "{} bytes", delta.len());
     assert!(delta.contains(&format!("#EXT-X-SKIP:SKIPPED-SEGMENTS={}\n", LISTED - 6)), "{delta}");
-}
-
-/// `make bench-window`: figures of a window of a day.
-#[test]
-#[ignore = "a measurement"]
-fn what_a_publication_costs() {
-    const DAY: u64 = 43_200;
-    let ladder = |segments: u64| {
-        let mut config = day(segments as u32);
-        config.video = (0..4).map(|i| rung(&format!("v{i}"), 700_000)).collect();
-        config
-    };
-    let rss = || {
-        let status = std::fs::read_to_string("/proc/self/status").expect("status");
-        let line = status.lines().find(|l| l.starts_with("VmRSS")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kB")
-    };
-    let mut result = String::from("RESULT");
-    for segments in [30, 300, 1800, 10_800, DAY] {
-        let before = rss();
-        let (mut p, now) = filled(ladder(segments), segments + 200);
-        let grown = rss().saturating_sub(before);
-        let begin = Instant::now();
-        for i in 1..=400u64 {
-            publish(&mut p, now.after(Duration::from_secs(2 * i)), FIRST + segments + 199 + i);
-        }
-        let each = begin.elapsed() / 400;
-        let snapshot = p.snapshot();
-        let size = |path: &str| found(&snapshot, path).body.len();
-        let gz = found(&snapshot, "v0/index.m3u8").gzip.map_or(0, |gz| gz.len());
-        println!(
-            "{segments:6} segments: {each:?} a segment (5 rows, 5 renditions); playlist {} B, {gz} B gzip; manifest {} B; {grown} kB resident",
-            size("v0/index.m3u8"), size("manifest.mpd"),
-        );
-        result.push_str(&format!(" publish_us_{segments}={}", each.as_micros()));
-    }
-    println!("{result}");
 }

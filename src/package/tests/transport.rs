@@ -434,7 +434,14 @@ fn real(folder: &Path, encoder: VideoEncoder, by: &[&str], filter: &str, muxer: 
     let first_frame = config.grid.first_audio_frame(SegmentNumber(FIRST)).0;
     let units = |config: &Config, r: usize, n: u64| -> Vec<CodedUnit> {
         let (segment, rendition) = (SegmentNumber(n), RenditionIndex(r as u8));
-        let unit = |position, key, data: &Bytes| CodedUnit { rendition, segment, position, key, material: Material::Source, data: data.clone() };
+        let unit = |position, key, data: &Bytes| CodedUnit {
+            rendition,
+            segment,
+            position,
+            key,
+            material: Material::Source,
+            data: data.clone(),
+        };
         let i = (n - FIRST) as usize;
         if r == 0 {
             let first = config.grid.first_slot(SegmentNumber(FIRST)).0;

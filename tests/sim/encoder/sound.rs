@@ -149,7 +149,14 @@ impl Audio {
         while let Some(front) = self.open.front_mut() {
             let (rendition, segment) = (self.rendition, front.plan.segment);
             while let Some((position, data)) = front.packet() {
-                out.push(FromWorker::Coded(CodedUnit { rendition, segment, position, key: true, material: Material::Source, data }));
+                out.push(FromWorker::Coded(CodedUnit {
+                    rendition,
+                    segment,
+                    position,
+                    key: true,
+                    material: Material::Source,
+                    data,
+                }));
             }
             if !front.placer.is_done() {
                 break;

@@ -30,11 +30,13 @@ impl Packager {
         let mut packager = Self::new(config, now)?;
         let Some(catalogue) = head.catalogue(&packager.config, &packager.layout) else { return Ok(None) };
         packager.published = Some(catalogue);
-        let oldest = packager.layout.grid().segment_at(now.channel_time()).0.saturating_sub(packager.window.listed_max() as u64);
+        let oldest =
+            packager.layout.grid().segment_at(now.channel_time()).0.saturating_sub(packager.window.listed_max() as u64);
         let mut open = None;
         for segment in kept.filter(|segment| segment.number.0 >= oldest) {
             // What was lost in between is a gap: numbers have no holes.
-            while let Some(missing) = packager.window.newest().map(SegmentNumber::next).filter(|n| *n < segment.number) {
+            while let Some(missing) = packager.window.newest().map(SegmentNumber::next).filter(|n| *n < segment.number)
+            {
                 packager.found(missing, Vec::new(), Vec::new());
             }
             if packager.window.newest().is_some_and(|newest| newest >= segment.number) {
@@ -78,11 +80,14 @@ impl Packager {
         let has_parts = broken > 0 || rows == self.layout.rows(number) && rows > 1;
         let parts = |(r, object): (usize, &KeptObject)| {
             let bits = note.independent.get(r).copied().unwrap_or(0);
-            cut(object, rows).enumerate().map(|(i, place)| {
-                // Of a part that a cache may hold, under another tag: its bytes are the same.
-                let independent = i < 64 && bits >> i & 1 == 1;
-                Published { rest: Rest::Disk(place), upto: [0; 32], independent }
-            }).collect()
+            cut(object, rows)
+                .enumerate()
+                .map(|(i, place)| {
+                    // Of a part that a cache may hold, under another tag: its bytes are the same.
+                    let independent = i < 64 && bits >> i & 1 == 1;
+                    Published { rest: Rest::Disk(place), upto: [0; 32], independent }
+                })
+                .collect()
         };
         // Parts are listed and kept at the live edge alone.
         let young = self.window.newest().is_none_or(|newest| number > newest) && has_parts;
@@ -103,7 +108,11 @@ impl Packager {
             for place in cut(object, object.parts.len()) {
                 sum.update(place.read().ok()?);
                 let upto = sum.clone().finalize().into();
-                parts.push(Published { rest: Rest::Disk(place), upto, independent: parts.is_empty() || usize::from(track) >= self.config.video.len() });
+                parts.push(Published {
+                    rest: Rest::Disk(place),
+                    upto,
+                    independent: parts.is_empty() || usize::from(track) >= self.config.video.len(),
+                });
             }
             tracks.push(Track { parts, real: true });
         }
