@@ -9,6 +9,9 @@ pub struct Figures {
     pub stored: u64,
     /// Segments that were lost.
     pub lost: u64,
+    /// Parts, closings and gaps that were ignored, because their segment is not above the last one that was stored or lost. If this goes on rising, the
+    /// caller counts from somewhere else than what is stored.
+    pub ignored: u64,
     /// Times the disk failed.
     pub errors: u64,
     /// Bytes on disk, indexes included.
@@ -26,6 +29,7 @@ pub struct Figures {
 pub(super) struct Counters {
     pub stored: AtomicU64,
     pub lost: AtomicU64,
+    pub ignored: AtomicU64,
     pub errors: AtomicU64,
     pub bytes: AtomicU64,
     pub blocks: AtomicU64,
@@ -38,6 +42,7 @@ impl Counters {
         Figures {
             stored: of(&self.stored),
             lost: of(&self.lost),
+            ignored: of(&self.ignored),
             errors: of(&self.errors),
             bytes: of(&self.bytes),
             blocks: of(&self.blocks),

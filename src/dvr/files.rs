@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -75,6 +76,10 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
 }
 
+/// A process that was killed holds its lock until the system has taken it apart, which takes a moment if it was large.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Makes the folder if it is not there, and locks it for this process.
 pub(super) fn lock(folder: &Path) -> Result<File, Error> {
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
@@ -85,11 +90,14 @@ pub(super) fn lock(folder: &Path) -> Result<File, Error> {
     // On a disk that can only be read there may be a window to serve all the same.
     let file = open(true).or_else(|error| open(false).map_err(|_| error));
     let file = file.map_err(|error| Error::io("open", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { folder: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path, error)),
+        }
     }
+    Err(Error::InUse { folder: folder.to_owned() })
 }
 
 /// The head and the generation it is of; `None` if there is none, or it is damaged.

@@ -52,9 +52,9 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Duration of a segment.
     pub segment: Duration,
-    /// So much is kept, and up to an eighth more: old blocks go whole.
+    /// So much is kept, and up to a block more (an eighth of it, ten minutes at most, eight segments at least): old blocks go whole.
     pub window: Duration,
-    /// Never more than so many bytes, except while a single block is larger than that: the oldest go first.
+    /// No more than so many bytes, unless the block being written alone is larger: the oldest go first.
     pub bytes_max: u64,
     /// So many bytes may wait for the disk. They are views of memory that is held anyway, for a while.
     pub queue_bytes_max: usize,

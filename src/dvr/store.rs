@@ -26,7 +26,7 @@ impl Folder {
     /// Makes the folder if it is not there, locks it, and reads its head. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::InUse`] if another process has it; else what the system says, with the path.
+    /// [`Error::InUse`] if another process has it, and still has it after half a second; else what the system says, with the path.
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let lock = files::lock(&settings.folder)?;
         let head = files::read_head(&settings.folder)?;
@@ -71,7 +71,7 @@ impl Folder {
 
 /// Takes what is published. Nothing here waits for the disk: what it cannot take in time is lost to the window on disk, and told of.
 pub struct Store {
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     sink: Arc<Sink>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,

@@ -206,6 +206,8 @@ fn what_does_not_follow_is_lost_whole_and_told_once() {
         put(&store, 10);
         told.stored(10);
         assert_eq!(told.lost(), [(9, want)], "{name}");
+        let repeated = 2 + rows(7).len() + rows(8).len();
+        assert_eq!((store.figures().lost, store.figures().ignored), (1, repeated as u64), "{name}");
         store.close();
         assert_eq!(judge(&harness::recover(folder.path()).0), [8, 10], "{name}");
     }

@@ -18,7 +18,7 @@ use super::index::BlockId;
 use super::queue::{Command, Queue, Work};
 use super::recovery::{INDEX_MAX, Rest, Rows};
 use super::sync::{Outcome, Syncer};
-use super::{Event, Place, Recovered, Settings, Sink, Tag, Track, Why};
+use super::{Error, Event, Place, Recovered, Settings, Sink, Tag, Track, Why};
 use crate::clock::{self, Now};
 use crate::media::SegmentNumber;
 
@@ -52,10 +52,14 @@ pub(super) struct Writer {
     begun: Option<Rows>,
     /// The last segment that was stored, or lost.
     newest: Option<SegmentNumber>,
+    /// The last one that was lost.
+    lost: Option<SegmentNumber>,
     note: Option<Bytes>,
     /// `note` is in the block.
     note_stored: bool,
     trouble: Option<Trouble>,
+    /// The disk could not write down what it had taken, and has not succeeded since.
+    unsynced: bool,
     syncer: Syncer,
     syncing: bool,
     sync_at: Now,
@@ -98,9 +102,11 @@ impl Writer {
             segment: None,
             begun: rest.open,
             newest: whole,
+            lost: None,
             note: recovered.note().cloned(),
             note_stored: true,
             trouble: None,
+            unsynced: false,
             syncer,
             syncing: false,
             queue,
@@ -165,6 +171,9 @@ impl Writer {
         let number = command.number();
         if self.newest.is_some_and(|newest| number <= newest) {
             // Of one that was lost more may come; one that is stored may be made once more, by who knows no better.
+            if self.lost != Some(number) {
+                count(&self.counters.ignored);
+            }
             return;
         }
         let growing = self.segment.as_ref().is_some_and(|segment| segment.number == number);
@@ -180,7 +189,7 @@ impl Writer {
                 self.newest = Some(number);
                 count(&self.counters.stored);
                 self.tell(Event::Stored { number, objects });
-                if self.trouble.take().is_some() {
+                if !self.unsynced && self.trouble.take().is_some() {
                     self.tell(Event::Well);
                 }
             }
@@ -358,6 +367,7 @@ impl Writer {
         if current.is_some() {
             self.syncing = false;
         }
+        self.unsynced = result.is_err();
         match (result, current) {
             (Ok(()), Some(current)) => {
                 if let Err(error) = current.synced(upto) {
@@ -369,7 +379,8 @@ impl Writer {
                 if let Some(current) = current {
                     current.tainted = true;
                 }
-                self.failed(now, error.into(), None);
+                // It still takes what is written, and that outlives this process: no pause.
+                self.troubled(Trouble { again_at: now, pause: PAUSE_MIN }, &error);
             }
         }
     }
@@ -379,11 +390,8 @@ impl Writer {
         let why = match fault {
             Fault::Said(why) => why,
             Fault::Disk(error) => {
-                count(&self.counters.errors);
                 let pause = self.trouble.map_or(PAUSE_MIN, |trouble| (trouble.pause * 2).min(PAUSE_MAX));
-                if self.trouble.replace(Trouble { again_at: now.after(pause), pause }).is_none() {
-                    self.tell(Event::Failing { reason: error.line() });
-                }
+                self.troubled(Trouble { again_at: now.after(pause), pause }, &error);
                 Why::Disk
             }
         };
@@ -393,9 +401,17 @@ impl Writer {
         }
     }
 
+    fn troubled(&mut self, trouble: Trouble, error: &Error) {
+        count(&self.counters.errors);
+        if self.trouble.replace(trouble).is_none() {
+            self.tell(Event::Failing { reason: error.line() });
+        }
+    }
+
     /// Once for each segment: what else comes of it is not above `newest`.
     fn lose(&mut self, number: SegmentNumber, why: Why) {
         self.newest = self.newest.max(Some(number));
+        self.lost = Some(number);
         count(&self.counters.lost);
         self.tell(Event::Lost { number, why });
     }

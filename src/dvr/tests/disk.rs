@@ -8,7 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::harness::{Told, judge, put, recover, settings};
-use crate::dvr::{Event, Folder, Settings, Why};
+use crate::dvr::index::BlockId;
+use crate::dvr::sync::Outcome;
+use crate::dvr::{Error, Event, Folder, Settings, Why};
+use crate::media::SegmentNumber;
 
 fn mount(folder: &Path, arguments: &[&str]) -> bool {
     let done =
@@ -85,6 +88,47 @@ fn a_full_disk_and_one_that_can_only_be_read() {
     let after = judge(&recover(&folder).0);
     assert!(kept.iter().all(|n| after.contains(n)) && after.contains(&number), "{after:?}");
     assert!(mount(place.path(), &["umount"]));
+}
+
+/// No disk here fails to sync when it is asked to: its answer is put in where the sync thread's come in.
+#[test]
+fn a_block_that_was_not_synced_is_never_vouched_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = Told::default();
+    let store = Folder::open(settings(folder.path())).expect("free").begin(Bytes::new(), told.sink()).expect("begun");
+    put(&store, 0);
+    told.stored(0);
+    let block = BlockId { generation: 1, first: SegmentNumber(0), serial: 0 };
+    let answer = || Outcome {
+        block,
+        upto: 0,
+        sealed: false,
+        result: Err(Error::io("sync", folder.path(), std::io::Error::other("the page is lost"))),
+    };
+    store.queue.synced(answer());
+    told.wait("failure", is_failing);
+    assert!(format!("{:?}", told.events()).contains("the page is lost"));
+    // It still takes what is written: nothing is lost while this process lives. But into another block.
+    (1..4).for_each(|n| put(&store, n));
+    store.queue.synced(answer());
+    (4..8).for_each(|n| put(&store, n));
+    told.stored(7);
+    let is_well = |event: &Event| matches!(event, Event::Well);
+    assert_eq!(told.events().iter().filter(|event| is_failing(event)).count(), 1, "told once");
+    assert!(told.lost().is_empty() && !told.events().iter().any(is_well), "it is not well yet");
+    // The second block is full, and is synced: now it is.
+    let well = |n: &u64| {
+        put(&store, *n);
+        told.stored(*n);
+        std::thread::sleep(Duration::from_millis(10));
+        told.events().iter().any(is_well)
+    };
+    assert!((8..5000).any(|n| well(&n)), "{:?}", store.figures());
+    store.close();
+    let (_, rest) = recover(folder.path());
+    // The first one is to be checked at the next start, if it has not left the window by now.
+    let kept = rest.blocks.iter().any(|kept| kept.block == block);
+    assert_eq!(rest.unsettled.iter().any(|left| left.block == block), kept);
 }
 
 #[test]
