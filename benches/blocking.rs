@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -133,7 +133,7 @@ fn main() {
 
     let before = rss_kb();
     let at = origin.address();
-    let (say, heard): (Sender<(u64, u64)>, Receiver<(u64, u64)>) = channel();
+    let (say, heard) = channel::<(u64, u64)>();
     let (tell, told) = channel();
     let viewers = std::thread::Builder::new().name("viewers".to_owned());
     let viewers = viewers.spawn(move || {

@@ -48,20 +48,32 @@ impl Channel {
         match event {
             dvr::Event::Stored { number, objects } => {
                 status.newest = Some(number.0);
+                let was_failing = std::mem::take(&mut status.failing);
                 let whole = (0u16..).zip(&objects).all(|(track, (found, _))| found.0 == track);
                 if let Some(packager) = self.packager.as_mut().filter(|_| whole) {
                     packager.stored(number, objects.into_iter().map(|(_, place)| place).collect());
                 }
+                if was_failing {
+                    self.event(now, Severity::Info, EventKind::DvrWell, WELL.to_owned());
+                }
             }
-            dvr::Event::Lost { .. } => status.lost += 1,
+            dvr::Event::Lost { why, .. } => {
+                status.lost += 1;
+                // A disk that fails is told of by itself; one that only hangs is not.
+                if why == dvr::Why::QueueFull && !std::mem::replace(&mut status.failing, true) {
+                    let text = format!("the window is not kept on disk: {why}; what is live goes on from memory");
+                    self.event(now, Severity::Error, EventKind::DvrFailing, text);
+                }
+            }
             dvr::Event::Failing { reason } => {
                 status.failing = true;
                 let text = format!("the window is not kept on disk: {reason}; what is live goes on from memory");
                 self.event(now, Severity::Error, EventKind::DvrFailing, text);
             }
             dvr::Event::Well => {
-                status.failing = false;
-                self.event(now, Severity::Info, EventKind::DvrWell, "the window is kept on disk again".to_owned());
+                if std::mem::take(&mut status.failing) {
+                    self.event(now, Severity::Info, EventKind::DvrWell, WELL.to_owned());
+                }
             }
             dvr::Event::Expired { before } => {
                 status.oldest = Some(before.0);
@@ -77,6 +89,8 @@ impl Channel {
         self.config.dvr.as_ref().map(|_| self.dvr.clone().unwrap_or_default())
     }
 }
+
+const WELL: &str = "the window is kept on disk again";
 
 /// Things to keep that may wait for the thread: it only waits for the disk while a folder is opened. More are lost.
 const KEEPS_MAX: usize = 4096;

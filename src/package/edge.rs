@@ -158,9 +158,9 @@ impl Edge {
         match (worst(on_air), worst(other)) {
             (State::Ready, State::Ready) if cost(other) < cost(on_air) => all(other, Some(Change::Better)),
             (State::Ready, State::Ready) => all(on_air, Some(Change::Missing)),
-            (State::Ready, State::Pending) if cost(on_air) > 0 && self.has_begun(selector.line(other)) => {
-                // It may have the real thing.
-                let until = self.since(on_air, now).after(part / 2);
+            (State::Ready, State::Pending) if cost(on_air) > 0 && self.is_at_work(selector.line(other)) => {
+                // It may have the real thing. A whole part is what players can wait for: they hold three.
+                let until = self.since(on_air, now).after(part);
                 if now.mono >= until.mono { all(on_air, Some(Change::Missing)) } else { Row::Wait(Some(until)) }
             }
             (State::Ready, _) => all(on_air, Some(Change::Missing)),
@@ -225,8 +225,9 @@ impl Edge {
         }
     }
 
-    fn has_begun(&self, line: Option<&Line>) -> bool {
-        line.is_some_and(|line| (0..self.tracks.len()).any(|r| line.has_begun(self.number, r)))
+    /// It has begun this segment, or is in lock and will.
+    fn is_at_work(&self, line: Option<&Line>) -> bool {
+        line.is_some_and(|line| line.locked || (0..self.tracks.len()).any(|r| line.has_begun(self.number, r)))
     }
 
     fn made_up(&self, line: Option<&Line>) -> u32 {
