@@ -39,6 +39,16 @@ impl AacConfig {
         RATES[usize::from(self.rate_index)]
     }
 
+    /// channelConfiguration (§1.6.3.5): 1 to 6 are as many channels, 7 is eight.
+    pub const fn channels(&self) -> u8 {
+        self.channels
+    }
+
+    /// AAC-LC, the kind that every player knows.
+    pub const fn is_low_complexity(&self) -> bool {
+        self.object_type == 2
+    }
+
     /// A frame with its header (§1.A.2.2, no CRC). `None`: it is longer than a header can say.
     pub fn adts(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let length = frame.len() + super::aac::ADTS_HEADER;
