@@ -83,7 +83,8 @@ mod tests {
         later[24] = 2;
         let mut other = ours.clone();
         other[8] ^= 1;
-        for (name, content) in [("a later version", &later[8..]), ("a stranger's", &other[8..]), ("cut", &ours[8..25])] {
+        for (name, content) in [("a later version", &later[8..]), ("a stranger's", &other[8..]), ("cut", &ours[8..25])]
+        {
             assert_eq!(Aside::parse(content), None, "{name}");
         }
     }

@@ -8,10 +8,13 @@
 //! together for one pipeline: all of it without sockets and clocks. docs/cmaf-ingest.md
 
 mod aside;
+mod desk;
 mod header;
+mod key;
 mod path;
 mod point;
 mod refusal;
+pub mod server;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -23,6 +26,7 @@ use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{RenditionId, SegmentNumber};
 
 pub use aside::Aside;
+pub use desk::Word;
 pub use path::{Kind, Target, target};
 pub use point::{Config, Object, Point};
 pub use refusal::Refusal;

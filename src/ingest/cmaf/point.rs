@@ -85,6 +85,8 @@ pub struct Point {
     timeline: Timeline,
     /// Rises whenever the sender's time begins anew.
     generation: u32,
+    /// When the timeline became known last.
+    placed: Option<Now>,
     /// A segment or a unit came last then; none since it fell silent.
     heard: Option<Now>,
     figures: Figures,
@@ -103,6 +105,7 @@ impl Point {
             config,
             objects: 0,
             generation: 0,
+            placed: None,
             heard: None,
             figures: Figures::default(),
             out: Vec::new(),
@@ -260,7 +263,7 @@ impl Point {
         self.heard = Some(now);
         let track = &mut self.tracks[rendition];
         track.heard = Some(now);
-        if !track.is_video() && (unit.lasts - audio_frame()).abs().times(100) > audio_frame() {
+        if !track.is_video() && (unit.lasts - audio_frame()).times(100) > audio_frame() {
             let samples = unit.lasts.seconds() / audio_frame().seconds() * f64::from(AUDIO_FRAME_SAMPLES);
             return Err(Refusal::FrameLength(samples.round() as u64));
         }
@@ -282,17 +285,22 @@ impl Point {
     fn anew(&mut self, now: Now, rendition: usize) {
         let leads = self.tracks[rendition].is_video() || self.config.video.is_empty();
         let trusted = self.tracks[rendition].tells;
+        let patience = 2 * self.config.grid.segment() + Duration::from_secs(2);
         if leads && self.tracks[rendition].generation == self.generation {
             self.generation += 1;
             self.figures.anew += 1;
             if !trusted {
                 self.timeline.forget();
             }
+            self.tracks.iter_mut().for_each(Track::forget);
             if let Some(rendition) = self.config.name(rendition).cloned() {
                 self.out.push(Output::Notice(Notice::Anew { rendition }));
             }
-        } else if !leads && self.tracks[rendition].generation == self.generation && !trusted {
-            let patience = 2 * self.config.grid.segment() + Duration::from_secs(2);
+        } else if !leads
+            && !trusted
+            && self.tracks[rendition].generation == self.generation
+            && self.placed.is_none_or(|placed| now.since(placed) >= patience)
+        {
             self.tracks[rendition].waits_until = Some(now.after(patience));
             return;
         }
@@ -303,9 +311,7 @@ impl Point {
     fn unit(&mut self, now: Now, rendition: usize, unit: Timed) -> Result<(), Refusal> {
         let track = &mut self.tracks[rendition];
         // What sound waits for has come, or will not.
-        let waits = track.waits_until.is_some_and(|until| {
-            track.generation == self.generation && now.mono < until.mono
-        });
+        let waits = track.waits_until.is_some_and(|until| track.generation == self.generation && now.mono < until.mono);
         if !waits && track.waits_until.take().is_some() {
             track.generation = self.generation;
         }
@@ -345,6 +351,7 @@ impl Point {
             self.timeline.learn_from_pictures(now, gop)?;
             gop.first
         };
+        self.placed = Some(now);
         let moved = self.timeline.channel(first).filter(|_| !self.timeline.is_channel_time());
         self.out.push(Output::Notice(Notice::Placed { moved: moved.map(|at| (at - first).seconds()) }));
         Ok(self.timeline.is_known())

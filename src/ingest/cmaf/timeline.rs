@@ -39,7 +39,9 @@ pub enum Misfit {
         want: u64,
     },
     /// Key pictures do not meet the segments.
-    #[error("a key picture each {got} pictures: segments have {want}, so there must be one each {want}, or a whole fraction of it")]
+    #[error(
+        "a key picture each {got} pictures: segments have {want}, so there must be one each {want}, or a whole fraction of it"
+    )]
     Gop {
         /// From key picture to key picture; one more than `want` where none came at all.
         got: u64,

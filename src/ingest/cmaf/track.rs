@@ -23,8 +23,9 @@ use crate::wire::mp4::read::Sample;
 pub const HELD_MAX: usize = 2048;
 /// And most bytes of them.
 pub const HELD_BYTES_MAX: usize = 32 << 20;
-/// Samples that are known again when they are sent again: three segments of ten seconds at 60 a second (DASH-IF Live Media Ingest §5.8:
-/// a sender that lost its connection sends again what it sent up to three segments ago).
+/// Samples that are known again when they are sent again: those of three segments (DASH-IF Live Media Ingest §5.8: a sender that lost its
+/// connection sends again what it sent up to three segments ago), of ten seconds at 60 a second. Not more, as another sender may begin with
+/// the same silence.
 const KNOWN_MAX: usize = 1800;
 /// A track that jumps further ahead did not lose its samples: its time began anew. Seconds.
 const JUMP: i128 = 30;
@@ -117,6 +118,12 @@ impl Track {
         self.is_video
     }
 
+    /// The sender is another one: what came of this track does not tell what comes.
+    pub fn forget(&mut self) {
+        self.next = None;
+        self.known.clear();
+    }
+
     /// Nothing that comes continues what came.
     pub fn restart(&mut self) {
         (self.next, self.behind, self.open, self.done, self.held_bytes) = (None, None, None, None, 0);
@@ -155,7 +162,10 @@ impl Track {
 
     fn note(&mut self, sample: &Sample, print: (i64, u64)) {
         self.next = Some(sample.dts.saturating_add(i64::from(sample.duration)));
-        if self.known.len() == KNOWN_MAX {
+        let timescale = self.header.as_ref().map_or(1, |header| i128::from(header.timescale()));
+        let reach = 3 * self.grid.segment().as_millis() as i128 * timescale / 1000;
+        let old = |dts: i64| i128::from(dts) < i128::from(sample.dts) - reach;
+        while self.known.len() == KNOWN_MAX || self.known.front().is_some_and(|(dts, _)| old(*dts)) {
             self.known.pop_front();
         }
         self.known.push_back(print);
