@@ -6,6 +6,7 @@
 
 mod bandwidth;
 mod catalogue;
+mod chunks;
 mod compare;
 mod dash;
 mod event;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
+pub use chunks::{Chunks, Next};
 pub use event::{Change, PackageEvent, Refusal, Verdict};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;

@@ -114,6 +114,8 @@ pub(super) struct Segmenter {
     /// NAL units or frames of the part being filled.
     media: Vec<Bytes>,
     parts: Vec<Part>,
+    /// Parts that were taken before.
+    taken: usize,
     digest: Sha256,
     units: Vec<UnitPrint>,
     first: usize,
@@ -141,6 +143,7 @@ impl Segmenter {
             samples: Vec::new(),
             media: Vec::new(),
             parts: Vec::new(),
+            taken: 0,
             digest: Sha256::new(),
             units: Vec::new(),
             first: 0,
@@ -193,6 +196,17 @@ impl Segmenter {
         Ok(())
     }
 
+    /// The parts that are complete and were not taken yet. Who takes them finds them missing in [`Whole`].
+    pub fn take_parts(&mut self) -> Vec<Part> {
+        self.taken += self.parts.len();
+        std::mem::take(&mut self.parts)
+    }
+
+    /// What the sample entry must say, once the first picture is there.
+    pub fn video(&self) -> Option<VideoConfig> {
+        self.pictures.as_ref().and_then(|pictures| pictures.config().ok())
+    }
+
     /// The whole segment.
     pub fn finish(mut self, units: u32, filled: Filled) -> Result<Whole, Refusal> {
         // What the pipeline says it sent and what came must both be all of the grid's.
@@ -239,12 +253,12 @@ impl Segmenter {
         let first = self.units.len() - self.samples.len();
         let unit_ticks = self.layout.unit_ticks(self.kind);
         let chunk = Chunk {
-            sequence: self.layout.sequence(self.number, self.parts.len()),
+            sequence: self.layout.sequence(self.number, self.taken + self.parts.len()),
             decode_time: (self.places.start + first as u64) * u64::from(unit_ticks),
             sample_ticks: unit_ticks,
             samples: &self.samples,
         };
-        let mut header = if self.parts.is_empty() { segment_type() } else { Vec::new() };
+        let mut header = if self.taken + self.parts.len() == 0 { segment_type() } else { Vec::new() };
         header.extend_from_slice(&chunk.header());
         let mut pieces = vec![Bytes::from(header)];
         if self.has_lengths() {

@@ -8,11 +8,13 @@
 //! together for one pipeline: all of it without sockets and clocks. docs/cmaf-ingest.md
 
 mod aside;
+pub mod client;
 mod desk;
 mod header;
 mod key;
 mod path;
 mod point;
+pub mod publish;
 mod refusal;
 pub mod server;
 mod stream;

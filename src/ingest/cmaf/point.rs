@@ -347,7 +347,14 @@ impl Point {
             }
             // Where segments differ, only channel time will do, and its key pictures may be as far apart as the longest has.
             let most = self.timeline.pictures().unwrap_or(2048);
-            let Some(gop) = track.first_gop(Some(most), &mut self.figures)? else { return Ok(false) };
+            let Some(gop) = track.first_gop(&mut self.figures) else {
+                return match track.span_held() {
+                    Some((span, pictures)) if pictures >= most => {
+                        Err(self.timeline.too_long(span, pictures, most).into())
+                    }
+                    _ => Ok(false),
+                };
+            };
             self.timeline.learn_from_pictures(now, gop)?;
             gop.first
         };

@@ -25,13 +25,13 @@ const STRIKES: u32 = 3;
 pub enum Misfit {
     /// The frame rate, or pictures missing.
     #[error(
-        "{pictures} pictures between key pictures {seconds:.3} s apart: at the channel's {rate} frames a second there are {want} \
+        "{pictures} pictures in {seconds:.3} s: at the channel's {rate} frames a second there are {want} \
          (another frame rate, pictures left out, or an open GOP)"
     )]
     FrameRate {
         /// How many came.
         pictures: u64,
-        /// From key picture to key picture.
+        /// From a key picture to the next one, or as far as they came.
         seconds: f64,
         /// The channel's.
         rate: String,
@@ -145,12 +145,7 @@ impl Timeline {
         let slot = slot_length(&self.grid);
         let (span, pictures) = (gop.next - gop.first, i64::try_from(gop.pictures).unwrap_or(i64::MAX));
         if (span - slot.times(pictures)).abs().times(4) > slot {
-            return Err(Misfit::FrameRate {
-                pictures: gop.pictures,
-                seconds: span.seconds(),
-                rate: self.grid.rate().to_string(),
-                want: (span.seconds() * slot.per_second()).round() as u64,
-            });
+            return Err(self.another_rate(span, gop.pictures));
         }
         if self.is_near(now, gop.first)
             && let Some((first, off)) = nearest_slot(&self.grid, gop.first)
@@ -173,6 +168,19 @@ impl Timeline {
         let offset = slot_time(&self.grid, self.grid.first_slot(segment)) - gop.first;
         self.state = State::Own { offset, next: None, strikes: 0 };
         Ok(())
+    }
+
+    /// Why no key picture came in time, where `pictures` came over `span` behind the first one.
+    pub fn too_long(&self, span: Fine, pictures: u64, want: u64) -> Misfit {
+        let slot = slot_length(&self.grid);
+        let off = (span - slot.times(i64::try_from(pictures).unwrap_or(i64::MAX))).abs();
+        // Reordering hides as many as four pictures.
+        if off > slot.times(4) { self.another_rate(span, pictures) } else { Misfit::Gop { got: want + 1, want } }
+    }
+
+    fn another_rate(&self, span: Fine, pictures: u64) -> Misfit {
+        let want = (span.seconds() * slot_length(&self.grid).per_second()).round() as u64;
+        Misfit::FrameRate { pictures, seconds: span.seconds(), rate: self.grid.rate().to_string(), want }
     }
 
     /// Learns from the first frame of sound, where there are no pictures.

@@ -195,22 +195,20 @@ impl Track {
     }
 
     /// The first whole group of the pictures that wait. What lies before it is of no use to anybody.
-    ///
-    /// # Errors
-    /// `most` pictures have come behind a key picture, and no other one.
-    pub fn first_gop(&mut self, most: Option<u64>, figures: &mut Figures) -> Result<Option<Gop>, Misfit> {
+    pub fn first_gop(&mut self, figures: &mut Figures) -> Option<Gop> {
         while let Some(unit) = self.held.pop_front_if(|unit| !unit.key) {
             self.held_bytes -= unit.data.len();
             figures.dropped += 1;
         }
-        let Some(first) = self.first_held() else { return Ok(None) };
-        match self.held.iter().skip(1).position(|unit| unit.key) {
-            Some(at) => Ok(Some(Gop { first, next: self.held[at + 1].at, pictures: at as u64 + 1 })),
-            None => match most.filter(|most| self.held.len() as u64 > *most) {
-                Some(want) => Err(Misfit::Gop { got: want + 1, want }),
-                None => Ok(None),
-            },
-        }
+        let first = self.first_held()?;
+        let at = self.held.iter().skip(1).position(|unit| unit.key)?;
+        Some(Gop { first, next: self.held[at + 1].at, pictures: at as u64 + 1 })
+    }
+
+    /// Over what time units wait, and how many behind the first.
+    pub fn span_held(&self) -> Option<(Fine, u64)> {
+        let last = self.held.iter().map(|unit| unit.at).max()?;
+        Some((last - self.first_held()?, self.held.len() as u64 - 1))
     }
 
     /// Puts a unit into its place; `at` is its channel time. Tells a segment that is whole with it.

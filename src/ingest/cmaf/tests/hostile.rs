@@ -44,7 +44,7 @@ fn what_does_not_fit_is_told() {
             "v180",
             picture_of("s=320x180:r=30", 5, "-g 60 -keyint_min 60 -sc_threshold 0", forms),
             422,
-            "60 pictures between key pictures 2.000 s apart: at the channel's 25",
+            "50 pictures in 1.667 s: at the channel's 25",
         ),
         ("another size", "v180", picture_of("s=640x360:r=25", 1, GOP, forms), 412, "640x360, the ladder's 320x180"),
         ("pictures for sound", "a1", picture(1, GOP, forms), 412, "it holds pictures"),

@@ -3,6 +3,7 @@
 mod hostile;
 mod http;
 mod judges;
+mod ours;
 mod sessions;
 
 use std::process::Command;
