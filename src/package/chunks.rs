@@ -99,6 +99,12 @@ impl Chunks {
         self.give()
     }
 
+    /// Who made the units is gone: what is not whole will never be.
+    pub fn give_up(&mut self) {
+        self.done = self.done.max(self.open.keys().next_back().copied());
+        self.open.clear();
+    }
+
     /// Notes what the header says, with the first unit.
     fn describe(&mut self, number: SegmentNumber) -> Result<(), Refusal> {
         if self.header.is_some() {

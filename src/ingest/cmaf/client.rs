@@ -218,7 +218,7 @@ async fn attempt(
 /// Writes what is next as one chunk.
 async fn send(into: &mut Into, backlog: &mut Backlog, figures: &watch::Sender<LineFigures>) -> Result<(), Ended> {
     // A chunk of no bytes would be the last one.
-    let data = backlog.next().unwrap_or_default();
+    let data = backlog.take().unwrap_or_default();
     let bytes = data.iter().map(|data| data.len() as u64).sum::<u64>();
     if bytes == 0 {
         return Ok(());

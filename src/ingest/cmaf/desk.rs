@@ -85,11 +85,13 @@ pub async fn run(
     figures: watch::Sender<Figures>,
 ) {
     let mut bodies: BTreeMap<u64, Body> = BTreeMap::new();
+    // Each track's, and that of a connection which takes its place; each may hold a box or a sample.
+    let most = 2 * point.renditions() + 8;
     loop {
         let wake = point.wake_at().map_or(Duration::from_secs(3600), |at| at.since(clock::now()));
         let refused = tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => carry_out(&mut point, &mut bodies, order),
+                Some(order) => carry_out(&mut point, &mut bodies, most, order),
                 None => return,
             },
             () = tokio::time::sleep(wake) => {
@@ -108,8 +110,13 @@ pub async fn run(
     }
 }
 
-fn carry_out(point: &mut Point, bodies: &mut BTreeMap<u64, Body>, order: Order) -> Option<Word> {
+fn carry_out(point: &mut Point, bodies: &mut BTreeMap<u64, Body>, most: usize, order: Order) -> Option<Word> {
     match order {
+        Order::Begin { track, peer, refused, .. } if bodies.len() >= most => {
+            let word = Word::Refused { peer, track, reason: Refusal::Crowded.to_string() };
+            let _ = refused.send(Refusal::Crowded);
+            Some(word)
+        }
         Order::Begin { body, track, peer, refused } => {
             bodies.insert(body, Body { object: point.begin(&track), track, peer, refused });
             None

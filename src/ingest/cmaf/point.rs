@@ -150,6 +150,11 @@ impl Point {
         mem::take(&mut self.out)
     }
 
+    /// How many renditions it has.
+    pub fn renditions(&self) -> usize {
+        self.tracks.len()
+    }
+
     /// What was counted.
     pub fn figures(&self) -> Figures {
         self.figures
@@ -169,7 +174,7 @@ impl Point {
     }
 
     fn read(&mut self, now: Now, object: &mut Object) -> Result<(), Refusal> {
-        while let Some(element) = object.stream.next()? {
+        while let Some(element) = object.stream.element()? {
             if let Element::Header(moov) = &element {
                 self.header(now, object, Header::parse(moov)?)?;
                 continue;
@@ -192,6 +197,9 @@ impl Point {
                 Element::Aside(content) => match Aside::parse(&content) {
                     Some(Aside::ChannelTime) => {
                         track.tells = true;
+                        if !self.timeline.is_channel_time() {
+                            self.out.push(Output::Notice(Notice::Placed { moved: None }));
+                        }
                         self.timeline.trust();
                     }
                     Some(Aside::Segment { number, filled, .. }) => {

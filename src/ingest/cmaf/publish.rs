@@ -72,6 +72,11 @@ impl Publisher {
         let next = chunks.segment_end(end)?;
         Ok(pieces(chunks, begun, next))
     }
+
+    /// The encode process is gone. What its successor sends begins with a segment of its own.
+    pub fn encoder_gone(&mut self) {
+        self.tracks.iter_mut().for_each(|(chunks, _)| chunks.give_up());
+    }
 }
 
 fn pieces(chunks: &Chunks, begun: &mut bool, next: Vec<Next>) -> Vec<Piece> {
@@ -138,7 +143,7 @@ impl Backlog {
     }
 
     /// The next bytes to write; `None` until more comes.
-    pub fn next(&mut self) -> Option<Vec<Bytes>> {
+    pub fn take(&mut self) -> Option<Vec<Bytes>> {
         if !self.greeted {
             self.greeted = true;
             return self.header.clone().map(|header| vec![header]);
@@ -183,7 +188,7 @@ mod tests {
 
     /// The first bytes of all there is to write.
     fn all(backlog: &mut Backlog) -> Vec<Bytes> {
-        std::iter::from_fn(|| backlog.has_next().then(|| backlog.next()).flatten())
+        std::iter::from_fn(|| backlog.has_next().then(|| backlog.take()).flatten())
             .map(|data| data[0].clone())
             .collect()
     }
@@ -212,7 +217,7 @@ mod tests {
         backlog.push(media(1, 10));
         backlog.push(media(1, 10));
         // The header and half of the first segment are written; then the connection stalls.
-        assert!(backlog.next().is_some() && backlog.next().is_some());
+        assert!(backlog.take().is_some() && backlog.take().is_some());
         for segment in 2..=9 {
             backlog.push(media(segment, 10));
         }

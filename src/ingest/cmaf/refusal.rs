@@ -58,6 +58,9 @@ pub enum Refusal {
     /// A newer body for the same track is there.
     #[error("another connection sends this track now")]
     Replaced,
+    /// More bodies than its tracks can need are open.
+    #[error("too many connections send to this point")]
+    Crowded,
 }
 
 impl Refusal {
@@ -71,6 +74,7 @@ impl Refusal {
             Self::Header(LiveError::Format(_) | LiveError::Nothing) | Self::FrameLength(_) => 415,
             Self::Header(LiveError::Wrong(_) | LiveError::Tracks(_)) => 412,
             Self::Misfit(_) => 422,
+            Self::Crowded => 503,
         }
     }
 }

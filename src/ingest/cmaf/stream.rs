@@ -108,7 +108,7 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// Takes the next bytes. [`Self::next`] is then called until it has nothing more.
+    /// Takes the next bytes. [`Self::element`] is then called until it has nothing more.
     pub fn push(&mut self, portion: &[u8]) {
         self.buffer.extend_from_slice(portion);
     }
@@ -123,7 +123,7 @@ impl Stream {
     ///
     /// # Errors
     /// The bytes make no sense. Nothing more comes of this stream.
-    pub fn next(&mut self) -> Result<Option<Element>, StreamError> {
+    pub fn element(&mut self) -> Result<Option<Element>, StreamError> {
         loop {
             match self.state {
                 State::Begin => {

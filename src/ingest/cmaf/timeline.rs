@@ -12,7 +12,7 @@ use super::time::{
     slot_length, slot_time,
 };
 use crate::clock::Now;
-use crate::media::{AUDIO_RATE, Grid, SegmentNumber};
+use crate::media::{AUDIO_RATE, Grid, SegmentNumber, Slot};
 
 /// A segment may become whole so much behind its end: what a connection and a scheduler may cost.
 const SLACK: Duration = Duration::from_millis(200);
@@ -147,11 +147,7 @@ impl Timeline {
         if (span - slot.times(pictures)).abs().times(4) > slot {
             return Err(self.another_rate(span, gop.pictures));
         }
-        if self.is_near(now, gop.first)
-            && let Some((first, off)) = nearest_slot(&self.grid, gop.first)
-            && off.abs().times(40) <= slot
-            && (first.0 - self.grid.first_slot(self.grid.segment_of(first)).0).is_multiple_of(gop.pictures.max(1))
-        {
+        if self.is_near(now, gop.first) && self.is_channel_gop(gop) {
             self.state = State::Channel;
             return Ok(());
         }
@@ -168,6 +164,16 @@ impl Timeline {
         let offset = slot_time(&self.grid, self.grid.first_slot(segment)) - gop.first;
         self.state = State::Own { offset, next: None, strikes: 0 };
         Ok(())
+    }
+
+    /// Whether key pictures meet the segments as they are. A GOP that ends where a segment begins may be short: somebody began within a segment,
+    /// or has a splice point there.
+    fn is_channel_gop(&self, gop: Gop) -> bool {
+        // Closer to a slot than by chance.
+        let slot = |at| nearest_slot(&self.grid, at).filter(|(_, off)| off.abs().times(40) <= slot_length(&self.grid));
+        let (Some((first, _)), Some((next, _))) = (slot(gop.first), slot(gop.next)) else { return false };
+        let inside = |slot: Slot| slot.0 - self.grid.first_slot(self.grid.segment_of(slot)).0;
+        inside(next) == 0 || inside(first).is_multiple_of(gop.pictures.max(1))
     }
 
     /// Why no key picture came in time, where `pictures` came over `span` behind the first one.
@@ -236,5 +242,44 @@ impl Timeline {
         let by = (late.seconds() / length.seconds()).ceil() as i64;
         *next = Some((first + length.times(3), *offset + length.times(by)));
         Some(by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::FrameRate;
+
+    #[test]
+    fn channel_time_is_told_from_times_of_a_senders_own() {
+        let rate = FrameRate::new(25, 1).expect("a rate");
+        let grid = Grid::new(Duration::from_millis(1920), rate).expect("a grid");
+        // AWS Elemental MediaLive, locked to the epoch, begins at a splice point 11 pictures into a segment.
+        let (ticks, now) = (154_933_457_050_800, Duration::from_millis(1_721_482_857_900));
+        let now = Now { mono: std::time::Instant::now(), utc: now };
+        let at = |ticks: i128| Fine::from_ticks(ticks, 90_000);
+        let gop = |first: i128, pictures: i128| Gop {
+            first: at(first),
+            next: at(first + 3600 * pictures),
+            pictures: pictures as u64,
+        };
+        for (name, gop, want) in [
+            ("up to a boundary", gop(ticks, 37), Ok(true)),
+            ("a whole segment", gop(ticks + 37 * 3600, 48), Ok(true)),
+            ("a half one", gop(ticks + 61 * 3600, 24), Ok(true)),
+            ("off the boundaries", gop(ticks, 48), Ok(false)),
+            ("off the slots", gop(ticks + 37 * 3600 + 900, 48), Ok(false)),
+            ("long ago", gop(ticks - 48 * 3600 * 100, 48), Ok(false)),
+            ("from 0", gop(0, 48), Ok(false)),
+            ("of no use", gop(ticks, 36), Err(Misfit::Gop { got: 36, want: 48 })),
+        ] {
+            let mut timeline = Timeline::new(grid);
+            let learnt = timeline.learn_from_pictures(now, gop).map(|()| timeline.is_channel_time());
+            assert_eq!(learnt, want, "{name}");
+            if learnt == Ok(false) {
+                let first = timeline.channel(gop.first).and_then(|at| nearest_slot(&grid, at)).expect("it is known").0;
+                assert_eq!(grid.first_slot(grid.segment_of(first)), first, "{name}: on a segment's first slot");
+            }
+        }
     }
 }

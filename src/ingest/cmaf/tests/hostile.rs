@@ -14,6 +14,9 @@ fn refused(config: &Config, track: &str, bytes: &[u8], seconds: f64) -> (String,
     (refusal.to_string(), refusal.status())
 }
 
+/// Name, track, body, status, and what the answer says.
+type Row = (&'static str, &'static str, Option<Vec<u8>>, u16, &'static str);
+
 #[test]
 fn what_does_not_fit_is_told() {
     let forms = FORMS[0];
@@ -24,7 +27,7 @@ fn what_does_not_fit_is_told() {
     };
     let hevc =
         || ffmpeg(&format!("-f lavfi -i testsrc2=s=320x180:r=25 -t 1 -c:v mpeg4 -movflags {forms} -f mp4 pipe:1"));
-    let rows: [(&str, &str, Option<Vec<u8>>, u16, &str); 13] = [
+    let rows: [Row; 13] = [
         (
             "key pictures too near",
             "v180",

@@ -1,6 +1,7 @@
 //! What ffmpeg sends, through a point and a packager, and back to ffmpeg: the same pictures, the same sound, in sync.
 
 use super::*;
+use crate::encode::ladder::VideoEncoder;
 use crate::media::{ChannelId, PipelineId, SegmentNumber};
 use crate::package::{self, Lookup, PackageEvent, Packager};
 
@@ -84,6 +85,24 @@ fn every_picture_comes_through_as_it_was_sent() {
             assert_eq!(before, after, "{form} {portions}");
         }
     }
+}
+
+#[test]
+fn hevc_comes_through_as_well() {
+    let Some(sent) = ffmpeg(
+        "-f lavfi -i testsrc2=s=320x180:r=25 -t 6 -c:v libx265 -preset ultrafast -tag:v hvc1 \
+         -x265-params keyint=50:min-keyint=50:scenecut=0:open-gop=0:bframes=2:log-level=none -movflags cmaf+frag_keyframe -f mp4 pipe:1",
+    ) else {
+        return;
+    };
+    let mut config = Config { audio: Vec::new(), ..config() };
+    config.video[0].encoder = VideoEncoder::X265;
+    let (mut point, mut packager) = (Point::new(config.clone()), packager(&config));
+    let out = send(&mut point, start(), 77, &[Body { track: "hevc", bytes: &sent, seconds: 6.0 }]).expect("it fits");
+    package(&mut packager, start().after(Duration::from_secs(6)), out);
+    let (published, segments) = joined(&packager, "v180");
+    assert_eq!(segments, 3);
+    assert_eq!(frames(&sent, ""), frames(&published, ""));
 }
 
 #[test]

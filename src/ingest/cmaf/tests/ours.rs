@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::super::client::{self, Destination, Line, LineFigures, PIECES};
 use super::super::desk::Word;
-use super::super::publish::Publisher;
+use super::super::publish::{Piece, Publisher};
 use super::super::server::{self, Opening};
 use super::*;
 use crate::clock;
@@ -164,5 +164,45 @@ fn addresses_are_checked() {
         ("", false),
     ] {
         assert_eq!(Destination::new(address, "v180", None).is_ok(), fine, "{address}");
+    }
+}
+
+#[test]
+fn an_encoder_that_died_holds_nothing_up() {
+    let config = config();
+    let Some(made) = made(&config, start()) else { return };
+    let first = ends(&made, 0)[0].0;
+    for gone in [true, false] {
+        let mut publisher = Publisher::new(&packaging(&config));
+        let mut segments = Vec::new();
+        for output in &made {
+            let pieces = match output {
+                // It dies 20 pictures into the second segment; its successor begins with the third.
+                Output::Coded(unit) if unit.rendition.0 == 0 => {
+                    let of = unit.segment.0 - first;
+                    if of == 1 && segments.len() >= 8 {
+                        continue;
+                    }
+                    if of == 2 && gone {
+                        publisher.encoder_gone();
+                    }
+                    if of > 2 {
+                        break;
+                    }
+                    publisher.coded(unit).expect("it fits")
+                }
+                Output::SegmentEnd(end) if end.rendition.0 == 0 && end.segment.0 != first + 1 => {
+                    publisher.segment_end(*end).unwrap_or_default()
+                }
+                _ => continue,
+            };
+            segments.extend(pieces.into_iter().filter_map(|piece| match piece {
+                Piece::Media { segment, .. } => Some(segment.0 - first),
+                Piece::Header(_) => None,
+            }));
+        }
+        // Five parts and the word at the end of the first one, two parts of the second.
+        assert_eq!(segments[..8], [0, 0, 0, 0, 0, 0, 1, 1], "{gone}");
+        assert_eq!(segments.contains(&2), gone, "what nobody declared dead is waited for: {segments:?}");
     }
 }
