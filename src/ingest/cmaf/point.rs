@@ -235,11 +235,13 @@ impl Point {
     /// The rendition of a track whose name is none's.
     fn find(&mut self, now: Now, object: &Object, about: &About) -> Result<usize, Refusal> {
         let idle = |track: &Track| track.heard.is_none_or(|heard| now.since(heard) >= IDLE);
-        let (mut fitting, mut last) = (Vec::new(), "all renditions have a sender".to_owned());
+        let (mut fitting, mut last) = (Vec::new(), "there is none of its kind, or all have a sender".to_owned());
         for n in (0..self.tracks.len()).filter(|&n| idle(&self.tracks[n])) {
             match self.config.fits_alone(n, about) {
                 Ok(()) => fitting.push(n),
-                Err(why) => last = why,
+                // Why it is not what it cannot be helps nobody.
+                Err(why) if matches!(about, About::Video { .. }) == self.tracks[n].is_video() => last = why,
+                Err(_) => {}
             }
         }
         let names = |all: &[usize]| {
@@ -353,18 +355,12 @@ impl Point {
             if !track.is_video() || track.generation != self.generation {
                 return Ok(false);
             }
-            // Where segments differ, only channel time will do, and its key pictures may be as far apart as the longest has.
-            let most = self.timeline.pictures().unwrap_or(2048);
-            let Some(gop) = track.first_gop(&mut self.figures) else {
-                return match track.span_held() {
-                    Some((span, pictures)) if pictures >= most => {
-                        Err(self.timeline.too_long(span, pictures, most).into())
-                    }
-                    _ => Ok(false),
-                };
-            };
-            self.timeline.learn_from_pictures(now, gop)?;
-            gop.first
+            // Nothing new can be learnt of pictures between key pictures, but that there are none.
+            let Some(waiting) = track.waiting(&mut self.figures) else { return Ok(false) };
+            if !self.timeline.learn_from_pictures(now, &waiting)? {
+                return Ok(false);
+            }
+            waiting.keys[0].1
         };
         self.placed = Some(now);
         let moved = self.timeline.channel(first).filter(|_| !self.timeline.is_channel_time());

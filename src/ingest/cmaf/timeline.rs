@@ -12,7 +12,7 @@ use super::time::{
     slot_length, slot_time,
 };
 use crate::clock::Now;
-use crate::media::{AUDIO_RATE, Grid, SegmentNumber, Slot};
+use crate::media::{AUDIO_RATE, Grid, SegmentNumber};
 
 /// A segment may become whole so much behind its end: what a connection and a scheduler may cost.
 const SLACK: Duration = Duration::from_millis(200);
@@ -39,11 +39,9 @@ pub enum Misfit {
         want: u64,
     },
     /// Key pictures do not meet the segments.
-    #[error(
-        "a key picture each {got} pictures: segments have {want}, so there must be one each {want}, or a whole fraction of it"
-    )]
+    #[error("{got} pictures from one key picture to the next: segments have {want}, and each must begin with one")]
     Gop {
-        /// From key picture to key picture; one more than `want` where none came at all.
+        /// From key picture to key picture; those that came, where no other one did.
         got: u64,
         /// Of a segment.
         want: u64,
@@ -62,20 +60,23 @@ pub enum Misfit {
     /// Pictures behind a key picture are shown before it, and need what came before.
     #[error("pictures that follow a key picture are shown before it: GOPs must be closed")]
     OpenGop,
+    /// The rate is not the channel's after all.
+    #[error("pictures drift off the channel's grid of {0} frames a second: another frame rate (30 in place of 29.97?)")]
+    OffGrid(String),
     /// A segment's first picture is no key picture.
     #[error("the first picture of segment {0} is not a key picture")]
     NoKey(SegmentNumber),
 }
 
-/// Pictures from one key picture to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gop {
-    /// The first key picture's time, as the sender says it.
-    pub first: Fine,
-    /// The next one's.
-    pub next: Fine,
-    /// How many pictures, the next key picture not among them.
+/// Pictures that wait for their time, from a key picture on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Key pictures: how many pictures lie before each, and its time as the sender says it. The first one first.
+    pub keys: Vec<(u64, Fine)>,
+    /// How many pictures wait.
     pub pictures: u64,
+    /// The time of the one that is shown last.
+    pub newest: Fine,
 }
 
 /// What the sender's times are.
@@ -137,56 +138,64 @@ impl Timeline {
         pictures.is_multiple_of(by).then(|| u64::try_from(pictures / by).unwrap_or(u64::MAX))
     }
 
-    /// Learns from the first pictures, which have just come up to the key picture behind them.
+    /// Learns from pictures that have come, of which the newest just did. Says whether that was enough.
     ///
     /// # Errors
     /// They cannot be put on the grid.
-    pub fn learn_from_pictures(&mut self, now: Now, gop: Gop) -> Result<(), Misfit> {
+    pub fn learn_from_pictures(&mut self, now: Now, waiting: &Waiting) -> Result<bool, Misfit> {
         let slot = slot_length(&self.grid);
-        let (span, pictures) = (gop.next - gop.first, i64::try_from(gop.pictures).unwrap_or(i64::MAX));
-        if (span - slot.times(pictures)).abs().times(4) > slot {
-            return Err(self.another_rate(span, gop.pictures));
+        let [(_, first), rest @ ..] = &waiting.keys[..] else { return Ok(false) };
+        if let [(pictures, second), ..] = rest {
+            self.check_rate(*second - *first, *pictures)?;
+            // Closer to a segment's first slot than by chance: somebody else reckons as we do. Before it, a GOP may be short: they began within
+            // a segment, or had a splice point there.
+            let on_boundary = |at: &Fine| {
+                nearest_slot(&self.grid, *at).is_some_and(|(slot_of, off)| {
+                    off.abs().times(40) <= slot && self.grid.first_slot(self.grid.segment_of(slot_of)) == slot_of
+                })
+            };
+            if self.is_near(now, *first) && waiting.keys.iter().any(|(_, at)| on_boundary(at)) {
+                self.state = State::Channel;
+                return Ok(true);
+            }
         }
-        if self.is_near(now, gop.first) && self.is_channel_gop(gop) {
-            self.state = State::Channel;
+        let enough = segment_length(&self.grid).times(2) + slot.times(4);
+        let is_enough = waiting.newest - *first > enough;
+        let Some(want) = self.pictures() else {
+            let uneven = Misfit::Uneven { segment: self.grid.segment(), rate: self.grid.rate().to_string() };
+            return if is_enough { Err(uneven) } else { Ok(false) };
+        };
+        // Where a segment begins, there are key pictures a segment apart; what others there are between them does not matter.
+        let length = slot.times(i64::try_from(want).unwrap_or(i64::MAX));
+        let begins = waiting
+            .keys
+            .iter()
+            .map(|(_, at)| *at)
+            .find(|begin| waiting.keys.iter().any(|(_, end)| (*end - *begin - length).abs().times(4) <= slot));
+        if let Some(begin) = begins {
+            // That segment is whole now, and must not be late.
+            let whole = Fine::from_channel(now.channel_time()) - Fine::from_duration(SLACK);
+            let segment = SegmentNumber(segment_from(&self.grid, whole).0.saturating_sub(1));
+            let offset = slot_time(&self.grid, self.grid.first_slot(segment)) - begin;
+            self.state = State::Own { offset, next: None, strikes: 0 };
+            return Ok(true);
+        }
+        if !is_enough {
+            return Ok(false);
+        }
+        self.check_rate(waiting.newest - *first, waiting.pictures - 1)?;
+        Err(Misfit::Gop { got: rest.first().map_or(waiting.pictures, |(pictures, _)| *pictures), want })
+    }
+
+    /// So many pictures from one on to another, `span` later. Some may be missing, and reordering hides a few at the end.
+    fn check_rate(&self, span: Fine, pictures: u64) -> Result<(), Misfit> {
+        let slot = slot_length(&self.grid);
+        let want = (span.seconds() * slot.per_second()).round() as u64;
+        let off = (span - slot.times(i64::try_from(want).unwrap_or(i64::MAX))).abs();
+        if off.times(4) <= slot && (want * 9 / 10..=want + 4).contains(&pictures) {
             return Ok(());
         }
-        let Some(want) = self.pictures() else {
-            return Err(Misfit::Uneven { segment: self.grid.segment(), rate: self.grid.rate().to_string() });
-        };
-        if gop.pictures == 0 || !want.is_multiple_of(gop.pictures) {
-            return Err(Misfit::Gop { got: gop.pictures, want });
-        }
-        // The first segment ends when the rest of its pictures has come, if they come at their own pace.
-        let rest = slot.times(i64::try_from(want - gop.pictures).unwrap_or(0));
-        let whole = Fine::from_channel(now.channel_time()) + rest - Fine::from_duration(SLACK);
-        let segment = SegmentNumber(segment_from(&self.grid, whole).0.saturating_sub(1));
-        let offset = slot_time(&self.grid, self.grid.first_slot(segment)) - gop.first;
-        self.state = State::Own { offset, next: None, strikes: 0 };
-        Ok(())
-    }
-
-    /// Whether key pictures meet the segments as they are. A GOP that ends where a segment begins may be short: somebody began within a segment,
-    /// or has a splice point there.
-    fn is_channel_gop(&self, gop: Gop) -> bool {
-        // Closer to a slot than by chance.
-        let slot = |at| nearest_slot(&self.grid, at).filter(|(_, off)| off.abs().times(40) <= slot_length(&self.grid));
-        let (Some((first, _)), Some((next, _))) = (slot(gop.first), slot(gop.next)) else { return false };
-        let inside = |slot: Slot| slot.0 - self.grid.first_slot(self.grid.segment_of(slot)).0;
-        inside(next) == 0 || inside(first).is_multiple_of(gop.pictures.max(1))
-    }
-
-    /// Why no key picture came in time, where `pictures` came over `span` behind the first one.
-    pub fn too_long(&self, span: Fine, pictures: u64, want: u64) -> Misfit {
-        let slot = slot_length(&self.grid);
-        let off = (span - slot.times(i64::try_from(pictures).unwrap_or(i64::MAX))).abs();
-        // Reordering hides as many as four pictures.
-        if off > slot.times(4) { self.another_rate(span, pictures) } else { Misfit::Gop { got: want + 1, want } }
-    }
-
-    fn another_rate(&self, span: Fine, pictures: u64) -> Misfit {
-        let want = (span.seconds() * slot_length(&self.grid).per_second()).round() as u64;
-        Misfit::FrameRate { pictures, seconds: span.seconds(), rate: self.grid.rate().to_string(), want }
+        Err(Misfit::FrameRate { pictures, seconds: span.seconds(), rate: self.grid.rate().to_string(), want })
     }
 
     /// Learns from the first frame of sound, where there are no pictures.
@@ -258,27 +267,35 @@ mod tests {
         let (ticks, now) = (154_933_457_050_800, Duration::from_millis(1_721_482_857_900));
         let now = Now { mono: std::time::Instant::now(), utc: now };
         let at = |ticks: i128| Fine::from_ticks(ticks, 90_000);
-        let gop = |first: i128, pictures: i128| Gop {
-            first: at(first),
-            next: at(first + 3600 * pictures),
-            pictures: pictures as u64,
+        let waiting = |first: i128, gops: &[u64]| {
+            let before = (0..=gops.len()).map(|n| gops[..n].iter().sum::<u64>());
+            let keys: Vec<_> = before.map(|n| (n, at(first + 3600 * i128::from(n)))).collect();
+            let (pictures, newest) = *keys.last().expect("there is one");
+            Waiting { keys, pictures: pictures + 1, newest }
         };
-        for (name, gop, want) in [
-            ("up to a boundary", gop(ticks, 37), Ok(true)),
-            ("a whole segment", gop(ticks + 37 * 3600, 48), Ok(true)),
-            ("a half one", gop(ticks + 61 * 3600, 24), Ok(true)),
-            ("off the boundaries", gop(ticks, 48), Ok(false)),
-            ("off the slots", gop(ticks + 37 * 3600 + 900, 48), Ok(false)),
-            ("long ago", gop(ticks - 48 * 3600 * 100, 48), Ok(false)),
-            ("from 0", gop(0, 48), Ok(false)),
-            ("of no use", gop(ticks, 36), Err(Misfit::Gop { got: 36, want: 48 })),
+        for (name, waiting, want) in [
+            ("up to a boundary", waiting(ticks, &[37]), Ok(Some(true))),
+            ("a whole segment", waiting(ticks + 37 * 3600, &[48]), Ok(Some(true))),
+            ("a half one, up to a boundary", waiting(ticks + 13 * 3600, &[24]), Ok(Some(true))),
+            ("off the boundaries", waiting(ticks, &[48]), Ok(Some(false))),
+            ("off the slots", waiting(ticks + 37 * 3600 + 900, &[48]), Ok(Some(false))),
+            ("long ago", waiting(ticks - 48 * 3600 * 100, &[48]), Ok(Some(false))),
+            ("from 0", waiting(0, &[48]), Ok(Some(false))),
+            ("from 0, more key pictures than need be", waiting(0, &[20, 1, 27]), Ok(Some(false))),
+            ("from 0, begun within a segment", waiting(0, &[20, 30, 18]), Ok(Some(false))),
+            ("not enough yet", waiting(0, &[36, 36]), Ok(None)),
+            ("of no use", waiting(0, &[36, 36, 36]), Err(Misfit::Gop { got: 36, want: 48 })),
         ] {
             let mut timeline = Timeline::new(grid);
-            let learnt = timeline.learn_from_pictures(now, gop).map(|()| timeline.is_channel_time());
+            let learnt = timeline.learn_from_pictures(now, &waiting);
+            let learnt = learnt.map(|enough| enough.then(|| timeline.is_channel_time()));
             assert_eq!(learnt, want, "{name}");
-            if learnt == Ok(false) {
-                let first = timeline.channel(gop.first).and_then(|at| nearest_slot(&grid, at)).expect("it is known").0;
-                assert_eq!(grid.first_slot(grid.segment_of(first)), first, "{name}: on a segment's first slot");
+            if learnt == Ok(Some(false)) {
+                let on_boundary = |at: Fine| {
+                    let slot = timeline.channel(at).and_then(|at| nearest_slot(&grid, at)).expect("it is known").0;
+                    grid.first_slot(grid.segment_of(slot)) == slot
+                };
+                assert!(waiting.keys.iter().filter(|(_, at)| on_boundary(*at)).count() >= 2, "{name}");
             }
         }
     }

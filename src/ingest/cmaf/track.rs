@@ -12,17 +12,19 @@ use bytes::Bytes;
 
 use super::header::{Header, Timed};
 use super::time::{Fine, first_sample, nearest_frame, nearest_sample, nearest_slot, segment_of_frame, slot_length};
-use super::timeline::{Gop, Misfit};
+use super::timeline::{Misfit, Waiting};
 use super::{Figures, Output};
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
 use crate::media::{AUDIO_FRAME_SAMPLES, AudioFrame, Grid, SegmentNumber};
 use crate::wire::mp4::read::Sample;
 
-/// Most units that wait for a timeline: a GOP of ten seconds at 120 a second, and sound as long.
-pub const HELD_MAX: usize = 2048;
-/// And most bytes of them.
-pub const HELD_BYTES_MAX: usize = 32 << 20;
+/// Most units that wait for a timeline: two segments of ten seconds at 120 a second, and sound as long.
+pub const HELD_MAX: usize = 3072;
+/// And most bytes of them: a segment of ten seconds at 50 Mbit/s.
+pub const HELD_BYTES_MAX: usize = 64 << 20;
+/// So many pictures in a row between two slots are no accident.
+const OFF_GRID_MAX: u32 = 50;
 /// Samples that are known again when they are sent again: those of three segments (DASH-IF Live Media Ingest §5.8: a sender that lost its
 /// connection sends again what it sent up to three segments ago), of ten seconds at 60 a second. Not more, as another sender may begin with
 /// the same silence.
@@ -86,6 +88,8 @@ pub struct Track {
     held_bytes: usize,
     open: Option<Open>,
     done: Option<SegmentNumber>,
+    /// Pictures in a row that lay between two slots.
+    off_grid: u32,
     /// Of sound: how far the sender's frames lie behind ours, samples.
     behind: Option<i128>,
 }
@@ -109,6 +113,7 @@ impl Track {
             held_bytes: 0,
             open: None,
             done: None,
+            off_grid: 0,
             behind: None,
         }
     }
@@ -127,6 +132,7 @@ impl Track {
     /// Nothing that comes continues what came.
     pub fn restart(&mut self) {
         (self.next, self.behind, self.open, self.done, self.held_bytes) = (None, None, None, None, 0);
+        self.off_grid = 0;
         self.known.clear();
         self.held.clear();
     }
@@ -194,21 +200,15 @@ impl Track {
         self.held.front().map(|unit| unit.at)
     }
 
-    /// The first whole group of the pictures that wait. What lies before it is of no use to anybody.
-    pub fn first_gop(&mut self, figures: &mut Figures) -> Option<Gop> {
+    /// The pictures that wait, from the first key picture on: what lies before it is of no use to anybody.
+    pub fn waiting(&mut self, figures: &mut Figures) -> Option<Waiting> {
         while let Some(unit) = self.held.pop_front_if(|unit| !unit.key) {
             self.held_bytes -= unit.data.len();
             figures.dropped += 1;
         }
-        let first = self.first_held()?;
-        let at = self.held.iter().skip(1).position(|unit| unit.key)?;
-        Some(Gop { first, next: self.held[at + 1].at, pictures: at as u64 + 1 })
-    }
-
-    /// Over what time units wait, and how many behind the first.
-    pub fn span_held(&self) -> Option<(Fine, u64)> {
-        let last = self.held.iter().map(|unit| unit.at).max()?;
-        Some((last - self.first_held()?, self.held.len() as u64 - 1))
+        let keys = (0..).zip(&self.held).filter(|(_, unit)| unit.key).map(|(n, unit)| (n, unit.at)).collect();
+        let newest = self.held.iter().map(|unit| unit.at).max()?;
+        Some(Waiting { keys, pictures: self.held.len() as u64, newest })
     }
 
     /// Puts a unit into its place; `at` is its channel time. Tells a segment that is whole with it.
@@ -224,8 +224,11 @@ impl Track {
     ) -> Result<Option<Whole>, Misfit> {
         let Some((segment, position)) = self.position(at, figures) else {
             figures.off_grid += 1;
-            return Ok(None);
+            self.off_grid += 1;
+            let drifts = self.off_grid > OFF_GRID_MAX;
+            return if drifts { Err(Misfit::OffGrid(self.grid.rate().to_string())) } else { Ok(None) };
         };
+        self.off_grid = 0;
         let places = if self.is_video { self.grid.slots(segment) } else { self.grid.audio_frames(segment) };
         if let Some(open) = &self.open {
             if self.is_video && segment < open.segment && !unit.key {

@@ -33,21 +33,21 @@ fn what_does_not_fit_is_told() {
             "v180",
             picture(6, "-g 48 -keyint_min 48 -sc_threshold 0", forms),
             422,
-            "key picture each 48 pictures: segments have 50",
+            "48 pictures from one key picture to the next: segments have 50",
         ),
         (
             "key pictures too far",
             "v180",
-            picture(6, "-g 100 -keyint_min 100 -sc_threshold 0", FORMS[1]),
+            picture(8, "-g 100 -keyint_min 100 -sc_threshold 0", FORMS[1]),
             422,
-            "key picture each 51 pictures: segments have 50",
+            "100 pictures from one key picture to the next: segments have 50",
         ),
         (
             "another rate",
             "v180",
             picture_of("s=320x180:r=30", 5, "-g 60 -keyint_min 60 -sc_threshold 0", forms),
             422,
-            "50 pictures in 1.667 s: at the channel's 25",
+            "60 pictures in 2.000 s: at the channel's 25",
         ),
         ("another size", "v180", picture_of("s=640x360:r=25", 1, GOP, forms), 412, "640x360, the ladder's 320x180"),
         ("pictures for sound", "a1", picture(1, GOP, forms), 412, "it holds pictures"),
@@ -171,4 +171,15 @@ proptest! {
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..2000), portion in 1usize..500) {
         survive(&bytes, portion);
     }
+}
+
+#[test]
+fn a_rate_that_is_almost_right_is_found_out() {
+    let Some(sent) = picture_of("s=320x180:r=30000/1001", 16, "-g 60 -keyint_min 60 -sc_threshold 0", FORMS[1]) else {
+        return;
+    };
+    let rate = FrameRate::new(30, 1).expect("a rate");
+    let grid = Grid::new(Duration::from_secs(2), rate).expect("a grid");
+    let (told, status) = refused(&Config { grid, audio: Vec::new(), ..config() }, "v180", &sent, 16.0);
+    assert!(told.contains("drift off the channel's grid") && status == 422, "{told}");
 }

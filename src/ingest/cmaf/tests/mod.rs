@@ -1,5 +1,6 @@
 //! Publishing points in virtual time. What goes in was made by ffmpeg; what comes out goes through a packager, and ffmpeg decodes that.
 
+mod corpus;
 mod hostile;
 mod http;
 mod judges;

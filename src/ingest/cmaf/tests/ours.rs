@@ -174,7 +174,7 @@ fn an_encoder_that_died_holds_nothing_up() {
     let first = ends(&made, 0)[0].0;
     for gone in [true, false] {
         let mut publisher = Publisher::new(&packaging(&config));
-        let mut segments = Vec::new();
+        let (mut segments, mut told) = (Vec::new(), false);
         for output in &made {
             let pieces = match output {
                 // It dies 20 pictures into the second segment; its successor begins with the third.
@@ -183,7 +183,7 @@ fn an_encoder_that_died_holds_nothing_up() {
                     if of == 1 && segments.len() >= 8 {
                         continue;
                     }
-                    if of == 2 && gone {
+                    if of == 2 && gone && !std::mem::replace(&mut told, true) {
                         publisher.encoder_gone();
                     }
                     if of > 2 {
