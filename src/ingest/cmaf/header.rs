@@ -126,7 +126,9 @@ fn is_idr(codec: Codec, unit: &[u8]) -> bool {
 fn byte_stream(codec: Codec, length_bytes: usize, sets: &[Bytes], sample: &[u8]) -> Option<(bool, Bytes)> {
     let (units, cut) = sized_units(sample, length_bytes);
     let key = units.iter().any(|unit| is_idr(codec, unit));
-    (!cut && !units.is_empty()).then(|| (key, access_unit(codec, sets, units.into_iter()).into()))
+    // A delimiter alone leaves nothing.
+    let data = access_unit(codec, sets, units.into_iter());
+    (!cut && !data.is_empty()).then(|| (key, data.into()))
 }
 
 /// Why a track is not what a rendition wants, for people; `None` where it fits.
@@ -158,4 +160,28 @@ pub fn unfit_audio(about: &About, rung: &AudioRung) -> Option<String> {
 /// A frame lasts this long.
 pub fn audio_frame() -> Fine {
     Fine::from_ticks(i128::from(AUDIO_FRAME_SAMPLES), AUDIO_RATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::codec::annexb::nal_units;
+
+    #[test]
+    fn samples_become_access_units() {
+        let sets = [Bytes::from_static(&[0x67, 1]), Bytes::from_static(&[0x68])];
+        for (name, sample, want) in [
+            ("an IDR gets the sets", &[0, 2, 0x65, 0x88][..], Some((true, vec![9, 7, 8, 5]))),
+            ("others do not", &[0, 2, 0x41, 0x9a], Some((false, vec![9, 1]))),
+            ("a delimiter is not doubled", &[0, 2, 9, 0xf0, 0, 2, 0x41, 0x9a], Some((false, vec![9, 1]))),
+            // Found by the fuzz target `cmaf`.
+            ("a delimiter alone", &[0, 2, 9, 0xf0], None),
+            ("an empty unit", &[0, 0], None),
+            ("cut off", &[0, 9, 0x41, 0x9a], None),
+        ] {
+            let got = byte_stream(Codec::H264, 2, &sets, sample);
+            let got = got.map(|(key, data)| (key, nal_units(&data).map(|nal| nal[0] & 0x1f).collect::<Vec<_>>()));
+            assert_eq!(got, want, "{name}");
+        }
+    }
 }
