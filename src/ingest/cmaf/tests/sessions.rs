@@ -163,3 +163,32 @@ fn silence_is_told_once() {
         assert_eq!(notices(&point.take()).len(), want, "{seconds} s later");
     }
 }
+
+#[test]
+fn sound_alone_finds_its_place() {
+    let Some(sent) = tone(10, "", "cmaf") else { return };
+    let config = Config { video: Vec::new(), ..config() };
+    let mut point = Point::new(config.clone());
+    let out = send(&mut point, start(), 300, &[Body { track: "a1", bytes: &sent, seconds: 10.0 }]).expect("it fits");
+    let (ends, frames) = (ends(&out, 0), places(&out, 0));
+    assert!(frames.windows(2).all(|two| two[0] + 1 == two[1]), "no hole and nothing twice");
+    // The first segment that it was there for from its beginning on is the next one.
+    let first = config.grid.segment_at(start().channel_time()).0 + 1;
+    assert_eq!(frames[0], config.grid.first_audio_frame(SegmentNumber(first)).0);
+    assert!(ends.len() >= 4 && ends.iter().all(|end| [93, 94].contains(&end.1)), "{ends:?}");
+    assert_eq!(ends[0].0, first);
+    assert_eq!((point.figures().regridded, point.figures().incomplete), (0, 0));
+}
+
+#[test]
+fn languages_are_told_apart() {
+    let Some(sent) = tone(4, "-metadata:s:a language=deu", "cmaf") else { return };
+    let one = config();
+    let of =
+        |id: &str, language: &[u8; 3]| AudioRung { id: name(id), language: Some(*language), ..one.audio[0].clone() };
+    let audio = vec![of("a-eng", b"eng"), of("a-deu", b"deu")];
+    let mut point = Point::new(Config { video: Vec::new(), audio, ..one.clone() });
+    let out =
+        send(&mut point, start(), 100, &[Body { track: "stream1", bytes: &sent, seconds: 4.0 }]).expect("it fits");
+    assert!(places(&out, 0).is_empty() && !places(&out, 1).is_empty());
+}
