@@ -280,6 +280,7 @@ fn packager(video: &[VideoRung], grid: Grid) -> Packager {
         channel: ChannelId::new("bench").expect("a good name"),
         grid,
         part: Duration::from_millis(u64::from(PART_MS)),
+        serve: tandem::config::Serve::default(),
         window: Duration::from_secs(20),
         pipelines: vec![PipelineId::A],
         video: video.to_vec(),
@@ -287,6 +288,7 @@ fn packager(video: &[VideoRung], grid: Grid) -> Packager {
         language: "und".to_owned(),
         time_uri: String::new(),
         deterministic: true,
+        disk: false,
         save: false,
     };
     let mut packager = Packager::new(config, now).expect("a good config");

@@ -39,22 +39,29 @@ trap - ERR
 
 # In the background: `check NAME ADDRESS OPTION...`
 check() {
-    "$here/venv/bin/python" "$here/$1.py" "$2" "${@:3}" >"$reports/$1" 2>&1 &
+    "$here/venv/bin/python" "$here/${1%.*}.py" "$2" "${@:3}" >"$reports/$1" 2>&1 &
 }
 check hls_rules "$base/index.m3u8" --seconds "$seconds"
+# By time, by number, and of low latency; a channel need not have the last one.
+names=(hls_rules mpd_check mpd_check.number)
 check mpd_check "$base/manifest.mpd" --seconds "$seconds"
+check mpd_check.number "$base/number.mpd" --seconds "$seconds"
+if curl -fs -o "$reports/low.mpd" "$base/low.mpd"; then
+    names+=(mpd_check.low)
+    check mpd_check.low "$base/low.mpd" --seconds "$seconds"
+fi
 wait
 check cmaf_check "$base/index.m3u8"
 wait
 
 # Each ends with `PASS name …` or `FAIL name …`; one that ends otherwise could not look.
 code=0
-for name in hls_rules mpd_check cmaf_check; do
+for name in "${names[@]}" cmaf_check; do
     echo "== $name"
     cat "$reports/$name"
     case "$(tail -n 1 "$reports/$name")" in
-        "PASS $name "*) ;;
-        "FAIL $name "*) ((code == 2)) || code=1 ;;
+        "PASS ${name%.*} "*) ;;
+        "FAIL ${name%.*} "*) ((code == 2)) || code=1 ;;
         *) code=2 ;;
     esac
 done

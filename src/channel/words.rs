@@ -127,7 +127,7 @@ mod tests {
     use super::super::{Action, Generation, Input};
     use super::*;
     use crate::config::Config;
-    use crate::encode::ipc::{CodedUnit, Filled, Heartbeat, Hello, LoudnessReading, SegmentEnd, Thumbnail};
+    use crate::encode::ipc::{CodedUnit, Filled, Heartbeat, Hello, LoudnessReading, Material, SegmentEnd, Thumbnail};
     use crate::media::{PipelineId, Slot};
     use crate::monitor::EventKind;
 
@@ -153,6 +153,7 @@ mod tests {
             segment: SegmentNumber(segment),
             position,
             key: true,
+            material: Material::Source,
             data: Bytes::from(vec![0; bytes]),
         })
     }

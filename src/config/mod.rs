@@ -21,6 +21,7 @@ mod output;
 mod pulled;
 mod report;
 mod schema;
+mod serve;
 mod slate;
 mod source;
 mod summary;

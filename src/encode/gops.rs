@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use gstreamer as gst;
 
 use super::gst::ChainError;
-use super::ipc::{CodedUnit, FromWorker, RenditionIndex, SegmentEnd};
+use super::ipc::{CodedUnit, FromWorker, Material, RenditionIndex, SegmentEnd};
 use super::outbox::Outbox;
 use super::pulse::Pulse;
 use super::rung_error::RungError;
@@ -97,10 +97,10 @@ impl Chains {
     }
 
     /// The picture of the next slot.
-    pub fn picture(&mut self, gop: Gop, slot: Slot, picture: gst::Buffer) -> Result<(), RungError> {
+    pub fn picture(&mut self, gop: Gop, slot: Slot, material: Material, picture: gst::Buffer) -> Result<(), RungError> {
         match self {
-            Self::One(station) => station.picture(gop, 0, slot, picture),
-            Self::Many(crew) => crew.picture(gop, slot, picture),
+            Self::One(station) => station.picture(gop, 0, slot, material, picture),
+            Self::Many(crew) => crew.picture(gop, slot, material, picture),
         }
     }
 
@@ -125,7 +125,7 @@ impl Chains {
 #[derive(Debug)]
 enum Task {
     /// GOPs are numbered in decode order.
-    Picture(Gop, u64, Slot, gst::Buffer),
+    Picture(Gop, u64, Slot, Material, gst::Buffer),
     End(SegmentEnd),
 }
 
@@ -157,14 +157,14 @@ impl Crew {
         Ok(Self { stations, caller, open: None })
     }
 
-    fn picture(&mut self, gop: Gop, slot: Slot, picture: gst::Buffer) -> Result<(), RungError> {
+    fn picture(&mut self, gop: Gop, slot: Slot, material: Material, picture: gst::Buffer) -> Result<(), RungError> {
         let number = match &self.open {
             Some((open, number)) if *open == gop => *number,
             Some((_, number)) => number + 1,
             None => 0,
         };
         self.open = Some((gop.clone(), number));
-        self.put(Task::Picture(gop, number, slot, picture))
+        self.put(Task::Picture(gop, number, slot, material, picture))
     }
 
     /// Puts a task into the queue of the open GOP's thread, and waits for room.
@@ -217,6 +217,8 @@ struct Open {
     sent: u64,
     /// What came out before it was this GOP's turn.
     held: Vec<Packet>,
+    /// What each picture that went in is, in slot order.
+    materials: Vec<Material>,
 }
 
 impl Station {
@@ -232,7 +234,9 @@ impl Station {
         while let Ok(task) = tasks.recv() {
             self.pulse.busy();
             match task {
-                Task::Picture(gop, number, slot, picture) => self.picture(gop, number, slot, picture)?,
+                Task::Picture(gop, number, slot, material, picture) => {
+                    self.picture(gop, number, slot, material, picture)?
+                }
                 Task::End(end) => self.end(end)?,
             }
             self.pulse.idle();
@@ -242,15 +246,24 @@ impl Station {
         Ok(())
     }
 
-    fn picture(&mut self, gop: Gop, number: u64, slot: Slot, picture: gst::Buffer) -> Result<(), RungError> {
+    fn picture(
+        &mut self,
+        gop: Gop,
+        number: u64,
+        slot: Slot,
+        material: Material,
+        picture: gst::Buffer,
+    ) -> Result<(), RungError> {
         if self.open.as_ref().is_some_and(|open| open.gop != gop) {
             self.close()?;
         }
         if self.open.is_none() {
             let encoder = self.workshop.take()?;
-            self.open = Some(Open { gop, number, encoder, pushed: 0, sent: 0, held: Vec::new() });
+            self.open =
+                Some(Open { gop, number, encoder, pushed: 0, sent: 0, held: Vec::new(), materials: Vec::new() });
         }
         let Some(open) = &mut self.open else { unreachable!("just opened") };
+        open.materials.push(material);
         let packets = open.encoder.push(slot.0 - open.gop.slots.start, picture)?;
         open.pushed += 1;
         let (left, last) = (open.gop.slots.end - slot.0, open.gop.last);
@@ -306,10 +319,12 @@ impl Station {
         for Packet { index, key, data } in std::mem::take(&mut open.held).into_iter().chain(packets) {
             open.sent += 1;
             let (rendition, segment, position) = (self.site.rendition, open.gop.segment, open.gop.slots.start + index);
+            let material =
+                usize::try_from(index).ok().and_then(|at| open.materials.get(at)).copied().unwrap_or_default();
             self.site.newest.fetch_max(position, Ordering::Relaxed);
             // Waiting for the main process is no step of ours.
             self.pulse.idle();
-            self.site.outbox.send(FromWorker::Coded(CodedUnit { rendition, segment, position, key, data }));
+            self.site.outbox.send(FromWorker::Coded(CodedUnit { rendition, segment, position, key, material, data }));
             self.pulse.busy();
         }
     }

@@ -7,7 +7,7 @@
 use std::sync::mpsc::Receiver;
 
 use super::gops::{Chains, Gop, Site};
-use super::ipc::{Filled, SegmentEnd};
+use super::ipc::{Filled, Material, SegmentEnd};
 use super::ladder::VideoRung;
 use super::pulse::Pulse;
 use super::rung_error::RungError;
@@ -21,7 +21,7 @@ pub const QUEUE: usize = 8;
 #[derive(Clone, Debug)]
 pub enum ToRung {
     /// The picture of the next slot.
-    Picture(Slot, Picture),
+    Picture(Slot, Material, Picture),
     /// The segment of the slots so far is whole.
     End(SegmentNumber, Filled),
 }
@@ -57,7 +57,7 @@ impl Rung {
         while let Ok(message) = from.recv() {
             self.pulse.busy();
             match message {
-                ToRung::Picture(slot, picture) => self.picture(slot, &picture)?,
+                ToRung::Picture(slot, material, picture) => self.picture(slot, material, &picture)?,
                 ToRung::End(segment, filled) => self.end(segment, filled)?,
             }
             self.pulse.idle();
@@ -65,14 +65,14 @@ impl Rung {
         self.chains.finish()
     }
 
-    fn picture(&mut self, slot: Slot, picture: &Picture) -> Result<(), RungError> {
+    fn picture(&mut self, slot: Slot, material: Material, picture: &Picture) -> Result<(), RungError> {
         let gop = Gop::of(&self.site.grid, self.site.gops, slot);
         let scaled = self.scaler.scale(picture)?;
         if slot == self.site.grid.first_slot(gop.segment) {
             self.pushed = 0;
         }
         self.pushed += 1;
-        self.chains.picture(gop, slot, scaled)
+        self.chains.picture(gop, slot, material, scaled)
     }
 
     fn end(&mut self, segment: SegmentNumber, filled: Filled) -> Result<(), RungError> {

@@ -114,7 +114,7 @@ impl Held {
     /// Puts in what comes next. May wait for a rung, at the bound only. False when a rung is gone.
     pub fn put(&mut self, message: ToRung) -> bool {
         let (segment, bytes) = match &message {
-            ToRung::Picture(slot, picture) => {
+            ToRung::Picture(slot, _, picture) => {
                 let again = self.serial.replace(picture.serial) == Some(picture.serial);
                 (self.grid.segment_of(*slot), if again { 0 } else { picture.buffer.size() as u64 })
             }
@@ -260,7 +260,7 @@ mod tests {
     use gstreamer as gst;
 
     use super::*;
-    use crate::encode::ipc::{Deinterlace, Filled, InputLoss, Slate};
+    use crate::encode::ipc::{Deinterlace, Filled, InputLoss, Material, Slate};
     use crate::encode::scale::{Picture, bt709, raw_info};
     use crate::media::{ChannelId, FrameRate, PipelineId, Slot};
 
@@ -304,7 +304,7 @@ mod tests {
         let segment = SegmentNumber(START.0 + n);
         let slots = grid().slots(segment);
         for slot in (slots.start + from)..(slots.start + from + count) {
-            assert!(held.put(ToRung::Picture(Slot(slot), picture(slot))));
+            assert!(held.put(ToRung::Picture(Slot(slot), Material::Source, picture(slot))));
             if slot + 1 == slots.end {
                 let filled = Filled { repeated: n as u32, ..Filled::default() };
                 assert!(held.put(ToRung::End(segment, filled)));
@@ -322,7 +322,7 @@ mod tests {
         let mut out: Vec<(u64, usize, Option<u32>)> = Vec::new();
         for message in rung.try_iter() {
             let (segment, end) = match message {
-                ToRung::Picture(slot, _) => (grid().segment_of(slot).0 - START.0, None),
+                ToRung::Picture(slot, ..) => (grid().segment_of(slot).0 - START.0, None),
                 ToRung::End(segment, filled) => (segment.0 - START.0, Some(filled.repeated)),
             };
             match out.last_mut() {
@@ -422,7 +422,7 @@ mod tests {
         let first = grid().first_slot(START).0;
         let one = picture(7);
         for slot in first..first + 30 {
-            assert!(held.put(ToRung::Picture(Slot(slot), one.clone())));
+            assert!(held.put(ToRung::Picture(Slot(slot), Material::Source, one.clone())));
         }
         assert_eq!(held.figures.bytes.load(Ordering::Relaxed), SIZE);
         assert_eq!(held.figures.pictures.load(Ordering::Relaxed), 30);
@@ -432,6 +432,6 @@ mod tests {
     fn a_rung_that_is_gone_ends_the_worker() {
         let (mut held, mut rungs) = held(Standby::Encodes, 8);
         rungs.pop();
-        assert!(!held.put(ToRung::Picture(grid().first_slot(START), picture(1))));
+        assert!(!held.put(ToRung::Picture(grid().first_slot(START), Material::Source, picture(1))));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::cadence::Cadence;
 use super::decode::{Decoded, VideoDecoder};
-use super::ipc::{Filled, Orders, Showing};
+use super::ipc::{Filled, Material, Orders, Showing};
 use super::pulse::Pulse;
 use super::rung::ToRung;
 use super::scale::Picture;
@@ -286,7 +286,12 @@ impl Running {
         figures.newest.store(slot.0, Ordering::Relaxed);
         let segment = self.video.grid.segment_of(slot);
         let ends = self.video.grid.segment_of(slot.next()) != segment;
-        self.rungs_left &= self.video.rungs.put(ToRung::Picture(slot, picture.clone()));
+        let material = match showing {
+            1 => Material::Source,
+            2 => Material::Repeat,
+            _ => Material::Slate,
+        };
+        self.rungs_left &= self.video.rungs.put(ToRung::Picture(slot, material, picture.clone()));
         if ends {
             let filled = std::mem::take(&mut self.filled);
             self.rungs_left &= self.video.rungs.put(ToRung::End(segment, filled));

@@ -47,10 +47,10 @@ fn resource(name: &str, body: Bytes) -> io::Result<Resource> {
     let gzip = if text {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         io::Write::write_all(&mut encoder, &body)?;
-        Some(Bytes::from(encoder.finish()?))
+        Some(Bytes::from(encoder.finish()?).into())
     } else {
         None
     };
     let cache = if text { Cache::For(Duration::from_secs(1)) } else { Cache::Immutable };
-    Ok(Resource { content_type, etag: format!("\"{digest}\"").into(), cache, body, gzip })
+    Ok(Resource { content_type, etag: format!("\"{digest}\"").into(), cache, body: body.into(), gzip })
 }

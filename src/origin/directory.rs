@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::media::ChannelId;
 use crate::package::{Lookup, Snapshot};
 
-/// The playlist whose presence says that a channel publishes.
-const ENTRY: &str = "index.m3u8";
+/// Where players begin: the presence of one of them says that a channel publishes.
+const ENTRIES: [&str; 3] = ["index.m3u8", "manifest.mpd", "low.mpd"];
 
 /// Every channel the origin knows. One owner changes it; any number of requests read it.
 #[derive(Debug, Default)]
@@ -71,13 +71,13 @@ impl ChannelFeed {
         Self(Feed::With(Arc::new(lookup)))
     }
 
-    /// What `path`, relative to `/live/{channel}/`, leads to right now.
-    pub fn lookup(&self, path: &str) -> Lookup {
+    /// What `path`, relative to `/live/{channel}/`, leads to right now; `query` may hold delivery directives.
+    pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         match &self.0 {
             // `borrow` holds up nobody but the publisher, and that only while a pointer is copied.
             Feed::Live(snapshots) => {
                 let snapshot = Arc::clone(&snapshots.borrow());
-                snapshot.lookup(path)
+                snapshot.ask(path, query)
             }
             Feed::With(lookup) => lookup(path),
         }
@@ -85,7 +85,15 @@ impl ChannelFeed {
 
     /// The channel has something to play.
     pub fn publishes(&self) -> bool {
-        matches!(self.lookup(ENTRY), Lookup::Found(_))
+        ENTRIES.iter().any(|entry| matches!(self.ask(entry, None), Lookup::Found(_)))
+    }
+
+    /// The snapshots that are still to come, where there are any.
+    pub fn snapshots(&self) -> Option<watch::Receiver<Arc<Snapshot>>> {
+        match &self.0 {
+            Feed::Live(snapshots) => Some(snapshots.clone()),
+            Feed::With(_) => None,
+        }
     }
 }
 

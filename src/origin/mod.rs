@@ -5,7 +5,8 @@
 //! Never: takes a lock on a request's way, copies media, changes anything: every request only reads.
 //!
 //! `route` says what a path means, `conditional` what a request's conditions and ranges mean, `respond` what is
-//! answered; they are pure. `server` runs the threads, `shell` their connections.
+//! answered; they are pure. `waiting` is for what
+//! comes later. `server` runs the threads, `shell` their connections.
 
 pub mod bench;
 mod conditional;
@@ -15,6 +16,7 @@ mod respond;
 mod route;
 mod server;
 pub mod shell;
+mod waiting;
 
 pub use counters::{Closed, Counters, Kind, Shard};
 pub use directory::{ChannelFeed, Directory};

@@ -2,20 +2,74 @@
 //!
 //! In:    method, header fields, the [`Lookup`].
 //! Out:   status, header fields, body; bodies are windows into the snapshot's memory, never copies.
-//! Never: reads a clock (hyper writes `Date`), waits, looks at the query.
+//! Never: reads a clock (hyper writes `Date`), waits.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
-use super::conditional::{Ranged, accepts_gzip, not_modified, precondition_failed, ranged};
-use crate::package::{Cache, Lookup, Resource};
+use tokio::sync::mpsc;
 
-/// Bodies of the origin: whole and in memory.
-pub type Body = Full<Bytes>;
+use super::conditional::{Ranged, accepts_gzip, not_modified, precondition_failed, ranged};
+use super::waiting::{self, BrokeOff};
+use crate::package::{Cache, Content, Lookup, Resource};
+
+/// Bodies of the origin.
+#[derive(Debug)]
+pub enum Body {
+    /// Whole and in memory; and how many of its pieces are sent.
+    Whole(Content, usize),
+    /// A segment that grows, part by part; or one that is read from disk.
+    Grows(mpsc::Receiver<Result<Bytes, BrokeOff>>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Whole(Bytes::new().into(), 0)
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokeOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(body, sent) => {
+                while let Some(piece) = body.piece(*sent) {
+                    *sent += 1;
+                    if !piece.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+                    }
+                }
+                Poll::Ready(None)
+            }
+            Self::Grows(parts) => parts.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body, sent) => body.is_empty() || *sent >= body.count(),
+            Self::Grows(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body, _) => SizeHint::with_exact(body.len() as u64),
+            Self::Grows(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// What may be asked (RFC 9110 §10.2.1 `Allow`).
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -53,9 +107,26 @@ pub fn respond(method: &Method, headers: &HeaderMap, found: Lookup) -> Response<
             let cache = if seconds == 0 { NO_STORE } else { max_age(seconds) };
             with_cache(plain(method, StatusCode::NOT_FOUND, "not yet\n"), cache)
         }
+        Lookup::Bad(why) => bad_request(method, why),
+        // Whoever can wait has waited.
+        Lookup::Wait(_) | Lookup::Growing(_) => unavailable(method, "not in time\n"),
         Lookup::Gone => with_cache(plain(method, StatusCode::NOT_FOUND, "gone\n"), GONE),
         Lookup::Unknown => with_cache(plain(method, StatusCode::NOT_FOUND, "not found\n"), UNKNOWN),
     }
+}
+
+/// 200 with a segment whose bytes come as they are made. Nothing is known of it yet but its type.
+pub fn growing(
+    method: &Method,
+    content_type: &'static str,
+    parts: impl FnOnce() -> mpsc::Receiver<Result<Bytes, BrokeOff>>,
+) -> Response<Body> {
+    let mut answer = with_cache(empty(StatusCode::OK), IMMUTABLE);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if method != Method::HEAD {
+        *answer.body_mut() = Body::Grows(parts());
+    }
+    answer
 }
 
 /// 503 for a channel that is there but has published nothing yet: players and caches try again, as they would not
@@ -133,7 +204,7 @@ fn resource_answer(method: &Method, request: &HeaderMap, resource: Resource) -> 
         Some(body) => filled(method, status, body),
         // 304 has no body of its own, so a length would be that of the 200 (RFC 9110 §8.6): leave it out.
         None if status == StatusCode::NOT_MODIFIED => empty(status),
-        None => filled(method, status, Bytes::new()),
+        None => filled(method, status, Bytes::new().into()),
     };
     let headers = answer.headers_mut();
     if carries_body {
@@ -176,18 +247,21 @@ fn max_age(seconds: u64) -> HeaderValue {
 }
 
 fn plain(method: &Method, status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let mut answer = filled(method, status, body.into());
+    let mut answer = filled(method, status, body.into().into());
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
 /// An answer with a body; for HEAD with the length that the body would have (§9.3.2).
-fn filled(method: &Method, status: StatusCode, body: Bytes) -> Response<Body> {
+fn filled(method: &Method, status: StatusCode, body: Content) -> Response<Body> {
     let length = HeaderValue::from(body.len());
     let mut answer = empty(status);
     answer.headers_mut().insert(header::CONTENT_LENGTH, length);
     if method != Method::HEAD {
-        *answer.body_mut() = Full::new(body);
+        *answer.body_mut() = match body.place() {
+            Some(place) => Body::Grows(waiting::read(place.clone())),
+            None => Body::Whole(body, 0),
+        };
     }
     answer
 }
@@ -199,7 +273,7 @@ fn empty(status: StatusCode) -> Response<Body> {
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Body::default());
     *answer.status_mut() = status;
     answer.headers_mut().reserve(12);
     for (name, value) in COMMON {

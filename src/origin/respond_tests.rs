@@ -13,7 +13,7 @@ fn segment() -> Lookup {
         content_type: "video/mp4",
         etag: TAG.into(),
         cache: Cache::Immutable,
-        body: Bytes::from_static(MEDIA),
+        body: Bytes::from_static(MEDIA).into(),
         gzip: None,
     })
 }
@@ -23,8 +23,8 @@ fn playlist() -> Lookup {
         content_type: "application/vnd.apple.mpegurl",
         etag: TAG.into(),
         cache: Cache::For(Duration::from_millis(3200)),
-        body: Bytes::from_static(PLAYLIST),
-        gzip: Some(Bytes::from_static(PLAYLIST_GZ)),
+        body: Bytes::from_static(PLAYLIST).into(),
+        gzip: Some(Bytes::from_static(PLAYLIST_GZ).into()),
     })
 }
 

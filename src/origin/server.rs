@@ -2,10 +2,11 @@
 //! changes its core (`SO_REUSEPORT`; measured 8 to 18 % above one runtime of as many threads).
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,12 +20,13 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
 use super::counters::{Counters, Kind, Shard};
-use super::directory::Directory;
+use super::directory::{ChannelFeed, Directory};
 use super::respond::{self, Body};
 use super::route::{Route, route};
 use super::shell::{self, Limits};
+use super::waiting;
 use crate::clock;
-use crate::package::{Cache, Lookup};
+use crate::package::{Cache, Lookup, Snapshot};
 
 /// Connections the kernel holds for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -126,23 +128,92 @@ struct Origin {
 impl Service<Request<Incoming>> for Origin {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (kind, answer) = self.answer(&request);
-        self.shard.request(kind, answer.status());
-        ready(Ok(answer))
+        match self.answer(&request) {
+            Step::Now(kind, answer) => {
+                self.shard.request(kind, answer.status());
+                Answer::Now(Some(answer))
+            }
+            Step::Later(feed, wait) => {
+                let shard = Arc::clone(&self.shard);
+                Answer::Later(Box::pin(async move {
+                    let (kind, answer) = later(&request, feed, wait).await;
+                    shard.request(kind, answer.status());
+                    answer
+                }))
+            }
+        }
     }
 }
 
+/// What becomes of a request.
+enum Step {
+    /// This is the answer.
+    Now(Kind, Response<Body>),
+    /// It comes with one of the channel's next snapshots, within this time.
+    Later(ChannelFeed, Duration),
+}
+
+/// An answer in the making. Most are there at once and cost no memory of their own.
+enum Answer {
+    Now(Option<Response<Body>>),
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(answer) => Poll::Ready(Ok(answer.take().expect("polled to its end once"))),
+            Self::Later(answer) => answer.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
+/// Waits for what a request asks for, and answers it.
+async fn later(request: &Request<Incoming>, feed: ChannelFeed, patience: Duration) -> (Kind, Response<Body>) {
+    let (method, headers) = (request.method(), request.headers());
+    let (Route::Live { path, .. }, Some(snapshots)) = (route(request.uri().path()), feed.snapshots()) else {
+        return (Kind::Other, respond::respond(method, headers, Lookup::Unknown));
+    };
+    let look = |snapshot: &Snapshot| snapshot.ask(&path, request.uri().query());
+    match waiting::wait(snapshots, patience, look).await {
+        Some(found) => served(request, &feed, found),
+        None => (Kind::Manifest, respond::unavailable(method, "not in time\n")),
+    }
+}
+
+/// The answer to what was found.
+fn served(request: &Request<Incoming>, feed: &ChannelFeed, found: Lookup) -> (Kind, Response<Body>) {
+    let (method, headers) = (request.method(), request.headers());
+    let kind = match &found {
+        Lookup::Found(resource) if resource.cache == Cache::Immutable => Kind::Media,
+        Lookup::Found(_) | Lookup::Wait(_) => Kind::Manifest,
+        Lookup::NotYet(_) | Lookup::Gone | Lookup::Growing(_) => Kind::Media,
+        Lookup::Unknown if !feed.publishes() => return (Kind::Manifest, respond::starting(method)),
+        Lookup::Unknown | Lookup::Bad(_) => Kind::Other,
+    };
+    if let (Lookup::Growing(segment), Some(snapshots)) = (&found, feed.snapshots()) {
+        let parts = || waiting::grow(snapshots, segment.clone(), GROW_PATIENCE);
+        return (kind, respond::growing(method, segment.content_type, parts));
+    }
+    (kind, respond::respond(method, headers, found))
+}
+
+/// How long the next part of a growing segment is waited for: longer than any segment lasts.
+const GROW_PATIENCE: Duration = Duration::from_secs(30);
+
 impl Origin {
-    fn answer(&self, request: &Request<Incoming>) -> (Kind, Response<Body>) {
+    fn answer(&self, request: &Request<Incoming>) -> Step {
         let method = request.method();
         if method == Method::OPTIONS {
-            return (Kind::Other, respond::options());
+            return Step::Now(Kind::Other, respond::options());
         }
         if method != Method::GET && method != Method::HEAD {
-            return (Kind::Other, respond::method_not_allowed(method));
+            return Step::Now(Kind::Other, respond::method_not_allowed(method));
         }
         if !request.body().is_end_stream() {
             // No client of ours sends one, and two servers that disagree where it ends are how requests are smuggled.
@@ -152,32 +223,30 @@ impl Origin {
                     .headers_mut()
                     .insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
             }
-            return (Kind::Other, answer);
+            return Step::Now(Kind::Other, answer);
         }
-        match route(request.uri().path()) {
-            Route::Live { channel, path } => self.live(request, &channel, &path),
+        let (kind, answer) = match route(request.uri().path()) {
+            Route::Live { channel, path } => return self.live(request, &channel, &path),
             Route::Health if self.directory.publishes() => (Kind::Service, respond::text(method, "ok\n")),
             Route::Health => (Kind::Service, respond::unavailable(method, "no channel publishes\n")),
             Route::Time => (Kind::Service, respond::text(method, xs_date_time(clock::now().utc))),
             Route::Unknown => (Kind::Other, respond::respond(method, request.headers(), Lookup::Unknown)),
             Route::Malformed => (Kind::Other, respond::bad_request(method, "malformed path\n")),
-        }
+        };
+        Step::Now(kind, answer)
     }
 
-    fn live(&self, request: &Request<Incoming>, channel: &str, path: &str) -> (Kind, Response<Body>) {
-        let (method, headers) = (request.method(), request.headers());
+    fn live(&self, request: &Request<Incoming>, channel: &str, path: &str) -> Step {
         let Some(feed) = self.directory.feed(channel) else {
-            return (Kind::Other, respond::respond(method, headers, Lookup::Unknown));
+            return Step::Now(Kind::Other, respond::respond(request.method(), request.headers(), Lookup::Unknown));
         };
-        let found = feed.lookup(path);
-        let kind = match &found {
-            Lookup::Found(resource) if resource.cache == Cache::Immutable => Kind::Media,
-            Lookup::Found(_) => Kind::Manifest,
-            Lookup::NotYet(_) | Lookup::Gone => Kind::Media,
-            Lookup::Unknown if !feed.publishes() => return (Kind::Manifest, respond::starting(method)),
-            Lookup::Unknown => Kind::Other,
-        };
-        (kind, respond::respond(method, headers, found))
+        match feed.ask(path, request.uri().query()) {
+            Lookup::Wait(patience) => Step::Later(feed, patience),
+            found => {
+                let (kind, answer) = served(request, &feed, found);
+                Step::Now(kind, answer)
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::bandwidth::Bandwidth;
 use super::language::Language;
 use super::layout::{Kind, Layout};
 use super::names::hex;
-use super::segmenter::{Coding, Whole};
+use super::segmenter::Coding;
 use super::{Config, trick};
 use crate::encode::ladder::VideoFormat;
 use crate::media::{AUDIO_RATE, RenditionId, SegmentNumber};
@@ -76,10 +76,10 @@ pub(super) type SoundGroup = Vec<usize>;
 
 impl Catalogue {
     /// What the first segment tells about its renditions.
-    pub fn new(config: &Config, layout: &Layout, wholes: &[Whole]) -> Self {
-        let mut renditions = Vec::with_capacity(wholes.len() + 1);
-        for (rung, whole) in config.video.iter().zip(wholes) {
-            let entry = whole.video.as_ref().expect("the segmenter finishes no pictures without it");
+    pub fn new(config: &Config, layout: &Layout, configs: Vec<Option<VideoConfig>>) -> Self {
+        let mut renditions = Vec::with_capacity(configs.len() + 1);
+        for (rung, entry) in config.video.iter().zip(&configs) {
+            let entry = entry.as_ref().expect("the segmenter finishes no pictures without it");
             let (size, sample_aspect) = (entry.size(), entry.sample_aspect());
             let picture = Picture { format: rung.encoder.format(), size, sample_aspect };
             let init = header(&Track {
@@ -113,18 +113,23 @@ impl Catalogue {
                 bandwidth: Bandwidth::limited(rung.bitrate),
             });
         }
-        renditions.extend(trick(config, layout, &renditions, wholes));
+        renditions.extend(trick(config, layout, &renditions, &configs));
         let mut all = Sha256::new();
         renditions.iter().for_each(|r| all.update(&r.init));
         // One name for all headers, from the bytes of all: it can be said once for a whole adaptation set, and a header
         // that ever differs has another URL.
         let init = format!("init-{}.mp4", &hex(&all.finalize())[..8]);
-        Self { renditions, init, configs: wholes.iter().map(|w| w.video.clone()).collect() }
+        Self { renditions, init, configs }
+    }
+
+    /// What the sample entries say, by rendition.
+    pub fn configs(&self) -> &[Option<VideoConfig>] {
+        &self.configs
     }
 
     /// In what a segment differs from what players were told; `None` where they can play it.
-    pub fn difference(&self, rendition: usize, whole: &Whole) -> Option<String> {
-        self.configs.get(rendition)?.as_ref()?.difference(whole.video.as_ref()?)
+    pub fn difference(&self, rendition: usize, video: Option<&VideoConfig>) -> Option<String> {
+        self.configs.get(rendition)?.as_ref()?.difference(video?)
     }
 
     /// Notes the bit rates of a published segment: by rendition its bytes, and whether it is the programme.
@@ -182,7 +187,7 @@ impl Catalogue {
 }
 
 /// The trick-play track: pictures of its source, none of them reordered.
-fn trick(config: &Config, layout: &Layout, coded: &[Rendition], wholes: &[Whole]) -> Option<Rendition> {
+fn trick(config: &Config, layout: &Layout, coded: &[Rendition], configs: &[Option<VideoConfig>]) -> Option<Rendition> {
     let of = trick::source(&config.video)?;
     let Media::Video(picture) = coded[of].media else { return None };
     let names: Vec<RenditionId> = coded.iter().map(|r| r.id.clone()).collect();
@@ -190,7 +195,7 @@ fn trick(config: &Config, layout: &Layout, coded: &[Rendition], wholes: &[Whole]
         timescale: layout.timescale(Kind::Trick).hz(),
         language: *b"und",
         reorder_ticks: 0,
-        media: TrackMedia::Video(wholes[of].video.clone()?),
+        media: TrackMedia::Video(configs[of].clone()?),
     });
     Some(Rendition {
         id: trick::name(&names),

@@ -30,6 +30,15 @@ pub enum Next {
     End(SegmentEnd),
 }
 
+/// A segment under construction.
+#[derive(Debug)]
+struct Open {
+    segmenter: Segmenter,
+    /// Parts that were given out.
+    given: usize,
+    end: Option<SegmentEnd>,
+}
+
 /// One rendition.
 #[derive(Debug)]
 pub struct Chunks {
@@ -38,7 +47,7 @@ pub struct Chunks {
     /// Of sound: what its header says.
     sound: Option<(AudioRung, [u8; 3])>,
     header: Option<Bytes>,
-    open: BTreeMap<SegmentNumber, (Segmenter, Option<SegmentEnd>)>,
+    open: BTreeMap<SegmentNumber, Open>,
     /// The newest segment that ended or was given up.
     done: Option<SegmentNumber>,
 }
@@ -73,8 +82,8 @@ impl Chunks {
             return Ok(Vec::new());
         }
         let (coding, layout) = (self.coding, self.layout);
-        let (segmenter, _) = self.open.entry(number).or_insert_with(|| (Segmenter::new(coding, layout, number), None));
-        if let Err(why) = segmenter.push(unit) {
+        let new = || Open { segmenter: Segmenter::new(coding, layout, number), given: 0, end: None };
+        if let Err(why) = self.open.entry(number).or_insert_with(new).segmenter.push(unit) {
             self.open.remove(&number);
             self.done = self.done.max(Some(number));
             return Err(why);
@@ -93,8 +102,8 @@ impl Chunks {
     /// # Errors
     /// It is not.
     pub fn segment_end(&mut self, end: SegmentEnd) -> Result<Vec<Next>, Refusal> {
-        if let Some((_, told)) = self.open.get_mut(&end.segment) {
-            *told = Some(end);
+        if let Some(open) = self.open.get_mut(&end.segment) {
+            open.end = Some(end);
         }
         self.give()
     }
@@ -117,7 +126,7 @@ impl Chunks {
                 reorder_ticks: 0,
                 media: TrackMedia::Aac(AudioTrack { rate: AUDIO_RATE, channels: rung.channels, bitrate: rung.bitrate }),
             },
-            (None, Some((segmenter, _))) => Track {
+            (None, Some(Open { segmenter, .. })) => Track {
                 timescale: self.layout.timescale(Kind::Video).hz(),
                 language: *b"und",
                 reorder_ticks: self.coding.reorder_ticks(),
@@ -134,12 +143,15 @@ impl Chunks {
         let mut next = Vec::new();
         while let Some(mut first) = self.open.first_entry() {
             let number = *first.key();
-            let pieces: Vec<Bytes> = first.get_mut().0.take_parts().into_iter().flat_map(|part| part.pieces).collect();
+            let open = first.get_mut();
+            let parts = &open.segmenter.parts()[open.given..];
+            let pieces: Vec<Bytes> = parts.iter().flat_map(|part| part.pieces.iter().cloned()).collect();
+            open.given = open.segmenter.parts().len();
             if !pieces.is_empty() {
                 next.push(Next::Chunks(number, pieces));
             }
-            let Some(end) = first.get().1 else { break };
-            let (segmenter, _) = first.remove();
+            let Some(end) = open.end else { break };
+            let Open { segmenter, .. } = first.remove();
             self.done = self.done.max(Some(number));
             segmenter.finish(end.units, end.filled)?;
             next.push(Next::End(end));

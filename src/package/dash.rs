@@ -1,12 +1,18 @@
 //! The DASH manifest (ISO/IEC 23009-1, 5th edition): dynamic, one period since the epoch, SegmentTimeline. Text only.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, Media, Picture, Rendition};
 use super::layout::{Kind, Layout};
 use super::names::date;
-use super::window::Window;
+use super::rope::Rope;
+use super::window::{Entry, Window};
+use crate::media::SegmentNumber;
+
+/// The media type of manifests (ISO/IEC 23009-1 Annex C).
+pub(super) const TYPE: &str = "application/dash+xml";
 
 /// What the manifest says besides the window.
 #[derive(Clone, Copy, Debug)]
@@ -19,41 +25,87 @@ pub(super) struct Facts<'a> {
     pub time_uri: &'a str,
 }
 
+/// How a manifest names segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Each by its time, gaps left out: clients learn of a segment when it is there.
+    Timeline,
+    /// By number and constant duration: clients go by the clock and need no new manifest.
+    Number,
+    /// The same, and each is available once its first chunk is (ISO/IEC 23009-1 §5.3.9.5.3, DASH-IF low-latency modes).
+    LowLatency,
+}
+
 /// Segments behind the live edge that a player should start at: players measure from the clock, so encoding (about one
 /// segment) and the age of their copy of the manifest come off before their buffer begins. One segment stalls dash.js.
 const PRESENTATION_DELAY_SEGMENTS: u32 = 4;
+/// What a client of low latency aims at behind the clock: the part being filled, encoding, and three parts in its buffer,
+/// which is what LL-HLS clients hold.
+const LATENCY_PARTS: u32 = 5;
+/// Where nothing in a manifest changes with the segments: how soon a change of the rest is known.
+const UPDATE_SELDOM: Duration = Duration::from_secs(10);
+
+impl Form {
+    fn by_number(self) -> bool {
+        self != Self::Timeline
+    }
+}
 
 /// The manifest.
-pub(super) fn manifest(layout: &Layout, window: &Window, catalogue: &Catalogue, facts: Facts<'_>) -> String {
+pub(super) fn manifest(
+    rope: &mut Rope<'_>,
+    layout: &Layout,
+    window: &Window,
+    catalogue: &Catalogue,
+    facts: Facts<'_>,
+    form: Form,
+) {
     let segment = layout.grid().segment();
-    let mut out = String::with_capacity(4096);
+    let low = form == Form::LowLatency;
+    let latency = (layout.part() * LATENCY_PARTS).max(MIN_LATENCY);
+    let out = rope.text();
     let _ = writeln!(
         out,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
-         profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\" type=\"dynamic\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019{}\" type=\"dynamic\" \
          availabilityStartTime=\"1970-01-01T00:00:00Z\" publishTime=\"{}\" minimumUpdatePeriod=\"{}\" \
          timeShiftBufferDepth=\"{}\" suggestedPresentationDelay=\"{}\" minBufferTime=\"{}\" maxSegmentDuration=\"{}\">",
+        if low { ",http://www.dashif.org/guidelines/low-latency-live-v5" } else { "" },
         date(i64::try_from(facts.published.as_millis()).unwrap_or(0)),
         // Half a segment: the price of knowing a new segment half a segment late on average is too high.
-        duration(segment / 2),
+        duration(if form.by_number() { UPDATE_SELDOM } else { segment / 2 }),
         duration(facts.depth),
-        duration(segment * PRESENTATION_DELAY_SEGMENTS),
-        duration(segment),
+        duration(if low { latency } else { segment * PRESENTATION_DELAY_SEGMENTS }),
+        duration(if low { layout.part() } else { segment }),
         // Rounded up: sound may last a frame longer than the grid's segment.
         duration(Duration::from_millis((layout.longest() * 1000.0).ceil() as u64)),
     );
-    out.push_str("  <Period id=\"0\" start=\"PT0S\">\n");
-    for (i, set) in sets(layout, catalogue).iter().enumerate() {
-        adaptation_set(&mut out, layout, window, set, i + 1, &catalogue.init);
+    if low {
+        let ms = latency.as_millis();
+        let _ = writeln!(
+            out,
+            "  <ServiceDescription id=\"0\">\n    \
+             <Latency target=\"{ms}\" min=\"{}\" max=\"{}\" referenceId=\"0\"/>\n    \
+             <PlaybackRate min=\"0.96\" max=\"1.04\"/>\n  </ServiceDescription>",
+            ms * 2 / 3,
+            ms * 4,
+        );
     }
-    out.push_str("  </Period>\n");
-    let _ = writeln!(
-        out,
-        "  <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"{}\"/>\n</MPD>",
-        escaped(facts.time_uri)
-    );
-    out
+    out.push_str("  <Period id=\"0\" start=\"PT0S\">\n");
+    // Trick play has no parts: by the clock it would be asked for before it is there.
+    let sets = sets(layout, catalogue);
+    for (i, set) in sets.iter().enumerate().filter(|(_, set)| !low || set.kind != Kind::Trick) {
+        adaptation_set(rope, layout, window, set, i + 1, catalogue, facts, form);
+    }
+    let _ = writeln!(rope.text(), "  </Period>\n  {}\n</MPD>", utc_timing(facts.time_uri));
+}
+
+/// The least a client should aim at behind the clock.
+const MIN_LATENCY: Duration = Duration::from_millis(1000);
+
+fn utc_timing(uri: &str) -> String {
+    format!("<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"{}\"/>", escaped(uri))
 }
 
 /// One adaptation set: renditions that a player may switch between without a seam.
@@ -127,24 +179,56 @@ fn picture_attributes(renditions: &[&Rendition], rate: &str) -> String {
     )
 }
 
-fn adaptation_set(out: &mut String, layout: &Layout, window: &Window, set: &Set<'_>, id: usize, init: &str) {
+#[allow(clippy::too_many_arguments)]
+fn adaptation_set(
+    rope: &mut Rope<'_>,
+    layout: &Layout,
+    window: &Window,
+    set: &Set<'_>,
+    id: usize,
+    catalogue: &Catalogue,
+    facts: Facts<'_>,
+    form: Form,
+) {
     let content = if set.kind == Kind::Audio { "audio" } else { "video" };
+    let init = &catalogue.init;
+    let out = rope.text();
     let _ = writeln!(
         out,
         "    <AdaptationSet id=\"{id}\" contentType=\"{content}\" mimeType=\"{content}/mp4\" segmentAlignment=\"true\" \
          startWithSAP=\"1\"{}>",
         set.attributes,
     );
+    if form == Form::LowLatency {
+        // §5.12: media time is time since the epoch by construction, so one pair holds for ever.
+        let _ = writeln!(
+            out,
+            "      <ProducerReferenceTime id=\"0\" type=\"captured\" wallClockTime=\"1970-01-01T00:00:00Z\" \
+             presentationTime=\"0\">\n        {}\n      </ProducerReferenceTime>",
+            utc_timing(facts.time_uri)
+        );
+    }
     out.push_str(&set.descriptors);
-    let _ = writeln!(
+    let scale = layout.timescale(set.kind).hz();
+    let _ = write!(
         out,
-        "      <SegmentTemplate timescale=\"{}\" initialization=\"$RepresentationID$/{init}\" \
-         media=\"$RepresentationID$/t$Time$.m4s\">",
-        layout.timescale(set.kind).hz(),
+        "      <SegmentTemplate timescale=\"{scale}\" initialization=\"$RepresentationID$/{init}\" media=\"$RepresentationID$/",
     );
-    out.push_str("        <SegmentTimeline>\n");
-    timeline(out, layout, window, set.kind);
-    out.push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
+    if form.by_number() {
+        // Segment n of the grid begins n segment durations behind the epoch, or within a frame of that.
+        let ticks = layout.grid().segment().as_millis() as u64 * u64::from(scale) / 1000;
+        let _ = write!(out, "$Number$.m4s\" startNumber=\"0\" duration=\"{ticks}\"");
+        if form == Form::LowLatency {
+            let offset = layout.grid().segment().saturating_sub(layout.part()).as_secs_f64();
+            let _ = write!(out, " availabilityTimeOffset=\"{offset:.3}\" availabilityTimeComplete=\"false\"");
+        }
+        out.push_str("/>\n");
+    } else {
+        out.push_str("t$Time$.m4s\">\n        <SegmentTimeline>\n");
+        listed(rope, layout, window, set.kind);
+        rope.text().push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
+    }
+    let out = rope.text();
     for r in &set.renditions {
         let (id, bandwidth, codec) = (&r.id, r.bandwidth.declared(), &r.codec);
         let _ = write!(out, "      <Representation id=\"{id}\" bandwidth=\"{bandwidth}\" codecs=\"{codec}\"");
@@ -170,8 +254,21 @@ fn adaptation_set(out: &mut String, layout: &Layout, window: &Window, set: &Set<
     out.push_str("    </AdaptationSet>\n");
 }
 
-/// `S` elements: equal durations run together; a gap is a jump of `t` (§5.3.9.6.1).
-fn timeline(out: &mut String, layout: &Layout, window: &Window, kind: Kind) {
+/// The `S` elements of what is listed.
+fn listed(rope: &mut Rope<'_>, layout: &Layout, window: &Window, kind: Kind) {
+    if !window.has_media() {
+        // A manifest must list something.
+        return timeline(rope.text(), layout, window.whole().into_iter().map(|e| e.number), kind);
+    }
+    let listed = window.listed();
+    let media = |entries: &[Arc<Entry>]| entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect::<Vec<_>>();
+    timeline(rope.text(), layout, media(listed.front()).into_iter(), kind);
+    rope.sealed(listed.times(kind));
+    timeline(rope.text(), layout, media(listed.tail).into_iter(), kind);
+}
+
+/// `S` elements of these segments: equal durations run together; a gap is a jump of `t` (§5.3.9.6.1).
+pub(super) fn timeline(out: &mut String, layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) {
     // (t where it has to be said, d, repeats)
     let mut run: Option<(Option<u64>, u64, u64)> = None;
     let mut end = None;
@@ -186,8 +283,8 @@ fn timeline(out: &mut String, layout: &Layout, window: &Window, kind: Kind) {
         }
         out.push_str("/>\n");
     };
-    for entry in window.listed_whole() {
-        let (t, d) = (layout.start(kind, entry.number), layout.ticks(kind, entry.number));
+    for n in numbers {
+        let (t, d) = (layout.start(kind, n), layout.ticks(kind, n));
         let follows = end == Some(t);
         run = match run {
             Some((at, same, r)) if follows && same == d => Some((at, same, r + 1)),

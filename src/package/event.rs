@@ -30,6 +30,8 @@ pub enum PackageEvent {
     Switched {
         /// The first segment of the new pipeline.
         number: SegmentNumber,
+        /// Its first part of the new pipeline, from 0, where it is not the whole segment.
+        part: Option<usize>,
         /// The pipeline now on air.
         to: PipelineId,
         /// Why.
@@ -157,7 +159,7 @@ impl PackageEvent {
                 Some(*pipeline),
                 format!("pipeline {pipeline} is in lock from segment {number} on"),
             ),
-            Self::Switched { number, to, why } => {
+            Self::Switched { number, part, to, why } => {
                 let why = match why {
                     Change::Gone => "the other's process is gone",
                     Change::Missing => "the other cannot deliver it",
@@ -165,7 +167,11 @@ impl PackageEvent {
                     Change::Better => "the other had more to make up",
                     Change::StandsBy => "the other stands by",
                 };
-                let text = format!("segments come from pipeline {to} from {number} on: {why}");
+                let text = match part {
+                    None | Some(0) => format!("segments come from pipeline {to} from {number} on: {why}"),
+                    // Only where the bytes so far are equal.
+                    Some(part) => format!("segments come from pipeline {to} from part {part} of {number} on: {why}"),
+                };
                 (Severity::Warning, EventKind::PipelineSwitched, Some(*to), text)
             }
             Self::Compared { number, verdict: Verdict::Differs { rendition, unit, position, at } } => {

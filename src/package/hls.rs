@@ -2,11 +2,17 @@
 
 use std::fmt::Write;
 
-use super::catalogue::{Catalogue, Media, Picture, Rendition};
+use super::catalogue::{self, Catalogue, Picture, Rendition};
+use super::edge::Published;
 use super::layout::{Kind, Layout};
-use super::names::{date, segment_name};
+use super::names::{date, part_name, segment_name};
+use super::rope::Rope;
+use super::snapshot::Open;
 use super::window::Window;
-use crate::media::SegmentNumber;
+use crate::media::{RenditionId, SegmentNumber};
+
+/// The media type of playlists (RFC 8216 §10).
+pub(super) const TYPE: &str = "application/vnd.apple.mpegurl";
 
 /// The lines of one segment. They never change, so they are made once.
 pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: bool) -> String {
@@ -23,29 +29,166 @@ pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: 
     out
 }
 
-/// The media playlist of rendition `r`, which is of this kind; `init` is the name of its header.
-pub(super) fn media(layout: &Layout, window: &Window, r: usize, kind: Kind, init: &str) -> String {
+/// The lines of the parts of one segment that are published; those of `parts` behind them are missing for good where `gap` says so.
+pub(super) fn part_lines(layout: &Layout, kind: Kind, n: SegmentNumber, parts: &[Published], gap: bool) -> String {
+    let mut out = String::new();
+    for (k, seconds) in layout.part_seconds(kind, n).into_iter().enumerate() {
+        let published = parts.get(k);
+        if published.is_none() && !gap {
+            break;
+        }
+        let name = part_name(layout, kind, n, k);
+        let _ = write!(out, "#EXT-X-PART:DURATION={seconds:.5},URI=\"{name}\"");
+        // §4.4.4.9.
+        out.push_str(match published {
+            Some(part) if part.independent => ",INDEPENDENT=YES\n",
+            Some(_) => "\n",
+            None => ",GAP=YES\n",
+        });
+    }
+    out
+}
+
+/// What a media playlist is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Media<'a> {
+    /// The rendition's place, what it is, and the name of its header.
+    pub rendition: usize,
+    pub kind: Kind,
+    pub init: &'a str,
+    /// The live edge of low latency; none where there are no parts.
+    pub low: Option<&'a Low<'a>>,
+}
+
+/// What all playlists of a channel with parts have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Low<'a> {
+    pub open: &'a Open,
+    /// Names of all renditions that have parts.
+    pub renditions: &'a [(RenditionId, Kind)],
+}
+
+/// RFC 8216bis §4.4.3.8: how far from the end segments may be skipped, in target durations; the least that is allowed.
+const SKIP_UNTIL: u64 = 6;
+/// §6.2.2: parts are listed for so many target durations behind the live edge; more would only cost bytes.
+const PARTS_FOR: u64 = 3;
+
+/// A media playlist.
+pub(super) fn media(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>) {
+    playlist(rope, layout, window, of, 0);
+}
+
+/// The same without what a client has that saw the playlist a moment ago; false, and nothing written, where that would leave nothing
+/// out.
+pub(super) fn delta(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>) -> bool {
+    let whole = segments_within(layout, SKIP_UNTIL);
+    let skipped = window.listed().len().saturating_sub(whole);
+    if skipped > 0 {
+        playlist(rope, layout, window, of, skipped);
+    }
+    skipped > 0
+}
+
+/// Segments it takes to last for so many target durations.
+fn segments_within(layout: &Layout, targets: u64) -> usize {
+    let seconds = (targets * layout.target_duration()) as f64;
+    (seconds / layout.grid().segment().as_secs_f64()).ceil() as usize
+}
+
+/// A playlist without its first `skipped` segments. If it skips any, it skips all that are in blocks.
+fn playlist(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>, skipped: usize) {
+    let (r, low) = (of.rendition, of.low);
     let listed = window.listed();
-    let first = listed.clone().next().map_or(0, |e| e.number.0);
-    let mut out = String::with_capacity(200 + listed.len() * 100);
+    head(rope.text(), layout, of, listed.first(), skipped);
+    if skipped == 0 {
+        rope.text().push_str(listed.front_lines(r));
+        rope.sealed(listed.lines(r));
+    }
+    let outside = listed.tail.len();
+    let skip = (skipped + outside).saturating_sub(listed.len());
+    let old = outside.saturating_sub(segments_within(layout, PARTS_FOR));
+    let out = rope.text();
+    for (i, entry) in listed.tail.iter().enumerate().skip(skip) {
+        let lines = entry.lines.get(r).map_or("", String::as_str);
+        // Parts stand behind the date of their segment and in front of everything else that is said of it.
+        let (date, rest) = lines.split_at(lines.find('\n').map_or(0, |at| at + 1));
+        out.push_str(date);
+        if low.is_some() && i >= old {
+            out.push_str(entry.part_lines.get(r).map_or("", String::as_str));
+        }
+        out.push_str(rest);
+    }
+    if let Some(low) = low.filter(|_| of.kind != Kind::Trick) {
+        edge(out, layout, of, low);
+    }
+}
+
+fn head(out: &mut String, layout: &Layout, of: Media<'_>, first: Option<SegmentNumber>, skipped: usize) {
+    let Media { kind, init, low, .. } = of;
     out.push_str("#EXTM3U\n");
-    // §8: 6 for EXT-X-MAP, 5 in I-frame playlists; nothing in them needs more.
-    let version = if kind == Kind::Trick { 5 } else { 6 };
+    // §8: 9 for EXT-X-SKIP, 6 for EXT-X-MAP, 5 in I-frame playlists; nothing in them needs more.
+    let version = match kind {
+        _ if skipped > 0 => 9,
+        Kind::Trick => 5,
+        Kind::Video | Kind::Audio => 6,
+    };
+    let target = layout.target_duration();
     let _ = writeln!(out, "#EXT-X-VERSION:{version}");
-    let _ = writeln!(out, "#EXT-X-TARGETDURATION:{}", layout.target_duration());
+    let _ = writeln!(out, "#EXT-X-TARGETDURATION:{target}");
+    if low.is_some() {
+        let part = layout.part_target();
+        // §4.4.3.8: three parts, for two leave no room for a slow request.
+        let _ = writeln!(
+            out,
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={}.0,HOLD-BACK={}.0,PART-HOLD-BACK={:.5}",
+            SKIP_UNTIL * target,
+            3 * target,
+            3.0 * part,
+        );
+        if kind != Kind::Trick {
+            let _ = writeln!(out, "#EXT-X-PART-INF:PART-TARGET={part:.5}");
+        }
+    }
     // The number on the epoch grid: it goes on as if nothing had happened whatever restarts. The discontinuity sequence
     // stays 0, for there never is one, so its tag is left out (§4.4.3.3).
-    let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}");
+    let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", first.map_or(0, |n| n.0));
     if kind == Kind::Trick {
         // §4.4.3.6: each segment is one I-frame, and lasts until the next one.
         out.push_str("#EXT-X-I-FRAMES-ONLY\n");
     }
     out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{init}\"");
-    for entry in listed {
-        out.push_str(entry.lines.get(r).map_or("", String::as_str));
+    if skipped > 0 {
+        // §4.4.5.2. The header is among what is left out: the client knows it.
+        let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
+    } else {
+        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{init}\"");
     }
-    out
+}
+
+/// What stands behind the last whole segment.
+fn edge(out: &mut String, layout: &Layout, of: Media<'_>, low: &Low<'_>) {
+    let (r, kind, open) = (of.rendition, of.kind, low.open);
+    let parts = open.tracks.get(r).map_or(&[][..], |track| &track.parts);
+    if !parts.is_empty() {
+        let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date(layout.start_ms(kind, open.number)));
+        out.push_str(&part_lines(layout, kind, open.number, parts, false));
+    }
+    // §4.4.5.3: what comes next may be asked for now.
+    let (n, k) = if open.rows == open.total { (open.number.next(), 0) } else { (open.number, open.rows) };
+    let _ = writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"", part_name(layout, kind, n, k));
+    // §4.4.5.4: rows are published in all renditions at once.
+    let (last, part) = match open.rows.checked_sub(1) {
+        Some(part) => (open.number.0, part),
+        None => {
+            let before = open.number.0.saturating_sub(1);
+            (before, layout.rows(SegmentNumber(before)) - 1)
+        }
+    };
+    for (_, (id, _)) in
+        low.renditions.iter().enumerate().filter(|(other, (_, kind))| *other != r && *kind != Kind::Trick)
+    {
+        let _ = writeln!(out, "#EXT-X-RENDITION-REPORT:URI=\"../{id}/index.m3u8\",LAST-MSN={last},LAST-PART={part}");
+    }
 }
 
 /// The multivariant playlist; `averages` are bit rates by rendition.
@@ -104,7 +247,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
         );
     }
     for (r, rendition) in all.iter().enumerate() {
-        let Media::Trick(Picture { size: (width, height), .. }) = rendition.media else { continue };
+        let catalogue::Media::Trick(Picture { size: (width, height), .. }) = rendition.media else { continue };
         let _ = writeln!(
             out,
             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\",RESOLUTION={width}x{height},\
@@ -120,7 +263,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
 
 /// One rendition of sound in a group.
 fn sound(out: &mut String, rendition: &Rendition, group: &str, default: bool) {
-    let Media::Audio { language, channels } = &rendition.media else { return };
+    let catalogue::Media::Audio { language, channels } = &rendition.media else { return };
     // A name for the viewer; the same in every group, as it is the same member of each.
     let name = language.name.unwrap_or(if language.tag == "und" { "Audio" } else { &language.tag });
     let _ = writeln!(

@@ -133,6 +133,32 @@ impl Layout {
         parts
     }
 
+    /// How many rows of parts segment `n` has.
+    pub fn rows(&self, n: SegmentNumber) -> usize {
+        let slots = self.grid.slots(n);
+        usize::try_from((slots.end - slots.start).div_ceil(self.slots_per_part)).unwrap_or(1)
+    }
+
+    /// How long the parts of segment `n` last, seconds.
+    pub fn part_seconds(&self, kind: Kind, n: SegmentNumber) -> Vec<f64> {
+        let unit = f64::from(self.unit_ticks(kind)) / f64::from(self.timescale(kind).hz());
+        self.parts(kind, n).into_iter().map(|units| units as f64 * unit).collect()
+    }
+
+    /// EXT-X-PART-INF (RFC 8216bis §4.4.3.7): no part of any kind, ever, lasts longer. Rounded up to what playlists say.
+    pub fn part_target(&self) -> f64 {
+        let slots = self.slots_per_part as f64 * self.grid.slot_duration().as_secs_f64();
+        // Sound is cut at the frame boundary behind the picture's, so a part may have a frame more than fit into its slots.
+        let frame = f64::from(AUDIO_FRAME_SAMPLES) / f64::from(AUDIO_RATE);
+        let frames = (slots / frame - 1e-6).ceil() * frame;
+        (slots.max(frames) * 1e5 - 1e-3).ceil() / 1e5
+    }
+
+    /// A whole part, as a time to wait.
+    pub fn part(&self) -> Duration {
+        Duration::from_secs_f64(self.part_target())
+    }
+
     /// `mfhd` sequence number of a part: rises with time and is the same on every host. It wraps at 32 bits, as the field does.
     pub fn sequence(&self, n: SegmentNumber, part: usize) -> u32 {
         let parts = Self::most(|n| self.grid.slots(n)).div_ceil(self.slots_per_part);

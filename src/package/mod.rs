@@ -5,20 +5,32 @@
 //! Never: opens a socket, reads a clock, waits for a pipeline longer than the live edge allows.
 
 mod bandwidth;
+mod blocking;
 mod catalogue;
 mod chunks;
 mod compare;
+mod content;
 mod dash;
+mod edge;
 mod event;
 mod hls;
+// Not asked for by the origin yet: tests are the only callers.
+#[cfg_attr(not(test), expect(dead_code))]
+mod hls_ts;
+mod keep;
 mod language;
 mod layout;
 mod names;
 mod packager;
+mod rest;
+mod rope;
 mod segmenter;
 mod selector;
 mod slab;
 mod snapshot;
+// Not asked for by the origin yet: tests are the only callers.
+#[cfg_attr(not(test), expect(dead_code))]
+mod transport;
 mod trick;
 mod window;
 
@@ -27,14 +39,17 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::config::Serve;
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
 pub use chunks::{Chunks, Next};
+pub use content::Content;
 pub use event::{Change, PackageEvent, Refusal, Verdict};
+pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;
-pub use snapshot::{Cache, Lookup, Resource, Snapshot};
+pub use snapshot::{Cache, Growing, Growth, Lookup, Resource, Snapshot};
 
 /// What one channel's packager needs to know.
 #[derive(Clone, Debug)]
@@ -45,6 +60,8 @@ pub struct Config {
     pub grid: Grid,
     /// CMAF chunk duration; rounded to whole slots, at least one, at most a segment.
     pub part: Duration,
+    /// In which forms it goes out.
+    pub serve: Serve,
     /// How much of the past playlists and manifest list; at least four segments are.
     pub window: Duration,
     /// The channel's pipelines, one or two. With two, every segment is compared.
@@ -59,6 +76,8 @@ pub struct Config {
     pub time_uri: String,
     /// Both pipelines must make equal bytes of equal sources: a difference in their pictures proves damage.
     pub deterministic: bool,
+    /// There is a disk: what is published is handed out to be kept ([`Packager::take_keeps`]), and old media is served from there.
+    pub disk: bool,
     /// Hand out whole segments of both pipelines through [`Packager::take_saved`].
     pub save: bool,
 }

@@ -12,6 +12,11 @@ pub(super) fn segment_name(layout: &Layout, kind: Kind, n: SegmentNumber) -> Str
     format!("t{}.m4s", layout.start(kind, n))
 }
 
+/// The name of a part: its segment's, and which of its parts it is, from 0.
+pub(super) fn part_name(layout: &Layout, kind: Kind, n: SegmentNumber, part: usize) -> String {
+    format!("t{}.{part}.m4s", layout.start(kind, n))
+}
+
 /// RFC 3339 in UTC with milliseconds.
 pub(super) fn date(ms_since_epoch: i64) -> String {
     let format =
@@ -24,7 +29,24 @@ pub(super) fn date(ms_since_epoch: i64) -> String {
 
 /// A strong entity tag from a digest: its first 128 bits.
 pub(super) fn entity_tag(digest: &[u8]) -> Bytes {
-    Bytes::from(format!("\"{}\"", hex(&digest[..16.min(digest.len())])))
+    quoted(&digest[..16.min(digest.len())])
+}
+
+/// The first 128 bits of a digest, which make an entity tag.
+pub(super) fn tag_of(digest: &[u8; 32]) -> [u8; 16] {
+    let mut tag = [0; 16];
+    tag.copy_from_slice(&digest[..16]);
+    tag
+}
+
+/// These bytes as an entity tag.
+pub(super) fn quoted(tag: &[u8]) -> Bytes {
+    Bytes::from(format!("\"{}\"", hex(tag)))
+}
+
+/// The strong entity tag of a part, from the digest of its segment up to its end.
+pub(super) fn part_tag(upto: &[u8; 32]) -> Bytes {
+    Bytes::from(format!("\"p{}\"", hex(&upto[..16])))
 }
 
 /// Lower case, two digits a byte.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::event::Refusal;
 use super::layout::{Kind, Layout};
-use crate::encode::ipc::{CodedUnit, Filled};
+use crate::encode::ipc::{CodedUnit, Filled, Material};
 use crate::encode::ladder::{VideoFormat, VideoRung};
 use crate::media::SegmentNumber;
 use crate::wire::mp4::{Chunk, Pictures, Sample, VideoCodec, VideoConfig, segment_type};
@@ -61,6 +61,14 @@ impl Coding {
 pub(super) struct Part {
     /// Its bytes in order: header, then NAL lengths and media as they came in.
     pub pieces: Vec<Bytes>,
+    /// SHA-256 of the segment's bytes from its first to this part's last: equal ones prove that everything up to here is.
+    pub upto: [u8; 32],
+    /// A decoder may start in it.
+    pub independent: bool,
+    /// How much of it had to be made up: pictures that repeat the one before, and twice those that are slate.
+    pub made_up: u32,
+    /// None of it is slate.
+    pub real: bool,
 }
 
 /// A finished segment.
@@ -83,8 +91,12 @@ pub(super) struct Whole {
 impl Whole {
     /// The bytes of the first picture as a sample; of sound, the first frame.
     pub fn first_picture(&self) -> &[Bytes] {
-        self.parts.first().and_then(|part| part.pieces.get(1..=self.first)).unwrap_or_default()
+        first_picture(&self.parts, self.first)
     }
+}
+
+fn first_picture(parts: &[Part], pieces: usize) -> &[Bytes] {
+    parts.first().and_then(|part| part.pieces.get(1..=pieces)).unwrap_or_default()
 }
 
 /// What is left of a unit to tell it from another.
@@ -111,11 +123,11 @@ pub(super) struct Segmenter {
     room: usize,
     seen: Vec<bool>,
     samples: Vec<Sample>,
+    /// Pictures of the part being filled that had to be made up.
+    made_up: Vec<Material>,
     /// NAL units or frames of the part being filled.
     media: Vec<Bytes>,
     parts: Vec<Part>,
-    /// Parts that were taken before.
-    taken: usize,
     digest: Sha256,
     units: Vec<UnitPrint>,
     first: usize,
@@ -141,9 +153,9 @@ impl Segmenter {
             room: cuts.next().unwrap_or(0),
             cuts,
             samples: Vec::new(),
+            made_up: Vec::new(),
             media: Vec::new(),
             parts: Vec::new(),
-            taken: 0,
             digest: Sha256::new(),
             units: Vec::new(),
             first: 0,
@@ -186,6 +198,9 @@ impl Segmenter {
         let composition_offset =
             i32::try_from(ticks).map_err(|_| Refusal::Position { unit: index, position: unit.position })?;
         self.samples.push(Sample { size, composition_offset, sync: unit.key });
+        if unit.material != Material::Source {
+            self.made_up.push(unit.material);
+        }
         let mut hash = DefaultHasher::new();
         (unit.position, unit.key, &unit.data).hash(&mut hash);
         self.units.push(UnitPrint { position: unit.position, hash: hash.finish() });
@@ -196,13 +211,17 @@ impl Segmenter {
         Ok(())
     }
 
-    /// The parts that are complete and were not taken yet. Who takes them finds them missing in [`Whole`].
-    pub fn take_parts(&mut self) -> Vec<Part> {
-        self.taken += self.parts.len();
-        std::mem::take(&mut self.parts)
+    /// The parts that are finished.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
-    /// What the sample entry must say, once the first picture is there.
+    /// As [`Whole::first_picture`], once the first part is finished.
+    pub fn first_picture(&self) -> &[Bytes] {
+        first_picture(&self.parts, self.first)
+    }
+
+    /// What the sample entry must say; `None` for sound, and before there is a picture with parameter sets.
     pub fn video(&self) -> Option<VideoConfig> {
         self.pictures.as_ref().and_then(|pictures| pictures.config().ok())
     }
@@ -253,12 +272,12 @@ impl Segmenter {
         let first = self.units.len() - self.samples.len();
         let unit_ticks = self.layout.unit_ticks(self.kind);
         let chunk = Chunk {
-            sequence: self.layout.sequence(self.number, self.taken + self.parts.len()),
+            sequence: self.layout.sequence(self.number, self.parts.len()),
             decode_time: (self.places.start + first as u64) * u64::from(unit_ticks),
             sample_ticks: unit_ticks,
             samples: &self.samples,
         };
-        let mut header = if self.taken + self.parts.len() == 0 { segment_type() } else { Vec::new() };
+        let mut header = if self.parts.is_empty() { segment_type() } else { Vec::new() };
         header.extend_from_slice(&chunk.header());
         let mut pieces = vec![Bytes::from(header)];
         if self.has_lengths() {
@@ -278,8 +297,16 @@ impl Segmenter {
         for piece in &pieces {
             self.digest.update(piece);
         }
+        let cost = |material: &Material| if *material == Material::Slate { 2 } else { 1 };
+        self.parts.push(Part {
+            pieces,
+            upto: self.digest.clone().finalize().into(),
+            independent: self.samples.iter().any(|s| s.sync),
+            made_up: self.made_up.iter().map(cost).sum(),
+            real: !self.made_up.contains(&Material::Slate),
+        });
         self.samples.clear();
-        self.parts.push(Part { pieces });
+        self.made_up.clear();
         self.room = self.cuts.next().unwrap_or(0);
     }
 }

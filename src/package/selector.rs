@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::event::Change;
 use super::layout::Layout;
-use super::segmenter::{Segmenter, Whole};
+use super::segmenter::{Part, Segmenter, Whole};
 use crate::clock::Now;
 use crate::encode::ipc::Filled;
 use crate::media::{AUDIO_RATE, PipelineId, SegmentNumber};
@@ -133,6 +135,38 @@ impl Line {
     /// Whether it makes this rendition of segment `n`, or has made it.
     pub fn makes(&self, n: SegmentNumber, rendition: usize) -> bool {
         rendition >= self.video || self.expected.contains(&n) || self.open[rendition].contains_key(&n)
+    }
+
+    /// Part `k` of a rendition of segment `n`, once it has it.
+    pub fn part(&self, n: SegmentNumber, rendition: usize, k: usize) -> Option<&Part> {
+        let parts = match self.waiting.get(&n).and_then(|c| c.made.get(rendition)) {
+            Some(Made::Whole(whole)) => &whole.parts[..],
+            Some(Made::Refused) => return None,
+            _ => self.open.get(rendition)?.get(&n)?.parts(),
+        };
+        parts.get(k)
+    }
+
+    /// The pieces of its first picture, once it has the first part.
+    pub fn first_picture(&self, n: SegmentNumber, rendition: usize) -> Option<Vec<Bytes>> {
+        let pieces = match self.waiting.get(&n).and_then(|c| c.whole(rendition)) {
+            Some(whole) => whole.first_picture(),
+            None => self.open.get(rendition)?.get(&n)?.first_picture(),
+        };
+        Some(pieces.to_vec())
+    }
+
+    /// It has something of this rendition of segment `n`.
+    pub fn has_begun(&self, n: SegmentNumber, rendition: usize) -> bool {
+        self.open[rendition].contains_key(&n) || self.waiting.get(&n).is_some_and(|c| c.whole(rendition).is_some())
+    }
+
+    /// It will bring no more of this rendition of segment `n` than it has.
+    pub fn has_ended(&self, n: SegmentNumber, rendition: usize) -> bool {
+        match self.waiting.get(&n).and_then(|c| c.made.get(rendition)) {
+            Some(Made::Whole(_) | Made::Refused) => true,
+            _ => self.has_passed(n, rendition),
+        }
     }
 
     /// It stands by for segment `n`, and brings all it brings.

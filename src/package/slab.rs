@@ -98,20 +98,56 @@ impl fmt::Debug for Stored {
 pub(super) struct Shelf {
     slab_len: u64,
     open: Option<(Arc<Slab>, u64)>,
+    /// Where the object that grows began, in the open slab.
+    growing: Option<u64>,
 }
 
 impl Shelf {
     /// A shelf that fills slabs of `slab_len` bytes.
     pub fn new(slab_len: u64) -> Self {
-        Self { slab_len: slab_len.clamp(SLAB_MIN, SLAB_MAX), open: None }
+        Self { slab_len: slab_len.clamp(SLAB_MIN, SLAB_MAX), open: None, growing: None }
     }
 
     /// Puts an object down in one piece; `pieces` are its bytes in order. This is the one copy media makes here.
     pub fn store(&mut self, pieces: &[Bytes]) -> io::Result<Stored> {
+        self.growing = None;
+        self.put(pieces, 0)
+    }
+
+    /// Puts down the next part of an object that grows, or the first one, of an object that may get `expected` bytes.
+    /// The parts lie side by side, so that together they are the object without another copy.
+    pub fn append(&mut self, pieces: &[Bytes], expected: u64) -> io::Result<Stored> {
         let len: u64 = pieces.iter().map(|p| p.len() as u64).sum();
+        let Some(start) = self.growing else {
+            let part = self.put(pieces, expected)?;
+            self.growing = Some(part.offset());
+            return Ok(part);
+        };
+        if let Some((slab, mark)) = self.open.take_if(|(slab, mark)| *mark + len > slab.map.len() as u64) {
+            // Larger than expected. What there is of it moves to a slab with room; its parts stay good where they lie.
+            let so_far = Stored { slab, range: start as usize..mark as usize };
+            self.growing = Some(self.put(&[so_far.bytes()], 2 * (so_far.len() as u64 + len))?.offset());
+        }
+        self.put(pieces, 0)
+    }
+
+    /// The object that grew, now whole.
+    pub fn complete(&mut self) -> Option<Stored> {
+        let (start, (slab, mark)) = (self.growing.take()?, self.open.as_ref()?);
+        Some(Stored { slab: Arc::clone(slab), range: start as usize..*mark as usize })
+    }
+
+    /// The object that grew will never be whole; its parts stay.
+    pub fn give_up(&mut self) {
+        self.growing = None;
+    }
+
+    fn put(&mut self, pieces: &[Bytes], room: u64) -> io::Result<Stored> {
+        let len: u64 = pieces.iter().map(|p| p.len() as u64).sum();
+        let room = room.max(len);
         let (slab, start) = match self.open.take() {
-            Some((slab, mark)) if mark + len <= slab.map.len() as u64 => (slab, mark),
-            _ => (Arc::new(Slab::new(self.slab_len.max(len))?), 0),
+            Some((slab, mark)) if mark + room <= slab.map.len() as u64 => (slab, mark),
+            _ => (Arc::new(Slab::new(self.slab_len.max(room))?), 0),
         };
         write_all_at(&slab.file, pieces, start)?;
         let range = start as usize..(start + len) as usize;
@@ -188,6 +224,26 @@ mod tests {
         let large = shelf.store(&[piece(7, 3 << 20)]).expect("memfd");
         assert_eq!(large.len(), 3 << 20);
         assert!(large.as_ref().iter().all(|&b| b == 7));
+    }
+
+    #[test]
+    fn parts_lie_side_by_side_also_when_there_are_more_than_expected() {
+        let mut shelf = Shelf::new(SLAB_MIN);
+        shelf.store(&[piece(9, 600_000)]).expect("memfd");
+        let first = shelf.append(&[piece(1, 100_000)], 500_000).expect("memfd");
+        assert_eq!(first.offset(), 0, "there was room for the part, and none for the whole");
+        let second = shelf.append(&[piece(2, 400_000), piece(3, 100_000)], 0).expect("memfd");
+        let third = shelf.append(&[piece(4, 900_000)], 0).expect("memfd");
+        let whole = shelf.complete().expect("it grew");
+        let want = [piece(1, 100_000), piece(2, 400_000), piece(3, 100_000), piece(4, 900_000)].concat();
+        assert!(whole.as_ref() == want);
+        assert!([first.as_ref(), second.as_ref(), third.as_ref()].concat() == want);
+        assert!(shelf.complete().is_none());
+
+        let next = shelf.append(&[piece(5, 10)], 100).expect("memfd");
+        let other = shelf.store(&[piece(6, 10)]).expect("memfd");
+        assert!(shelf.complete().is_none(), "given up for another");
+        assert_eq!((next.as_ref(), other.as_ref()), (&[5; 10][..], &[6; 10][..]));
     }
 
     #[test]

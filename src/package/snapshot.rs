@@ -1,21 +1,19 @@
 //! An immutable view of a channel's window: everything the origin may serve at one moment.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
-
+use super::blocking::{Directives, Edge, Verdict};
+use super::content::Content;
+use super::edge::{Published, Track};
 use super::layout::{Kind, Layout};
-use super::names::{entity_tag, segment_name};
+use super::names::{part_tag, quoted, segment_name};
 use super::slab::Stored;
-use super::window::{Entry, Object};
+use super::window::{Object, View};
 use crate::clock::Now;
 use crate::media::{RenditionId, SegmentNumber};
+use bytes::Bytes;
 
 /// How long an answer may be kept by a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,33 +34,46 @@ pub struct Resource {
     /// How long caches may keep it.
     pub cache: Cache,
     /// The body; for segments a window into their slab.
-    pub body: Bytes,
+    pub body: Content,
     /// The body again, gzip-coded at publication; text only.
-    pub gzip: Option<Bytes>,
+    pub gzip: Option<Content>,
 }
 
-impl Resource {
-    /// A playlist or manifest: tagged by its content, gzip-coded once.
-    pub(super) fn text(content_type: &'static str, cache: Cache, text: String) -> Self {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        // A vector takes everything; should it ever not, the plain body is still right.
-        let gzip = gzip.write_all(text.as_bytes()).and_then(|()| gzip.finish()).ok().map(Bytes::from);
-        let etag = entity_tag(&Sha256::digest(text.as_bytes()));
-        Self { content_type, etag, cache, body: Bytes::from(text), gzip }
-    }
-}
-
-/// What a path below `/live/{channel}/` leads to.
+/// What a request below `/live/{channel}/` leads to.
 #[derive(Clone, Debug)]
 pub enum Lookup {
     /// Here it is.
     Found(Resource),
+    /// A segment that is being published: its bytes so far are here, the rest comes with the next snapshots.
+    Growing(Growing),
+    /// The answer comes with one of the next snapshots: ask them, for this long at most (RFC 8216bis §6.2.5.2).
+    Wait(Duration),
     /// A media segment that will exist in this time, counted from [`Snapshot::published`], if all goes well.
     NotYet(Duration),
     /// A media segment that was there and was evicted, or never came.
     Gone,
+    /// Nobody should have asked this; the text says why.
+    Bad(&'static str),
     /// Not a path of this channel.
     Unknown,
+}
+
+/// A segment of one rendition that is being published.
+#[derive(Clone, Debug)]
+pub struct Growing {
+    /// Media type.
+    pub content_type: &'static str,
+    rendition: usize,
+    number: SegmentNumber,
+}
+
+/// What a snapshot has of a segment that grew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// Parts that were not seen before, maybe none, and whether they are the last ones.
+    Parts(Vec<Bytes>, bool),
+    /// The rest will never come: what was sent so far is not the segment.
+    Broken,
 }
 
 /// An immutable view of a channel's window.
@@ -78,37 +89,90 @@ pub(super) struct Listing {
     pub published: Now,
     /// Names and kinds, in the order of an entry's objects.
     pub renditions: Arc<[(RenditionId, Kind)]>,
-    /// Playlists, manifest and headers by their path.
-    pub texts: BTreeMap<String, Resource>,
-    /// Contiguous numbers, the oldest first; at least one.
-    pub entries: Vec<Arc<Entry>>,
-    /// The newest entry with media, which may be older than all of `entries`.
-    pub whole: Option<Arc<Entry>>,
+    /// Headers, the multivariant playlist and manifests, by their path.
+    pub fixed: Arc<BTreeMap<String, Resource>>,
+    /// Media playlists by rendition; none where HLS is not served.
+    pub playlists: Vec<Playlist>,
+    /// A playlist that is asked for ahead of its time is waited for.
+    pub blocks: bool,
+    /// Every segment there is; at least one.
+    pub window: View,
+    /// The segment that is being published, or is next; `None` where they are published whole.
+    pub open: Option<Open>,
+    /// A segment that is being published can be fetched as one that grows.
+    pub grows: bool,
+}
+
+/// A media playlist.
+#[derive(Clone, Debug)]
+pub(super) struct Playlist {
+    pub whole: Resource,
+    /// Without what is old (RFC 8216bis §6.2.5.1).
+    pub delta: Resource,
+}
+
+/// What is published of the segment at the live edge.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub number: SegmentNumber,
+    /// By rendition.
+    pub tracks: Vec<Track>,
+    /// Rows that are published, and how many there will be.
+    pub rows: usize,
+    pub total: usize,
 }
 
 impl Snapshot {
     /// Finds `path`, which is relative to `/live/{channel}/`: `index.m3u8`, `manifest.mpd`, `v720/index.m3u8`,
     /// `v720/init-1a2b3c4d.mp4`; segments by the decode time of their first sample, as all playlists list them,
-    /// `v720/t44881740000000.m4s`, and by their number, for people: `v720/897634800.m4s`.
-    pub fn lookup(&self, path: &str) -> Lookup {
+    /// `v720/t44881740000000.m4s`, and by their number, `v720/897634800.m4s`; their parts, counted from 0,
+    /// `v720/t44881740000000.2.m4s`. `query` may hold delivery directives (RFC 8216bis §6.2.5); the rest of it means nothing.
+    pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         let Some(listing) = &self.listing else { return Lookup::Unknown };
-        if let Some(text) = listing.texts.get(path) {
+        if let Some(text) = listing.fixed.get(path) {
             return Lookup::Found(text.clone());
         }
-        let Some((rendition, number)) = listing.segment_named(path) else { return Lookup::Unknown };
-        listing.segment(rendition, number)
+        if let Some(playlist) = listing.playlist_named(path) {
+            return listing.playlist(playlist, query);
+        }
+        let Some((rendition, name)) = listing.object_named(path) else { return Lookup::Unknown };
+        match name {
+            Name::Segment(number) => listing.segment(rendition, number),
+            Name::Part(number, part) => listing.part(rendition, number, part),
+        }
+    }
+
+    /// As [`Self::ask`] without a query.
+    pub fn lookup(&self, path: &str) -> Lookup {
+        self.ask(path, None)
+    }
+
+    /// What there is of a segment that grows, behind the first `seen` parts.
+    pub fn growth(&self, of: &Growing, seen: usize) -> Growth {
+        let Some(listing) = &self.listing else { return Growth::Broken };
+        let rest = |parts: &[Published]| parts.iter().skip(seen).map(|part| part.rest.content().bytes()).collect();
+        if let Some(open) = listing.open.as_ref().filter(|open| open.number == of.number) {
+            return open.tracks.get(of.rendition).map_or(Growth::Broken, |t| Growth::Parts(rest(&t.parts), false));
+        }
+        let entry = listing.window.entry(of.number).filter(|entry| !entry.is_gap());
+        match entry.and_then(|entry| entry.parts.get(of.rendition)) {
+            Some(parts) if parts.len() == listing.layout.rows(of.number) => Growth::Parts(rest(parts), true),
+            _ => Growth::Broken,
+        }
     }
 
     /// Where the bytes of a segment rest, for `sendfile`; `None` for anything but a segment that is there.
     pub fn stored(&self, path: &str) -> Option<Stored> {
         let listing = self.listing.as_ref()?;
-        let (rendition, number) = listing.segment_named(path)?;
-        Some(listing.object(rendition, number)?.stored.clone())
+        match listing.object_named(path)? {
+            (rendition, Name::Segment(number)) => listing.object(rendition, number)?.rest.in_memory().cloned(),
+            (_, Name::Part(..)) => None,
+        }
     }
 
     /// The newest segment number, gaps included.
     pub fn newest(&self) -> Option<SegmentNumber> {
-        self.listing.as_ref()?.entries.last().map(|e| e.number)
+        self.listing.as_ref()?.window.newest()
     }
 
     /// When it was published; `None` before the first publication.
@@ -119,50 +183,143 @@ impl Snapshot {
     /// Every path that can be fetched now: playlists, manifest, headers, and segments as the playlists name them.
     pub fn paths(&self) -> Vec<String> {
         let Some(listing) = &self.listing else { return Vec::new() };
-        let segments = listing.entries.iter().filter(|e| !e.is_gap()).flat_map(|e| {
+        let segments = listing.window.entries().filter(|e| !e.is_gap()).flat_map(|e| {
             let name =
                 |(id, kind): &(RenditionId, Kind)| format!("{id}/{}", segment_name(&listing.layout, *kind, e.number));
             listing.renditions.iter().map(name).collect::<Vec<_>>()
         });
-        listing.texts.keys().cloned().chain(segments).collect()
+        let playlists = listing.renditions.iter().zip(&listing.playlists).map(|((id, _), _)| playlist_path(id));
+        listing.fixed.keys().cloned().chain(playlists).chain(segments).collect()
     }
 }
 
+/// What media playlists are called.
+const PLAYLIST: &str = "index.m3u8";
+
+fn playlist_path(rendition: &RenditionId) -> String {
+    format!("{rendition}/{PLAYLIST}")
+}
+
+/// What a path below a rendition means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Segment(SegmentNumber),
+    Part(SegmentNumber, u64),
+}
+
 impl Listing {
-    /// Which segment of which rendition a path means; it need not exist.
-    fn segment_named(&self, path: &str) -> Option<(usize, SegmentNumber)> {
+    /// Which segment or part of which rendition a path means; it need not exist.
+    fn object_named(&self, path: &str) -> Option<(usize, Name)> {
         let (id, name) = path.split_once('/')?;
         let rendition = self.renditions.iter().position(|(r, _)| r.as_str() == id)?;
         let name = name.strip_suffix(".m4s")?;
-        let number = match name.strip_prefix('t') {
-            Some(ticks) => self.layout.starting_at(self.renditions[rendition].1, digits(ticks)?)?,
-            None => SegmentNumber(digits(name)?),
+        let at = |ticks| self.layout.starting_at(self.renditions[rendition].1, digits(ticks)?);
+        let name = match name.strip_prefix('t') {
+            Some(name) => match name.split_once('.') {
+                Some((ticks, part)) => Name::Part(at(ticks)?, digits(part)?),
+                None => Name::Segment(at(name)?),
+            },
+            None => Name::Segment(SegmentNumber(digits(name)?)),
         };
-        Some((rendition, number))
+        Some((rendition, name))
     }
 
-    fn entry(&self, number: SegmentNumber) -> Option<&Entry> {
-        let first = self.entries.first()?.number;
-        let index = usize::try_from(number.0.checked_sub(first.0)?).ok()?;
-        self.entries.get(index).map(Arc::as_ref)
+    fn playlist_named(&self, path: &str) -> Option<&Playlist> {
+        let id = path.strip_suffix(PLAYLIST)?.strip_suffix('/')?;
+        self.playlists.get(self.renditions.iter().position(|(r, _)| r.as_str() == id)?)
+    }
+
+    /// A media playlist, now or later, whole or in part.
+    fn playlist(&self, playlist: &Playlist, query: Option<&str>) -> Lookup {
+        let Playlist { whole, delta } = playlist;
+        let (Some(open), Some(query), true) = (&self.open, query, self.blocks) else {
+            return Lookup::Found(whole.clone());
+        };
+        let asked = match Directives::read(query) {
+            Ok(asked) => asked,
+            Err(why) => return Lookup::Bad(why),
+        };
+        let edge = Edge {
+            next: open.number.0,
+            rows: open.rows as u64,
+            total: open.total as u64,
+            // Of the segment in front of it, for a part behind its last one.
+            total_before: self.layout.rows(SegmentNumber(open.number.0.saturating_sub(1))) as u64,
+            part_target: self.layout.part_target(),
+        };
+        match asked.judge(&edge) {
+            Verdict::Now => {
+                let mut found = if asked.skip { delta.clone() } else { whole.clone() };
+                if asked.blocks() {
+                    // §6.2.5.2 B: who asks for something that came is answered alike from now on, or with more.
+                    found.cache = Cache::For(Duration::from_secs(6 * self.layout.target_duration()));
+                }
+                Lookup::Found(found)
+            }
+            Verdict::Wait => Lookup::Wait(self.patience()),
+            Verdict::TooFar => Lookup::Bad("_HLS_msn and _HLS_part are too far ahead of the playlist\n"),
+        }
+    }
+
+    /// §6.2.5.2: three target durations.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(3 * self.layout.target_duration())
+    }
+
+    fn part(&self, rendition: usize, number: SegmentNumber, part: u64) -> Lookup {
+        let Some(open) = &self.open else { return Lookup::Unknown };
+        let index = usize::try_from(part).unwrap_or(usize::MAX);
+        let parts = if number == open.number {
+            open.tracks.get(rendition).map(|track| &track.parts[..])
+        } else {
+            self.window.entry(number).and_then(|entry| entry.parts.get(rendition)).map(Vec::as_slice)
+        };
+        if let Some(part) = parts.and_then(|parts| parts.get(index)) {
+            return Lookup::Found(Resource {
+                content_type: content_type(self.renditions[rendition].1),
+                etag: part_tag(&part.upto),
+                cache: Cache::Immutable,
+                body: part.rest.content(),
+                gzip: None,
+            });
+        }
+        // §6.2.6: the part that is hinted is waited for.
+        let hinted = if open.rows == open.total { (open.number.next(), 0) } else { (open.number, open.rows) };
+        let has_parts = self.renditions[rendition].1 != Kind::Trick;
+        if (number, index) == hinted && has_parts {
+            Lookup::Wait(self.patience())
+        } else if number < open.number {
+            Lookup::Gone
+        } else {
+            Lookup::Unknown
+        }
     }
 
     fn object(&self, rendition: usize, number: SegmentNumber) -> Option<&Object> {
-        let spare = self.whole.as_deref().filter(|e| e.number == number);
-        self.entry(number).or(spare)?.objects.get(rendition)
+        self.window.entry(number)?.objects.get(rendition)
     }
 
     fn segment(&self, rendition: usize, number: SegmentNumber) -> Lookup {
         if let Some(object) = self.object(rendition, number) {
             return Lookup::Found(Resource {
                 content_type: content_type(self.renditions[rendition].1),
-                etag: object.etag.clone(),
+                etag: quoted(&object.tag),
                 cache: Cache::Immutable,
-                body: object.stored.bytes(),
+                body: object.rest.content(),
                 gzip: None,
             });
         }
-        let newest = self.entries.last().map_or(0, |e| e.number.0);
+        if let Some(open) = self.open.as_ref().filter(|_| self.grows && self.renditions[rendition].1 != Kind::Trick) {
+            if number == open.number && open.rows > 0 {
+                let content_type = content_type(self.renditions[rendition].1);
+                return Lookup::Growing(Growing { content_type, rendition, number });
+            }
+            // Clients that go by the clock ask for a segment when its first part is due.
+            if number == open.number || open.rows == open.total && number == open.number.next() {
+                return Lookup::Wait(self.layout.grid().segment());
+            }
+        }
+        let newest = self.window.newest().map_or(0, |n| n.0);
         match number.0.checked_sub(newest) {
             // One segment a segment duration, the last one at `published`.
             Some(ahead @ 1..) => {

@@ -7,7 +7,6 @@
 use bytes::Bytes;
 
 use super::layout::{Kind, Layout};
-use super::segmenter::Whole;
 use crate::encode::ladder::{VideoFormat, VideoRung};
 use crate::media::{RenditionId, SegmentNumber};
 use crate::wire::mp4::{Chunk, Sample, segment_type};
@@ -26,9 +25,8 @@ pub(super) fn name(taken: &[RenditionId]) -> RenditionId {
     RenditionId::new(&name).expect("small letters and digits")
 }
 
-/// The bytes of its segment `n`, made of its source's.
-pub(super) fn segment(layout: &Layout, n: SegmentNumber, source: &Whole) -> Vec<Bytes> {
-    let picture = source.first_picture();
+/// The bytes of its segment `n`, which shows this picture.
+pub(super) fn segment(layout: &Layout, n: SegmentNumber, picture: &[Bytes]) -> Vec<Bytes> {
     let size = picture.iter().map(Bytes::len).sum::<usize>();
     let sample = Sample { size: u32::try_from(size).unwrap_or(u32::MAX), composition_offset: 0, sync: true };
     let chunk = Chunk {

@@ -1,21 +1,26 @@
 //! What is published: entries in order of their numbers, without a hole in the numbering; gaps are entries too.
+//!
+//! A window may be a day long, and what happens at its ends must not cost more for that. So entries that only wait for their
+//! eviction are put into blocks, with their lines in playlists and manifest written and compressed.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::dash;
+use super::edge::Published;
 use super::layout::{Kind, Layout};
-use super::slab::Stored;
+use super::rest::Rest;
+use super::rope::{Deflater, Sealed};
+use crate::dvr::Place;
 use crate::media::SegmentNumber;
 
 /// A segment of one rendition at rest.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
-    pub stored: Stored,
-    /// Strong entity tag, from the digest: equal bytes have equal tags on every host.
-    pub etag: Bytes,
+    pub rest: Rest,
+    /// What its entity tag is made of, from the digest: equal bytes have equal tags on every host.
+    pub tag: [u8; 16],
 }
 
 /// One segment number in every rendition.
@@ -24,8 +29,13 @@ pub(super) struct Entry {
     pub number: SegmentNumber,
     /// By rendition; none at all in a gap.
     pub objects: Vec<Object>,
-    /// Its lines in each rendition's media playlist.
+    /// Its lines in each rendition's media playlist; of an entry in a block they are there.
     pub lines: Vec<String>,
+    /// By rendition, the parts that were published before it was whole; none where it was published whole, and none in a
+    /// block: by then they are out of every playlist for longer than they were in it.
+    pub parts: Vec<Vec<Published>>,
+    /// The lines of its parts, for as long as playlists list them.
+    pub part_lines: Vec<String>,
 }
 
 impl Entry {
@@ -34,35 +44,288 @@ impl Entry {
     }
 }
 
+/// Entries whose lines stay as they are.
+#[derive(Debug)]
+pub(super) struct Block {
+    entries: Vec<Arc<Entry>>,
+    /// Lines of all of them, by rendition; and where each entry's begin.
+    lines: Vec<(Sealed, Vec<u32>)>,
+    /// What a manifest says of them, by [`Window::TIMES`].
+    times: Vec<Sealed>,
+    /// Some of its media is in memory.
+    in_memory: bool,
+}
+
 /// Longest time a segment stays fetchable after it left the playlists. RFC 8216bis §6.2.2 asks for one segment duration,
 /// RFC 8216 for as long as the longest playlist: a short window gets that, a window of hours does not cost twice its size.
 const LINGER_MAX: Duration = Duration::from_secs(120);
 /// RFC 8216bis §6.2.2: a playlist is never cut below three target durations; short segments may need four for that.
 const LISTED_MIN: usize = 4;
+/// Entries that stay outside of blocks, in target durations: parts are listed for three and kept for three more, a delta update
+/// has six, and one is on its way.
+const FRESH: u64 = 8;
+/// Entries of a block: as many as make blocks few, and no more than a sixteenth of the window, for a block goes as a whole.
+const BLOCK_MAX: usize = 64;
+
+/// A window on disk: how long media waits in memory for the disk. What is not there by then is lost to the window, and so is
+/// what lies before it.
+const DISK_WITHIN: Duration = Duration::from_secs(300);
 
 /// The published segments.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// Contiguous numbers; the oldest first.
-    entries: VecDeque<Arc<Entry>>,
+    /// Segments whose media stays in memory, whatever the disk does; none where all of it does.
+    memory: Option<usize>,
+    /// Where segments lie on disk that are not in a block yet.
+    places: BTreeMap<SegmentNumber, Vec<Place>>,
     listed: usize,
     retained: usize,
+    fresh: usize,
+    block: usize,
+    /// The oldest first; then `tail`. Numbers are contiguous.
+    blocks: Arc<[Arc<Block>]>,
+    tail: Arc<[Arc<Entry>]>,
+    /// How many entries there are.
+    len: usize,
     /// The newest entry that is no gap. It stays when nothing but gaps is left, for a manifest must list something.
+    whole: Option<Arc<Entry>>,
+    /// Of what is listed: entries with media, bytes by rendition, units by [`Self::TIMES`].
+    media: usize,
+    bytes: Vec<u64>,
+    units: [u64; 2],
+}
+
+/// What a snapshot keeps of a window.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    blocks: Arc<[Arc<Block>]>,
+    tail: Arc<[Arc<Entry>]>,
     whole: Option<Arc<Entry>>,
 }
 
+impl View {
+    /// All entries, the oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.blocks.iter().flat_map(|block| &block.entries).chain(self.tail.iter())
+    }
+
+    pub fn newest(&self) -> Option<SegmentNumber> {
+        self.tail.last().map(|entry| entry.number)
+    }
+
+    pub fn entry(&self, n: SegmentNumber) -> Option<&Entry> {
+        let spare = || self.whole.as_ref().filter(|entry| entry.number == n);
+        in_order(&self.tail, n).or_else(|| in_order(self.block_of(n)?, n)).or_else(spare).map(Arc::as_ref)
+    }
+
+    /// The block that has this number, if any has.
+    fn block_of(&self, n: SegmentNumber) -> Option<&[Arc<Entry>]> {
+        let behind = self.blocks.partition_point(|block| block.first() <= Some(n));
+        Some(&self.blocks.get(behind.checked_sub(1)?)?.entries)
+    }
+}
+
+/// The entry of this number where numbers are contiguous.
+fn in_order(entries: &[Arc<Entry>], n: SegmentNumber) -> Option<&Arc<Entry>> {
+    entries.get(usize::try_from(n.0.checked_sub(entries.first()?.number.0)?).ok()?)
+}
+
+impl Block {
+    fn new(
+        layout: &Layout,
+        kinds: &[Kind],
+        entries: &[Arc<Entry>],
+        before: Option<&Self>,
+        deflater: &mut Deflater,
+    ) -> Self {
+        let mut line = |r: usize| {
+            let mut starts = Vec::with_capacity(entries.len());
+            let mut text = String::new();
+            for entry in entries {
+                starts.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+                text.push_str(entry.lines.get(r).map_or("", String::as_str));
+            }
+            (deflater.seal(text, before.map(|block| &block.lines[r].0)), starts)
+        };
+        let lines = (0..kinds.len()).map(&mut line).collect();
+        let mut time = |(i, kind): (usize, &Kind)| {
+            let mut text = String::new();
+            dash::timeline(&mut text, layout, entries.iter().filter(|e| !e.is_gap()).map(|e| e.number), *kind);
+            deflater.seal(text, before.map(|block| &block.times[i]))
+        };
+        let times = Window::TIMES.iter().enumerate().map(&mut time).collect();
+        let bare = |entry: &Arc<Entry>| {
+            let (number, objects) = (entry.number, entry.objects.clone());
+            Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() })
+        };
+        let in_memory = entries.iter().flat_map(|e| &e.objects).any(|o| o.rest.in_memory().is_some());
+        Self { entries: entries.iter().map(bare).collect(), lines, times, in_memory }
+    }
+
+    /// The same with its media on disk; `None` if some of it is not there.
+    fn on_disk(&self, places: &BTreeMap<SegmentNumber, Vec<Place>>) -> Option<Self> {
+        let moved = |entry: &Arc<Entry>| {
+            if entry.objects.iter().all(|object| object.rest.in_memory().is_none()) {
+                return Some(Arc::clone(entry));
+            }
+            let places = places.get(&entry.number).filter(|places| places.len() == entry.objects.len())?;
+            let object = |(place, object): (&Place, &Object)| {
+                let fits = place.len() == object.rest.len() as u64;
+                fits.then(|| Object { rest: Rest::Disk(place.clone()), tag: object.tag })
+            };
+            let objects = places.iter().zip(&entry.objects).map(object).collect::<Option<Vec<_>>>()?;
+            let number = entry.number;
+            Some(Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() }))
+        };
+        let entries = self.entries.iter().map(moved).collect::<Option<Vec<_>>>()?;
+        Some(Self { entries, lines: self.lines.clone(), times: self.times.clone(), in_memory: false })
+    }
+
+    fn last(&self) -> Option<SegmentNumber> {
+        self.entries.last().map(|entry| entry.number)
+    }
+
+    fn first(&self) -> Option<SegmentNumber> {
+        self.entries.first().map(|entry| entry.number)
+    }
+}
+
+/// What is listed, of one rendition: `front` of a block that is listed in part, whole blocks, and entries.
+pub(super) struct Listed<'a> {
+    front: Option<(&'a Block, usize)>,
+    blocks: &'a [Arc<Block>],
+    /// Those outside of blocks.
+    pub tail: &'a [Arc<Entry>],
+}
+
+impl<'a> Listed<'a> {
+    pub fn len(&self) -> usize {
+        let front = self.front.map_or(0, |(block, skip)| block.entries.len() - skip);
+        front + self.blocks.iter().map(|block| block.entries.len()).sum::<usize>() + self.tail.len()
+    }
+
+    /// The first number.
+    pub fn first(&self) -> Option<SegmentNumber> {
+        let front = self.front.map(|(block, skip)| &block.entries[skip]);
+        let entry = front.or_else(|| self.blocks.first()?.entries.first()).or_else(|| self.tail.first());
+        entry.map(|entry| entry.number)
+    }
+
+    /// Lines in the playlist of rendition `r` of what is in a block that is listed in part.
+    pub fn front_lines(&self, r: usize) -> &'a str {
+        let lines = self.front.and_then(|(block, skip)| {
+            let (sealed, starts) = block.lines.get(r)?;
+            std::str::from_utf8(sealed.text.get(*starts.get(skip)? as usize..)?).ok()
+        });
+        lines.unwrap_or("")
+    }
+
+    /// The entries in that block.
+    pub fn front(&self) -> &'a [Arc<Entry>] {
+        self.front.map_or(&[], |(block, skip)| &block.entries[skip..])
+    }
+
+    /// Lines of whole blocks in the playlist of rendition `r`.
+    pub fn lines(&self, r: usize) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
+        self.blocks.iter().filter_map(move |block| block.lines.get(r).map(|(sealed, _)| sealed))
+    }
+
+    /// What a manifest says of whole blocks.
+    pub fn times(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
+        let at = Window::time(kind);
+        self.blocks.iter().filter_map(move |block| block.times.get(at))
+    }
+}
+
 impl Window {
-    pub fn new(layout: &Layout, window: Duration) -> Self {
+    /// Kinds of tracks whose segments begin at times of their own.
+    const TIMES: [Kind; 2] = [Kind::Video, Kind::Audio];
+
+    fn time(kind: Kind) -> usize {
+        usize::from(kind == Kind::Audio)
+    }
+
+    /// For `renditions` of them, that lists so much of the past.
+    /// With `disk` media that waits for its eviction lies there.
+    pub fn new(layout: &Layout, window: Duration, renditions: usize, disk: bool) -> Self {
         let segment = layout.grid().segment();
         let segments = |d: Duration| usize::try_from(d.as_nanos().div_ceil(segment.as_nanos())).unwrap_or(usize::MAX);
         let listed = segments(window).max(LISTED_MIN);
         let linger = segments((window + segment).min(LINGER_MAX)).max(2);
-        Self { entries: VecDeque::new(), listed, retained: listed + linger, whole: None }
+        let retained = listed + linger;
+        Self {
+            memory: disk.then(|| segments(DISK_WITHIN)),
+            places: BTreeMap::new(),
+            listed,
+            retained,
+            fresh: segments(Duration::from_secs(FRESH * layout.target_duration())),
+            block: (retained / 16).clamp(4, BLOCK_MAX),
+            blocks: Arc::default(),
+            tail: Arc::default(),
+            len: 0,
+            whole: None,
+            media: 0,
+            bytes: vec![0; renditions],
+            units: [0; 2],
+        }
     }
 
-    /// How many segments are kept; what slabs are sized after.
-    pub fn retained(&self) -> usize {
-        self.retained
+    /// How many segments are kept in memory; what slabs are sized after.
+    pub fn in_memory(&self) -> usize {
+        let all = self.retained + self.block;
+        // As a rule they are on disk by the time they go into a block.
+        if self.memory.is_some() { all.min(self.fresh + self.block) } else { all }
+    }
+
+    /// A segment is on disk, too: there, by rendition.
+    pub fn stored(&mut self, number: SegmentNumber, places: Vec<Place>) {
+        if self.memory.is_some() && self.view().entry(number).is_some_and(|entry| !entry.is_gap()) {
+            self.places.insert(number, places);
+        }
+    }
+
+    /// What lies before this segment is gone from the disk.
+    pub fn expire(&mut self, layout: &Layout, before: SegmentNumber) {
+        while self.blocks.first().is_some_and(|block| !block.in_memory && block.first() < Some(before)) {
+            self.drop_block(layout);
+        }
+    }
+
+    /// Takes blocks out of memory.
+    fn move_out(&mut self, layout: &Layout) {
+        let (Some(memory), Some(newest)) = (self.memory, self.newest()) else { return };
+        let waiting: Vec<usize> = (0..self.blocks.len()).filter(|&i| self.blocks[i].in_memory).collect();
+        let mut lost = 0;
+        for i in waiting {
+            let (block, last) = (&self.blocks[i], self.blocks[i].last().unwrap_or(newest));
+            if let Some(moved) = block.on_disk(&self.places).map(Arc::new) {
+                self.places.retain(|number, _| *number > last);
+                self.blocks = self
+                    .blocks
+                    .iter()
+                    .cloned()
+                    .enumerate()
+                    .map(|(k, old)| if k == i { Arc::clone(&moved) } else { old })
+                    .collect();
+            } else if last.0 + (memory as u64) < newest.0 {
+                lost = i + 1;
+            }
+        }
+        (0..lost).for_each(|_| self.drop_block(layout));
+    }
+
+    /// The oldest block goes.
+    fn drop_block(&mut self, layout: &Layout) {
+        let Some(block) = self.blocks.first().cloned() else { return };
+        let listed_from = self.len.saturating_sub(self.listed);
+        for entry in block.entries.iter().skip(listed_from) {
+            self.count(layout, entry, false);
+        }
+        self.len -= block.entries.len();
+        self.blocks = self.blocks.iter().skip(1).cloned().collect();
+        if let Some(last) = block.last() {
+            self.places.retain(|number, _| *number > last);
+        }
     }
 
     /// How many segments the playlists list when the window is full.
@@ -70,47 +333,89 @@ impl Window {
         self.listed
     }
 
-    /// Publishes the next number.
-    pub fn push(&mut self, entry: Entry) {
+    /// Publishes the next number. `kinds` are those of all renditions.
+    pub fn push(&mut self, layout: &Layout, kinds: &[Kind], entry: Entry, deflater: &mut Deflater) {
         debug_assert!(self.newest().is_none_or(|n| n.next() == entry.number));
         let entry = Arc::new(entry);
         if !entry.is_gap() {
             self.whole = Some(Arc::clone(&entry));
         }
-        self.entries.push_back(entry);
-        while self.entries.len() > self.retained {
-            self.entries.pop_front();
+        self.count(layout, &entry, true);
+        let number = entry.number;
+        let mut tail: Vec<_> = self.tail.iter().cloned().collect();
+        tail.push(entry);
+        self.len += 1;
+        if tail.len() >= self.fresh + self.block {
+            let rest = tail.split_off(self.block);
+            let block = Block::new(layout, kinds, &tail, self.blocks.last().map(Arc::as_ref), deflater);
+            self.blocks = self.blocks.iter().cloned().chain([Arc::new(block)]).collect();
+            tail = rest;
+        }
+        self.tail = tail.into();
+        let left = number.0.checked_sub(self.listed as u64).map(SegmentNumber);
+        let view = self.view();
+        if let Some(entry) = left.and_then(|left| view.entry(left)) {
+            self.count(layout, entry, false);
+        }
+        while self.blocks.first().is_some_and(|block| self.len - block.entries.len() >= self.retained) {
+            self.drop_block(layout);
+        }
+        self.move_out(layout);
+    }
+
+    fn count(&mut self, layout: &Layout, entry: &Entry, comes: bool) {
+        if entry.is_gap() {
+            return;
+        }
+        let change = |sum: &mut u64, by: u64| *sum = if comes { *sum + by } else { sum.saturating_sub(by) };
+        self.media = if comes { self.media + 1 } else { self.media.saturating_sub(1) };
+        for (sum, object) in self.bytes.iter_mut().zip(&entry.objects) {
+            change(sum, object.rest.len() as u64);
+        }
+        for (sum, kind) in self.units.iter_mut().zip(Self::TIMES) {
+            let units = layout.units(kind, entry.number);
+            change(sum, units.end - units.start);
         }
     }
 
     pub fn newest(&self) -> Option<SegmentNumber> {
-        self.entries.back().map(|e| e.number)
+        self.tail.last().map(|e| e.number)
     }
 
-    /// What the media playlists list.
-    pub fn listed(&self) -> impl ExactSizeIterator<Item = &Arc<Entry>> + Clone {
-        self.entries.range(self.entries.len().saturating_sub(self.listed)..)
+    /// Entries are listed that have media. Where none has, a manifest lists [`Self::whole`].
+    pub fn has_media(&self) -> bool {
+        self.media > 0
     }
 
-    /// What the manifest lists: the entries with media, at least one.
-    pub fn listed_whole(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
-        let last = self.whole.iter().filter(|_| self.listed().all(|e| e.is_gap()));
-        last.chain(self.listed().filter(|e| !e.is_gap()))
+    /// The newest entry that is no gap.
+    pub fn whole(&self) -> Option<&Entry> {
+        self.whole.as_deref()
     }
 
-    /// Everything that can be fetched, the oldest first.
-    pub fn kept(&self) -> (Vec<Arc<Entry>>, Option<Arc<Entry>>) {
-        (self.entries.iter().cloned().collect(), self.whole.clone())
+    /// What the playlists list.
+    pub fn listed(&self) -> Listed<'_> {
+        let mut skip = self.len.saturating_sub(self.listed);
+        for (i, block) in self.blocks.iter().enumerate() {
+            if skip < block.entries.len() {
+                let front = (skip > 0).then_some((&**block, skip));
+                return Listed { front, blocks: &self.blocks[i + usize::from(skip > 0)..], tail: &self.tail };
+            }
+            skip -= block.entries.len();
+        }
+        Listed { front: None, blocks: &[], tail: &self.tail[skip..] }
+    }
+
+    /// Everything that can be fetched.
+    pub fn view(&self) -> View {
+        let (blocks, tail) = (Arc::clone(&self.blocks), Arc::clone(&self.tail));
+        View { blocks, tail, whole: self.whole.clone() }
     }
 
     /// Average bit rate of what is listed of a rendition, bits a second.
     pub fn average(&self, layout: &Layout, rendition: usize, kind: Kind) -> u64 {
-        let (bytes, seconds) = self
-            .listed()
-            .filter_map(|e| Some((e.number, e.objects.get(rendition)?)))
-            .fold((0u64, 0f64), |(bytes, seconds), (n, object)| {
-                (bytes + object.stored.len() as u64, seconds + layout.seconds(kind, n))
-            });
+        let ticks = self.units[Self::time(kind)] * u64::from(layout.unit_ticks(kind));
+        let seconds = ticks as f64 / f64::from(layout.timescale(kind).hz());
+        let bytes = self.bytes.get(rendition).copied().unwrap_or(0);
         if seconds > 0.0 { (bytes as f64 * 8.0 / seconds) as u64 } else { 0 }
     }
 }

@@ -48,14 +48,15 @@ pub struct Chain {
 impl Chain {
     /// Builds the encoder for pictures from `first` on and opens its destinations.
     pub fn start(variant: &Variant, plan: &Plan, first: u64) -> Result<Self, SignalError> {
-        let tune = if variant.bframes == 0 { "zerolatency" } else { "0" };
+        // Looking ahead is waiting, as B frames are.
+        let (tune, lookahead) = if variant.bframes == 0 { ("zerolatency", 0) } else { ("0", 10) };
         // A key frame stands where we ask for one and nowhere else. One thread: the least CPU for what it makes.
         let launch = format!(
             "appsrc name=video format=time block=true max-buffers=4 max-bytes=0 \
              caps=video/x-raw,format=I420,width={},height={},framerate={}/{},pixel-aspect-ratio=1/1,\
 colorimetry=bt709,chroma-site=mpeg2,{} \
              ! x264enc name=encoder interlaced={} threads=1 speed-preset={} tune={tune} bframes={} bitrate={} vbv-buf-capacity=1000 \
-             key-int-max=1200 sync-lookahead=0 rc-lookahead=10 option-string=scenecut=0:open-gop=0 \
+             key-int-max=1200 sync-lookahead=0 rc-lookahead={lookahead} option-string=scenecut=0:open-gop=0 \
              ! video/x-h264,stream-format=byte-stream,alignment=au ! mux. \
              appsrc name=audio format=time block=true max-time=4000000000 max-bytes=0 \
              caps=audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2,channel-mask=(bitmask)3 \

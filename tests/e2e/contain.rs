@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tandem::channel::run::{self, Handle};
 use tandem::child::frame;
 use tandem::config::{Config, Input};
-use tandem::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, RenditionIndex, Thumbnail};
+use tandem::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, Material, RenditionIndex, Thumbnail};
 use tandem::ingest;
 use tandem::media::{PipelineId, SegmentNumber, Slot};
 use tandem::monitor::{Event, EventKind, PipelineStatus};
@@ -202,6 +202,7 @@ fn a_process_that_says_anything_is_told_by_what_it_said() {
             segment,
             position,
             key: true,
+            material: Material::Source,
             data: Bytes::from_static(b"\0\0\0\x01e"),
         })
     };

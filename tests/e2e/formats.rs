@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem::clock;
-use tandem::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
+use tandem::encode::ipc::{CodedUnit, Filled, Material, RenditionIndex, SegmentEnd};
 use tandem::encode::ladder::{AudioRung, RateControl, VideoEncoder, VideoRung};
 use tandem::media::{ChannelId, FrameRate, Grid, PipelineId, RenditionId, SegmentNumber};
 use tandem::origin::{ChannelFeed, Directory, Limits, Running, start};
@@ -111,6 +111,7 @@ fn config() -> Config {
     Config {
         channel: ChannelId::new("formats").unwrap(),
         grid: Grid::new(Duration::from_secs(2), FrameRate::new(25, 1).unwrap()).unwrap(),
+        serve: tandem::config::Serve { hls: true, dash: true, ..Default::default() },
         part: Duration::from_millis(500),
         window: Duration::from_secs(20),
         pipelines: vec![PipelineId::A],
@@ -127,6 +128,7 @@ fn config() -> Config {
         language: "und".into(),
         time_uri: "/time".into(),
         deterministic: true,
+        disk: false,
         save: false,
     }
 }
@@ -146,7 +148,8 @@ fn deliver(packager: &mut Packager, media: &[Media], n: SegmentNumber) {
         let mut units = 0;
         let mut give = |position, key, data: &Bytes| {
             units += 1;
-            let unit = CodedUnit { rendition, segment: n, position, key, data: data.clone() };
+            let unit =
+                CodedUnit { rendition, segment: n, position, key, material: Material::Source, data: data.clone() };
             packager.coded(now, PipelineId::A, unit);
         };
         match media {

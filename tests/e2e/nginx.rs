@@ -91,7 +91,7 @@ fn segment(body: &'static [u8]) -> Lookup {
         content_type: "video/mp4",
         etag: "\"segment\"".into(),
         cache: Cache::Immutable,
-        body: body.into(),
+        body: bytes::Bytes::from_static(body).into(),
         gzip: None,
     })
 }

@@ -164,7 +164,8 @@ fn every_player_reports_a_stream_that_stops() {
 /// `hls_rules`, `mpd_check` and `cmaf_check` share nothing with our packager. They lie outside this repository.
 #[test]
 fn independent_validators_find_no_error() {
-    let (server, _publishers) = ready_for_viewers(&Options::default());
+    let extra = "serve = [\"hls\", \"ll-hls\", \"dash\", \"ll-dash\"]\n".to_owned();
+    let (server, _publishers) = ready_for_viewers(&Options { extra, ..Options::default() });
     let address = server.hls();
     validators(address.strip_suffix("/index.m3u8").expect("the multivariant playlist's name"), "30");
 }

@@ -4,6 +4,7 @@
 // Out:   `report`: plain figures, as they stand.
 // Never: judges; verdict.mjs does.
 
+import { age } from '/clock.mjs';
 import { start } from '/players.mjs';
 
 const TICK_MS = 100;
@@ -40,6 +41,7 @@ const seen = {
   heights: new Set(),
   codecs: new Set(),
   latencies: [],
+  ages: [], // seconds from the moment a picture was filmed to its being seen, by the number it carries
 };
 let latency = () => null;
 let codecNow = () => null;
@@ -78,6 +80,7 @@ window.report = () => {
     codecs: [...seen.codecs],
     least_ahead_s: round(seen.ahead),
     latency_s: spread(seen.latencies),
+    age_s: spread(seen.ages),
     pictures: {
       looks: seen.pictures.looks,
       distinct: seen.pictures.distinct.size,
@@ -170,6 +173,8 @@ function look(hear) {
   audio.silent_ms_max = Math.max(audio.silent_ms_max, at - Math.max(audio.heard, seen.started));
   const behind = latency();
   if (Number.isFinite(behind) && behind > 0) seen.latencies.push(behind);
+  const since = age(video);
+  if (since !== null) seen.ages.push(since);
   if (video.videoHeight) seen.heights.add(video.videoHeight);
   const codec = codecNow();
   if (codec) seen.codecs.add(codec);

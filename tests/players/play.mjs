@@ -68,6 +68,7 @@ async function serve(player) {
     '/': ['page.html', 'text/html'],
     '/page.mjs': ['page.mjs', 'text/javascript'],
     '/players.mjs': ['players.mjs', 'text/javascript'],
+    '/clock.mjs': ['clock.mjs', 'text/javascript'],
     '/player.js': [path.join('node_modules', SCRIPTS[player]), 'text/javascript'],
   };
   const server = createServer((request, response) => {
@@ -83,7 +84,17 @@ async function serve(player) {
 
 /** What went wrong on the wire and in the page, gathered while it plays. */
 function witness(page) {
-  const heard = { http_errors: [], page_errors: [] };
+  const heard = { http_errors: [], page_errors: [], requests: 0, blocked: 0, asked_most: null };
+  const asked = new Map();
+  page.on('request', r => {
+    heard.requests += 1;
+    if (/[?&]_HLS_msn=/.test(r.url())) heard.blocked += 1;
+    // Playlists and manifests are asked for again and again; media is not.
+    if (!/\.(m4s|ts)(\?|$)/.test(r.url())) return;
+    const times = (asked.get(r.url()) ?? 0) + 1;
+    asked.set(r.url(), times);
+    if (times > (heard.asked_most?.times ?? 0)) heard.asked_most = { times, url: r.url() };
+  });
   const note = (list, text) => list.length < ERRORS_MAX && list.push(text);
   page.on('response', r => r.status() >= 400 && note(heard.http_errors, `${r.status()} ${r.url()}`));
   page.on('requestfailed', r => {

@@ -8,6 +8,8 @@ const STILL_MS = 1_500;
 const SILENT_MS = 1_500;
 /** Late pictures are a busy machine's doing, not the stream's; but a slide show is not playing. */
 const DROPPED = 0.1;
+/** A player that asks for the same media more often is at odds with what it is told. */
+const ASKED_MAX = 3;
 /** The playhead keeps step with the wall clock within this. */
 const STEP_S = 1.0;
 
@@ -21,6 +23,7 @@ export function faults(report, { seconds, rate, codec }) {
   const found = [];
   for (const e of r.errors) found.push(`${e.fatal ? 'fatal ' : ''}error after ${e.at_ms} ms: ${e.text}`);
   for (const e of r.http_errors) found.push(`HTTP: ${e}`);
+  if (r.asked_most?.times > ASKED_MAX) found.push(`asked ${r.asked_most.times} times for ${r.asked_most.url}`);
   for (const e of r.page_errors) found.push(`page: ${e}`);
   if (r.started_ms === null) return [...found, `nothing played within ${START_MS} ms`];
   if (r.started_ms > START_MS) found.push(`started after ${r.started_ms} ms only`);

@@ -119,6 +119,11 @@ pub const HEAD_FRAMES: u64 = 1000;
 const REST_MS: u64 = 16_000;
 
 impl Script {
+    /// Segments go out part by part: every other seed.
+    pub fn parts(&self) -> bool {
+        self.seed % 2 == 1
+    }
+
     pub fn new(mode: Mode, redundancy: Redundancy, seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ if mode == Mode::Chaos { 0xc4a0_5000 } else { 0 });
         let b_pictures = rng.one_in(2);

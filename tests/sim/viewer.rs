@@ -135,7 +135,7 @@ impl Viewer {
         let mut gone = Vec::new();
         for (url, (before, listed)) in &self.bodies {
             match snapshot.lookup(url) {
-                Lookup::Found(resource) if resource.body == *before => {}
+                Lookup::Found(resource) if resource.body.bytes() == *before => {}
                 Lookup::Found(_) => return Err(format!("{url} changed after it left the list")),
                 Lookup::Gone if newest >= listed + LINGERS => gone.push(url.clone()),
                 other => return Err(format!("{url}: {other:?} at {newest}, listed until {listed}")),
@@ -177,7 +177,7 @@ impl Viewer {
 
 fn fetch(snapshot: &Snapshot, path: &str) -> Result<Bytes, String> {
     match snapshot.lookup(path) {
-        Lookup::Found(resource) => Ok(resource.body),
+        Lookup::Found(resource) => Ok(resource.body.bytes()),
         other => Err(format!("{path}: {other:?}")),
     }
 }

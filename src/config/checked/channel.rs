@@ -21,8 +21,12 @@ pub struct Channel {
     pub grid: Grid,
     /// CMAF chunk duration; a whole number of slots; at most the segment duration.
     pub part: Duration,
+    /// What the origin serves.
+    pub serve: Serve,
     /// How much of the past the playlists list.
     pub window: Duration,
+    /// Where the window is kept on disk, too.
+    pub dvr: Option<Dvr>,
     /// A slot still empty this long after its time is filled by a repeat.
     pub hold: Duration,
     /// What is shown when no picture comes.
@@ -62,6 +66,35 @@ impl Channel {
     pub fn merged_by(&self, path: &SourceName) -> Option<&SourceName> {
         let is_path = |source: &&Source| matches!(&source.input, Input::Merge(merge) if merge.of.contains(path));
         self.sources.iter().find(is_path).map(|source| &source.id.source)
+    }
+}
+
+/// The window on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dvr {
+    /// A folder of the channel's own.
+    pub folder: PathBuf,
+    /// Bytes that are kept at most.
+    pub size_max: u64,
+}
+
+/// The forms in which a channel goes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// HLS playlists.
+    pub hls: bool,
+    /// With parts in them (RFC 8216bis, LL-HLS).
+    pub low_latency_hls: bool,
+    /// A DASH manifest of whole segments.
+    pub dash: bool,
+    /// A DASH manifest of segments that are delivered while they grow.
+    pub low_latency_dash: bool,
+}
+
+impl Serve {
+    /// Parts go out before their segment is whole.
+    pub fn has_parts(self) -> bool {
+        self.low_latency_hls || self.low_latency_dash
     }
 }
 

@@ -15,7 +15,7 @@ use super::time::{Fine, first_sample, nearest_frame, nearest_sample, nearest_slo
 use super::timeline::{Misfit, Waiting};
 use super::{Figures, Output};
 use crate::clock::Now;
-use crate::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
+use crate::encode::ipc::{CodedUnit, Filled, Material, RenditionIndex, SegmentEnd};
 use crate::media::{AUDIO_FRAME_SAMPLES, AudioFrame, Grid, SegmentNumber};
 use crate::wire::mp4::read::Sample;
 
@@ -264,7 +264,9 @@ impl Track {
         open.got += 1;
         figures.units += 1;
         let rendition = self.rendition;
-        out.push(Output::Coded(CodedUnit { rendition, segment, position, key: unit.key, data: unit.data }));
+        // Which of a segment's pictures were made up is not told, only how many.
+        let material = Material::default();
+        out.push(Output::Coded(CodedUnit { rendition, segment, position, key: unit.key, material, data: unit.data }));
         let whole = (open.got as usize == open.seen.len()).then_some(Whole { segment, first: open.first });
         if whole.is_some() && !self.tells {
             self.close(Filled::default(), out, figures);

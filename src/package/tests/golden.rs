@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn compare(name: &str, got: &str) {
+pub(super) fn compare(name: &str, got: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("TANDEM_GOLDEN").is_some_and(|v| v == "update") {
         std::fs::write(&path, got).expect("golden file can be written");
@@ -110,7 +110,7 @@ fn newest_of(snapshot: &Snapshot, rendition: &str) -> (Bytes, Bytes) {
     let playlist = text(snapshot, &format!("{rendition}/index.m3u8"));
     let init = playlist.split("URI=\"").nth(1).and_then(|t| t.split('"').next()).expect("EXT-X-MAP");
     let segment = playlist.lines().rfind(|l| !l.starts_with('#')).expect("a segment");
-    let fetch = |name: &str| found(snapshot, &format!("{rendition}/{name}")).body;
+    let fetch = |name: &str| found(snapshot, &format!("{rendition}/{name}")).body.bytes();
     (fetch(init), fetch(segment))
 }
 

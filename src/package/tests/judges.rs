@@ -16,7 +16,7 @@ fn spill(snapshot: &Snapshot, to: &Path) {
     for path in snapshot.paths() {
         let file = to.join(&path);
         std::fs::create_dir_all(file.parent().expect("has a parent")).expect("folder");
-        std::fs::write(file, &found(snapshot, &path).body).expect("file");
+        std::fs::write(file, found(snapshot, &path).body.bytes()).expect("file");
     }
 }
 
@@ -29,7 +29,7 @@ fn media_lines(playlist: &str) -> (String, Vec<String>) {
 /// Header and all listed segments of a rendition in one piece.
 fn joined(snapshot: &Snapshot, rendition: &str) -> Vec<u8> {
     let (init, segments) = media_lines(&text(snapshot, &format!("{rendition}/index.m3u8")));
-    let fetch = |name: &String| found(snapshot, &format!("{rendition}/{name}")).body;
+    let fetch = |name: &String| found(snapshot, &format!("{rendition}/{name}")).body.bytes();
     std::iter::once(&init).chain(&segments).flat_map(fetch).collect()
 }
 
@@ -125,7 +125,7 @@ fn the_manifest_is_valid_to_mpegs_schema() {
     }
 }
 
-fn ffmpeg(args: &[&str]) -> Option<Vec<u8>> {
+pub(super) fn ffmpeg(args: &[&str]) -> Option<Vec<u8>> {
     let out = match Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(args).output() {
         Ok(out) => out,
         Err(e) => {
@@ -139,7 +139,7 @@ fn ffmpeg(args: &[&str]) -> Option<Vec<u8>> {
 }
 
 /// Access units of a byte stream with delimiters, each of which begins one.
-fn access_units(format: VideoFormat, stream: &[u8]) -> Vec<Bytes> {
+pub(super) fn access_units(format: VideoFormat, stream: &[u8]) -> Vec<Bytes> {
     if format == VideoFormat::Av1 {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for obu in obus(stream).map(|obu| obu.expect("a whole unit")) {
@@ -162,7 +162,7 @@ fn access_units(format: VideoFormat, stream: &[u8]) -> Vec<Bytes> {
 }
 
 /// Raw AAC frames of an ADTS stream (ISO/IEC 13818-7 §6.2).
-fn adts_frames(mut stream: &[u8]) -> Vec<Bytes> {
+pub(super) fn adts_frames(mut stream: &[u8]) -> Vec<Bytes> {
     let mut frames = Vec::new();
     while let Some(&[_, protection, _, a, b, c, _]) = stream.first_chunk::<7>() {
         let len = usize::from(a & 3) << 11 | usize::from(b) << 3 | usize::from(c) >> 5;
@@ -241,13 +241,27 @@ fn ffmpeg_decodes(encoder: VideoEncoder, by: &[&str], settings: [&str; 2], filte
             let place = order[at] - i * 50;
             let key = j == 0;
             let data = pictures[at].clone();
-            let unit = CodedUnit { rendition: RenditionIndex(0), segment: n, position: first + place, key, data };
+            let unit = CodedUnit {
+                rendition: RenditionIndex(0),
+                segment: n,
+                position: first + place,
+                key,
+                material: Material::Source,
+                data,
+            };
             p.coded(now, PipelineId::A, unit);
         }
         for position in config.grid.audio_frames(n) {
             let data = frames[used_frames].clone();
             used_frames += 1;
-            let unit = CodedUnit { rendition: RenditionIndex(1), segment: n, position, key: true, data };
+            let unit = CodedUnit {
+                rendition: RenditionIndex(1),
+                segment: n,
+                position,
+                key: true,
+                material: Material::Source,
+                data,
+            };
             p.coded(now, PipelineId::A, unit);
         }
         for r in [0, 1] {
@@ -301,14 +315,14 @@ fn ffmpeg_decodes(encoder: VideoEncoder, by: &[&str], settings: [&str; 2], filte
 }
 
 /// For each packet in decode order, its place in presentation order.
-fn presentation_order(file: &str) -> Vec<u64> {
+pub(super) fn presentation_order(file: &str) -> Vec<u64> {
     let pts = probe(file, "packet=pts");
     let mut sorted = pts.clone();
     sorted.sort_unstable();
     pts.iter().map(|p| sorted.binary_search(p).expect("it is there") as u64).collect()
 }
 
-fn probe(file: &str, entry: &str) -> Vec<i64> {
+pub(super) fn probe(file: &str, entry: &str) -> Vec<i64> {
     let args = ["-v", "error", "-select_streams", "v", "-show_entries", entry, "-of", "csv=p=0", file];
     let out = Command::new("ffprobe").args(args).output().expect("ffprobe comes with ffmpeg");
     let number = |l: &str| l.trim_end_matches(',').parse().expect("a number");

@@ -2,8 +2,11 @@
 
 mod golden;
 mod judges;
+mod long;
+mod low_latency;
 mod selection;
 mod simulation;
+mod transport;
 mod warm;
 
 use std::path::PathBuf;
@@ -13,7 +16,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::clock::Now;
-use crate::encode::ipc::{CodedUnit, Filled, RenditionIndex, SegmentEnd};
+use crate::encode::ipc::{CodedUnit, Filled, Material, RenditionIndex, SegmentEnd};
 use crate::encode::ladder::{RateControl, VideoEncoder, VideoFormat};
 use crate::media::{ChannelTime, FrameRate, RenditionId, SegmentNumber};
 
@@ -74,6 +77,7 @@ fn config_at(rate: FrameRate) -> Config {
         channel: ChannelId::new("news").expect("good name"),
         grid: Grid::new(Duration::from_secs(2), rate).expect("good grid"),
         part: Duration::from_millis(480),
+        serve: Serve { hls: true, dash: true, ..Serve::default() },
         window: Duration::from_secs(12),
         pipelines: PipelineId::BOTH.to_vec(),
         video: vec![rung("v360", 700_000), rung("v180", 300_000)],
@@ -86,8 +90,15 @@ fn config_at(rate: FrameRate) -> Config {
         language: "en".into(),
         time_uri: "/time".into(),
         deterministic: true,
+        disk: false,
         save: false,
     }
+}
+
+/// Parts of 0.4 s in playlists and manifest.
+fn with_parts(config: Config) -> Config {
+    let serve = Serve { hls: true, low_latency_hls: true, dash: true, low_latency_dash: true };
+    Config { serve, part: Duration::from_millis(400), ..config }
 }
 
 fn config() -> Config {
@@ -124,6 +135,7 @@ fn units(config: &Config, rendition: usize, n: u64, flavour: u8) -> Vec<CodedUni
         segment: n,
         position,
         key,
+        material: Material::Source,
         data,
     };
     if rendition >= config.video.len() {
@@ -195,7 +207,7 @@ fn found(snapshot: &Snapshot, path: &str) -> Resource {
 }
 
 fn text(snapshot: &Snapshot, path: &str) -> String {
-    String::from_utf8(found(snapshot, path).body.to_vec()).expect("text")
+    String::from_utf8(found(snapshot, path).body.bytes().to_vec()).expect("text")
 }
 
 /// Material that lies beside the project on the machines it is developed on.

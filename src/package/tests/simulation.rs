@@ -176,6 +176,7 @@ impl Player {
                 match line {
                     "#EXT-X-GAP" => gap = true,
                     _ if line.starts_with('#') => assert!(!line.contains("DISCONTINUITY"), "{playlist}"),
+                    // The date of the segment at the live edge, and what its parts are.
                     uri => {
                         self.check_segment(snapshot, &format!("{rendition}/{uri}"), rendition, number, gap);
                         numbers.push(number);
@@ -202,12 +203,47 @@ impl Player {
         assert!(manifest.contains("<S t="), "{manifest}");
     }
 
+    /// Parts that are listed never change; of a segment that is whole they are the segment, unless some are missing.
+    fn check_parts(&mut self, snapshot: &Snapshot) {
+        for rendition in ["v360", "a1"] {
+            let playlist = text(snapshot, &format!("{rendition}/index.m3u8"));
+            let (mut parts, mut missing) = (Vec::new(), false);
+            for line in playlist.lines() {
+                if let Some(part) = line.strip_prefix("#EXT-X-PART:") {
+                    let uri = part.split("URI=\"").nth(1).and_then(|t| t.split('"').next()).expect("URI");
+                    let path = format!("{rendition}/{uri}");
+                    if part.contains("GAP=YES") {
+                        missing = true;
+                        assert!(matches!(snapshot.lookup(&path), Lookup::Gone), "{path}");
+                        continue;
+                    }
+                    let body = found(snapshot, &path).body.bytes();
+                    let tag = found(snapshot, &path).etag;
+                    let known = self.tags.entry(path.clone()).or_insert_with(|| tag.clone());
+                    assert_eq!(*known, tag, "{path} changed");
+                    parts.push(body);
+                } else if line.starts_with("#EXT-X-PRELOAD-HINT") {
+                    let uri = line.split("URI=\"").nth(1).and_then(|t| t.split('"').next()).expect("URI");
+                    let hinted = snapshot.lookup(&format!("{rendition}/{uri}"));
+                    assert!(matches!(hinted, Lookup::Wait(_)), "{uri}: {hinted:?}");
+                } else if !line.starts_with('#') {
+                    if !parts.is_empty() && !missing {
+                        let segment = found(snapshot, &format!("{rendition}/{line}")).body.bytes();
+                        assert_eq!(parts.concat(), segment, "{line} is not its parts");
+                    }
+                    (parts, missing) = (Vec::new(), false);
+                }
+            }
+        }
+    }
+
     fn check_segment(&mut self, snapshot: &Snapshot, path: &str, rendition: &str, number: u64, gap: bool) {
         match snapshot.lookup(path) {
             Lookup::Found(resource) if !gap => {
                 let known = self.tags.entry(path.to_owned()).or_insert_with(|| resource.etag.clone());
                 assert_eq!(*known, resource.etag, "{path} changed");
-                let tag = super::super::names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(&resource.body));
+                let tag =
+                    super::super::names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(resource.body.bytes()));
                 assert_eq!(tag, resource.etag, "{path}: bytes under the tag changed");
                 let by_number = found(snapshot, &format!("{rendition}/{number}.m4s"));
                 assert_eq!(by_number.etag, resource.etag, "{path} is not number {number}");
@@ -222,11 +258,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn whatever_happens_to_pipelines_players_can_rely_on_it(
+        parts in any::<bool>(),
         lags in (100u64..900, 100u64..900),
         mut script in prop::collection::vec((0u64..SECONDS * 1000, any::<bool>(), fault()), 0..8),
     ) {
         script.sort_by_key(|(at, ..)| *at);
         let config = CONFIG_1S.with(Clone::clone);
+        let config = if parts { Config { part: Duration::from_millis(250), ..with_parts(config) } } else { config };
         let t0 = start_of(&config, FIRST_OF_1S);
         let mut p = up(config.clone(), t0, &[]);
         let mut encoders = [Encoder::new(PipelineId::A, lags.0), Encoder::new(PipelineId::B, lags.1)];
@@ -271,8 +309,9 @@ proptest! {
             }
             made.retain(|(n, _), _| *n + 10 > FIRST_OF_1S + at_ms / 1000);
             let snapshot = p.snapshot();
-            if snapshot.newest().is_some() && snapshot.newest() != before.newest() {
+            if snapshot.newest().is_some() && !std::sync::Arc::ptr_eq(&snapshot, &before) {
                 player.check(&snapshot);
+                player.check_parts(&snapshot);
                 // What the last snapshot listed stays fetchable for as long as the playlist is long, and longer.
                 for path in before.paths().iter().filter(|p| p.ends_with(".m4s")) {
                     let still = matches!(snapshot.lookup(path), Lookup::Found(_));

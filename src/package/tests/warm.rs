@@ -119,7 +119,7 @@ fn the_air_goes_back_to_the_one_that_encodes() {
     deliver_all(&mut p, ms(t, 2400), A, NEXT);
     deliver_all(&mut p, ms(t, 2400), A, NEXT + 1);
     let events = p.poll(ms(t, 2400));
-    let back = PackageEvent::Switched { number: SegmentNumber(NEXT + 1), to: A, why: Change::StandsBy };
+    let back = PackageEvent::Switched { number: SegmentNumber(NEXT + 1), part: None, to: A, why: Change::StandsBy };
     assert!(events.contains(&back), "{events:?}");
     assert_eq!(taken(&events), [(NEXT + 1, Some(A))]);
 }

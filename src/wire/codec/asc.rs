@@ -1,5 +1,6 @@
 //! AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1): what MP4 files and RTSP say of AAC beside the stream, and ADTS says in front of each frame.
 
+use super::aac::ADTS_HEADER;
 use super::bits::Bits;
 
 /// Sample rates by index (ISO/IEC 14496-3 Table 1.18).
@@ -49,14 +50,12 @@ impl AacConfig {
         self.object_type == 2
     }
 
-    /// A frame with its header (§1.A.2.2, no CRC). `None`: it is longer than a header can say.
-    pub fn adts(&self, frame: &[u8]) -> Option<Vec<u8>> {
-        let length = frame.len() + super::aac::ADTS_HEADER;
-        if frame.is_empty() || length >= 1 << 13 {
-            return None;
-        }
-        let mut out = Vec::with_capacity(length);
-        out.extend([
+    /// The header in front of a frame of so many bytes (§1.A.2.2, no CRC). `None`: there is no frame, or it is longer than a
+    /// header can say.
+    pub fn adts_header(&self, frame_bytes: usize) -> Option<[u8; ADTS_HEADER]> {
+        let length = frame_bytes.checked_add(ADTS_HEADER)?;
+        let sayable = frame_bytes > 0 && length < 1 << 13;
+        sayable.then_some([
             0xff,
             0xf1,
             (self.object_type - 1) << 6 | self.rate_index << 2 | self.channels >> 2,
@@ -65,9 +64,12 @@ impl AacConfig {
             // Buffer fullness of all ones: a variable rate.
             (length << 5) as u8 | 0x1f,
             0xfc,
-        ]);
-        out.extend(frame);
-        Some(out)
+        ])
+    }
+
+    /// A frame with its header. `None`: as of [`Self::adts_header`].
+    pub fn adts(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        Some([&self.adts_header(frame.len())?[..], frame].concat())
     }
 }
 

@@ -1,7 +1,8 @@
-//! MPEG-2 transport stream (ISO/IEC 13818-1): bytes → packets → sections and PES headers.
+//! MPEG-2 transport stream (ISO/IEC 13818-1): bytes → packets → sections and PES headers; and in [`mux`] the way back.
 
 mod descriptor;
 mod format;
+pub mod mux;
 mod packet;
 mod pes;
 mod psi;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tandem::clock::Now;
-use tandem::encode::ipc::{CodedUnit, Filled, FromWorker, Job, Orders, RenditionIndex, SegmentEnd, Standby};
+use tandem::encode::ipc::{CodedUnit, Filled, FromWorker, Job, Material, Orders, RenditionIndex, SegmentEnd, Standby};
 use tandem::encode::slots::{Fill, Filling, Slots, Verdict};
 use tandem::media::{Break, ChannelTime, Item, SegmentNumber, Slot, TrackId, TrackKind, Unit};
 
@@ -274,6 +274,7 @@ impl Rung {
             segment,
             position: slot,
             key: begins,
+            material: Material::Source,
             data: data.into(),
         });
         while self.waiting.len() > self.lookahead {

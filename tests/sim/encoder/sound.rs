@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tandem::clock::Now;
 use tandem::encode::audio_grid::{Placer, Plan, sample_at, time_of};
-use tandem::encode::ipc::{CodedUnit, Filled, FromWorker, Job, RenditionIndex, SegmentEnd};
+use tandem::encode::ipc::{CodedUnit, Filled, FromWorker, Job, Material, RenditionIndex, SegmentEnd};
 use tandem::encode::slots::{AHEAD_MAX, Patience};
 use tandem::media::{Break, ChannelTime, Item, SegmentNumber, TrackId, TrackKind, Unit};
 
@@ -149,7 +149,14 @@ impl Audio {
         while let Some(front) = self.open.front_mut() {
             let (rendition, segment) = (self.rendition, front.plan.segment);
             while let Some((position, data)) = front.packet() {
-                out.push(FromWorker::Coded(CodedUnit { rendition, segment, position, key: true, data }));
+                out.push(FromWorker::Coded(CodedUnit {
+                    rendition,
+                    segment,
+                    position,
+                    key: true,
+                    material: Material::Source,
+                    data,
+                }));
             }
             if !front.placer.is_done() {
                 break;

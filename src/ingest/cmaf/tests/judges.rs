@@ -1,6 +1,7 @@
 //! What ffmpeg sends, through a point and a packager, and back to ffmpeg: the same pictures, the same sound, in sync.
 
 use super::*;
+use crate::config::Serve;
 use crate::encode::ladder::VideoEncoder;
 use crate::media::{ChannelId, PipelineId, SegmentNumber};
 use crate::package::{self, Lookup, PackageEvent, Packager};
@@ -10,6 +11,7 @@ fn packager(config: &Config) -> Packager {
         channel: ChannelId::new("news").expect("a name"),
         grid: config.grid,
         part: Duration::from_millis(500),
+        serve: Serve { hls: true, dash: true, ..Serve::default() },
         window: Duration::from_secs(60),
         pipelines: vec![PipelineId::B],
         video: config.video.clone(),
@@ -17,6 +19,7 @@ fn packager(config: &Config) -> Packager {
         language: "und".to_owned(),
         time_uri: "/time".to_owned(),
         deterministic: false,
+        disk: false,
         save: false,
     };
     Packager::new(config, start()).expect("a packager")
@@ -26,7 +29,7 @@ fn packager(config: &Config) -> Packager {
 fn joined(packager: &Packager, rendition: &str) -> (Vec<u8>, usize) {
     let snapshot = packager.snapshot();
     let get = |name: &str| match snapshot.lookup(&format!("{rendition}/{name}")) {
-        Lookup::Found(resource) => resource.body.to_vec(),
+        Lookup::Found(resource) => resource.body.bytes().to_vec(),
         other => panic!("{rendition}/{name}: {other:?}"),
     };
     let playlist = String::from_utf8(get("index.m3u8")).expect("text");

@@ -13,7 +13,7 @@ use super::super::publish::{Piece, Publisher};
 use super::super::server::{self, Opening};
 use super::*;
 use crate::clock;
-use crate::config::Secret;
+use crate::config::{Secret, Serve};
 use crate::encode::ipc::Filled;
 use crate::media::{ChannelId, PipelineId};
 use crate::package::{self, PackageEvent, Packager, Verdict};
@@ -23,6 +23,7 @@ fn packaging(config: &Config) -> package::Config {
         channel: ChannelId::new("news").expect("a name"),
         grid: config.grid,
         part: Duration::from_millis(400),
+        serve: Serve { hls: true, dash: true, ..Serve::default() },
         window: Duration::from_secs(60),
         pipelines: PipelineId::BOTH.to_vec(),
         video: config.video.clone(),
@@ -30,6 +31,7 @@ fn packaging(config: &Config) -> package::Config {
         language: "und".to_owned(),
         time_uri: "/time".to_owned(),
         deterministic: true,
+        disk: false,
         save: false,
     }
 }

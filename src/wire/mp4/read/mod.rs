@@ -11,7 +11,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Coding, ParameterSets};
+pub use entry::{Coding, ParameterSets, sets_of_record};
 pub use live::{LiveError, LiveTrack};
 
 use self::table::sample_table;

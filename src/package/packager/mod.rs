@@ -1,27 +1,36 @@
 //! The core that ties segmenter, selector and window together.
 
+mod publish;
+mod render;
+mod restore;
+
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
-use super::catalogue::{Catalogue, Rendition};
+use super::catalogue::Catalogue;
 use super::compare::Comparer;
-use super::event::{Change, PackageEvent, Refusal, Verdict};
+use super::edge::{Edge, Row};
+use super::event::{PackageEvent, Refusal, Verdict};
+use super::keep::Keep;
 use super::layout::{Kind, Layout};
-use super::names::entity_tag;
-use super::segmenter::{Coding, Segmenter, Whole};
+use super::rope::Deflater;
+use super::segmenter::{Coding, Segmenter};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Cache, Listing, Resource, Snapshot, content_type};
-use super::window::{Entry, Object, Window};
-use super::{Config, PackageError, dash, hls, trick};
+use super::snapshot::{Resource, Snapshot};
+use super::window::Window;
+use super::{Config, PackageError, trick};
+
 use crate::clock::Now;
+use crate::dvr::Place;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
-use crate::monitor::{PublishStatus, RenditionStatus};
+use crate::monitor::PublishStatus;
+use crate::wire::mp4::VideoConfig;
 
 /// Segments a rendition of a pipeline may have under construction: encoders overlap two. Beyond, the oldest is given up.
 const OPEN_MAX: usize = 4;
@@ -39,6 +48,8 @@ pub struct Packager {
     config: Config,
     layout: Layout,
     names: Vec<RenditionId>,
+    /// Of all tracks that are published, trick play behind the renditions.
+    kinds: Vec<Kind>,
     /// The rendition that trick play is made of.
     trick: Option<usize>,
     /// By rendition; trick play's behind them.
@@ -46,14 +57,21 @@ pub struct Packager {
     selector: Selector,
     comparer: Comparer,
     window: Window,
+    deflater: Deflater,
+    /// The segment that is published part by part, once the first one is published.
+    edge: Option<Edge>,
     /// What players were told with the first published segment.
     published: Option<Catalogue>,
     /// When the newest number was decided.
     decided: Option<Now>,
     wake: Option<Now>,
     events: Vec<PackageEvent>,
+    /// For [`Self::take_keeps`].
+    keeps: Vec<Keep>,
     /// Whole segments for [`Self::take_saved`], as they came.
     saved: Vec<Saved>,
+    /// What players are told that does not change with the rows.
+    fixed: Arc<BTreeMap<String, Resource>>,
     snapshot: Arc<Snapshot>,
     status: PublishStatus,
 }
@@ -69,6 +87,19 @@ pub struct Saved {
     pub number: SegmentNumber,
     /// Its bytes in order.
     pub pieces: Vec<Bytes>,
+}
+
+/// What [`Packager::poll`] does next.
+enum Step {
+    /// About a segment as a whole.
+    Segment(Decision),
+    /// A row was published; there may be another one.
+    Published,
+}
+
+/// The sooner of an instant that may be and one that is.
+fn sooner(one: Option<Now>, other: Now) -> Now {
+    one.filter(|one| one.mono < other.mono).unwrap_or(other)
 }
 
 impl Packager {
@@ -94,14 +125,17 @@ impl Packager {
             return Err(PackageError::Language(config.language));
         }
         let layout = Layout::new(config.grid, config.part);
-        let window = Window::new(&layout, config.window);
+        let trick = trick::source(&config.video);
+        let video = config.video.len();
+        let kind = |r| if r < video { Kind::Video } else { Kind::Audio };
+        let kinds: Vec<Kind> = (0..names.len()).map(kind).chain(trick.map(|_| Kind::Trick)).collect();
+        let window = Window::new(&layout, config.window, kinds.len(), config.disk);
         // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
         let slab = |bitrate: u32| {
-            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.retained() as f64 / 2.0;
+            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.in_memory() as f64 / 2.0;
             Shelf::new(bytes as u64)
         };
         let bitrates = config.video.iter().map(|v| v.rate.max_bitrate()).chain(config.audio.iter().map(|a| a.bitrate));
-        let trick = trick::source(&config.video);
         Ok(Self {
             // A picture a segment: the smallest slabs hold many.
             shelves: bitrates.map(slab).chain(trick.map(|_| slab(0))).collect(),
@@ -109,12 +143,17 @@ impl Packager {
             selector: Selector::new(layout, names.len(), config.video.len(), &config.pipelines),
             layout,
             names,
+            kinds,
             comparer: Comparer::default(),
             window,
+            deflater: Deflater::default(),
+            edge: None,
+            fixed: Arc::default(),
             published: None,
             decided: None,
             wake: None,
             events: Vec::new(),
+            keeps: Vec::new(),
             saved: Vec::new(),
             snapshot: Arc::default(),
             status: PublishStatus::default(),
@@ -146,7 +185,17 @@ impl Packager {
         }
         let open = &mut line.open[r];
         let segmenter = open.entry(n).or_insert_with(|| Segmenter::new(coding, layout, n));
-        let spoiled = segmenter.push(&unit).err();
+        let cut = segmenter.parts().len();
+        let mut spoiled = segmenter.push(&unit).err();
+        let first = cut == 0 && segmenter.parts().len() == 1;
+        // A part goes out before its segment is whole, so what it needs of players is looked at now.
+        if let Some(published) = self.published.as_ref().filter(|_| first && self.config.serve.has_parts()) {
+            let video = segmenter.video();
+            spoiled = spoiled.or_else(|| match published.difference(r, video.as_ref()) {
+                Some(difference) => Some(Refusal::Unlike { difference }),
+                None => (coding != Coding::Audio && video.is_none()).then_some(Refusal::ParameterSets),
+            });
+        }
         let oldest = open.first_key_value().map(|(&n, _)| n).filter(|_| open.len() > OPEN_MAX);
         if let Some(oldest) = oldest {
             self.refuse(from, r, oldest, Refusal::Abandoned);
@@ -171,7 +220,7 @@ impl Packager {
             Ok(whole) => whole,
             Err(why) => return self.refuse(from, r, n, why),
         };
-        if let Some(difference) = self.difference(r, &whole) {
+        if let Some(difference) = self.difference(r, whole.video.as_ref()) {
             return self.refuse(from, r, n, Refusal::Unlike { difference });
         }
         if self.config.save {
@@ -186,8 +235,15 @@ impl Packager {
         if let Some(candidate) = waiting {
             candidate.done = Some(now);
         }
-        if all && !mem::replace(&mut line.locked, true) {
-            self.tell(PackageEvent::Locked { pipeline: from, number: n });
+        if all {
+            self.lock(from, n);
+        }
+    }
+
+    /// A pipeline brought a whole segment.
+    pub(super) fn lock(&mut self, which: PipelineId, n: SegmentNumber) {
+        if self.selector.line_mut(which).is_some_and(|line| !mem::replace(&mut line.locked, true)) {
+            self.tell(PackageEvent::Locked { pipeline: which, number: n });
         }
     }
 
@@ -212,12 +268,18 @@ impl Packager {
         self.wake = None;
         let mut changed = false;
         while let Some(n) = self.window.newest().map(SegmentNumber::next).or_else(|| self.selector.first()) {
-            match self.selector.decide(now, n, self.decided) {
-                Decision::Wait(until) => {
+            let step = if self.published.is_some() && self.config.serve.has_parts() {
+                self.next_row(now, n)
+            } else {
+                Step::Segment(self.selector.decide(now, n, self.decided))
+            };
+            match step {
+                Step::Segment(Decision::Wait(until)) => {
                     self.wake = Some(until);
                     break;
                 }
-                decision => self.carry_out(now, n, decision),
+                Step::Segment(decision) => self.carry_out(now, n, decision),
+                Step::Published => {}
             }
             changed = true;
         }
@@ -228,9 +290,62 @@ impl Packager {
         mem::take(&mut self.events)
     }
 
+    /// Publishes the next row of segment `n`, if that is what is to be done.
+    fn next_row(&mut self, now: Now, n: SegmentNumber) -> Step {
+        let part = self.layout.part();
+        let (renditions, rows) = (self.names.len(), self.layout.rows(n));
+        let edge = match &mut self.edge {
+            Some(edge) if edge.number() == n => edge,
+            edge => {
+                self.shelves.iter_mut().for_each(Shelf::give_up);
+                edge.insert(Edge::new(n, renditions, rows))
+            }
+        };
+        let row = edge.next(now, &self.selector, part);
+        let until = match row {
+            Row::Take { from, change } => match self.publish_row(now, &from, change) {
+                true => return Step::Published,
+                false => return Step::Segment(Decision::Gap),
+            },
+            Row::Broken => None,
+            Row::Wait(until) => Some(until),
+        };
+        let begun = edge.rows() > 0;
+        let whole = self.selector.decide(now, n, self.decided);
+        match (until, whole) {
+            (None, _) => Step::Segment(whole),
+            (_, Decision::Gap) => Step::Segment(whole),
+            (Some(until), Decision::Wait(at)) => Step::Segment(Decision::Wait(sooner(until, at))),
+            (Some(until), Decision::Take { from, .. }) if begun => {
+                let done = self.selector.line(from).and_then(|l| l.waiting.get(&n)).and_then(|c| c.done).unwrap_or(now);
+                let patience = Edge::patience(done, part);
+                match now.mono >= patience.mono {
+                    true => Step::Segment(whole),
+                    false => Step::Segment(Decision::Wait(sooner(until, patience))),
+                }
+            }
+            (Some(until), _) => Step::Segment(Decision::Wait(until.unwrap_or_else(|| now.after(part)))),
+        }
+    }
+
     /// What came whole since the last call, where [`Config::save`] is set.
     pub fn take_saved(&mut self) -> Vec<Saved> {
         mem::take(&mut self.saved)
+    }
+
+    /// What is to be kept since the last call, where [`Config::disk`] is set.
+    pub fn take_keeps(&mut self) -> Vec<Keep> {
+        mem::take(&mut self.keeps)
+    }
+
+    /// A segment is on disk: its tracks lie there, in order.
+    pub fn stored(&mut self, number: SegmentNumber, places: Vec<Place>) {
+        self.window.stored(number, places);
+    }
+
+    /// What lies before this segment is gone from the disk.
+    pub fn expired(&mut self, before: SegmentNumber) {
+        self.window.expire(&self.layout, before);
     }
 
     /// When [`Self::poll`] has something to decide even if nothing arrives. `None` before the first publication.
@@ -267,13 +382,6 @@ impl Packager {
         self.config.video.get(rendition).map_or(Coding::Audio, |rung| Coding::video(&self.layout, rung))
     }
 
-    /// The kinds of all tracks that are published, trick play behind the renditions.
-    fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
-        let (all, video) = (self.names.len(), self.config.video.len());
-        let kind = move |r| if r < video { Kind::Video } else { Kind::Audio };
-        (0..all).map(kind).chain(self.trick.map(|_| Kind::Trick))
-    }
-
     fn in_range(&self, now: Now, n: SegmentNumber) -> bool {
         let clock = self.layout.grid().segment_at(now.channel_time()).0;
         // What is published counts too: the wall clock may step, the numbers do not.
@@ -291,11 +399,11 @@ impl Packager {
     }
 
     /// Why players that were given the published header cannot play it.
-    fn difference(&self, rendition: usize, whole: &Whole) -> Option<String> {
-        self.published.as_ref()?.difference(rendition, whole)
+    fn difference(&self, rendition: usize, video: Option<&VideoConfig>) -> Option<String> {
+        self.published.as_ref()?.difference(rendition, video)
     }
 
-    fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
+    pub(super) fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
         let rendition = self.names[r].clone();
         // Nothing is kept of numbers out of range.
         if why != Refusal::OutOfRange {
@@ -318,111 +426,15 @@ impl Packager {
         }
     }
 
-    fn tell(&mut self, event: PackageEvent) {
+    pub(super) fn tell(&mut self, event: PackageEvent) {
         if self.events.len() >= EVENTS_MAX {
             self.events.remove(0);
         }
         self.events.push(event);
     }
 
-    fn carry_out(&mut self, now: Now, n: SegmentNumber, decision: Decision) {
-        let mut taken: [Vec<Made>; 2] = PipelineId::BOTH.map(|p| self.take_waiting(p, n));
-        let source = |p: PipelineId, made: &[Vec<Made>; 2], r: usize| match &made[p.index()][r] {
-            Made::Whole(whole) => Some(whole.clone()),
-            _ => None,
-        };
-        let (from, wholes) = match decision {
-            Decision::Take { from, change } => {
-                self.go_on_air(n, from, change);
-                (Some(from), (0..self.names.len()).map(|r| source(from, &taken, r)).collect::<Option<Vec<_>>>())
-            }
-            Decision::Mix => {
-                let first = self.selector.on_air.unwrap_or(PipelineId::A);
-                let of = |r| source(first, &taken, r).or_else(|| source(first.other(), &taken, r));
-                (None, (0..self.names.len()).map(of).collect())
-            }
-            Decision::Gap | Decision::Wait(_) => (None, None),
-        };
-        let published = wholes.and_then(|wholes| self.store(now, n, from, wholes));
-        if published.is_none() {
-            // Nothing to compare with either.
-            taken = [Vec::new(), Vec::new()];
-            let lines = self.lines(n, true);
-            self.window.push(Entry { number: n, objects: Vec::new(), lines });
-            self.status.gaps += 1;
-            self.tell(PackageEvent::Gap { number: n });
-        }
-        if !taken[0].is_empty() && self.config.pipelines.len() == 2 {
-            let selector = &self.selector;
-            self.comparer.open(n, taken, |p, r| selector.line(p).is_some_and(|line| !line.alive || line.makes(n, r)));
-        }
-        self.decided = Some(now);
-        self.status.newest = Some(n.0);
-    }
-
-    /// What a pipeline has made of segment `n`; numbers before it will not be asked for any more.
-    fn take_waiting(&mut self, which: PipelineId, n: SegmentNumber) -> Vec<Made> {
-        let renditions = self.names.len();
-        let Some(line) = self.selector.line_mut(which) else { return Candidate::new(renditions).made };
-        let later = line.waiting.split_off(&n.next());
-        let mut upto = mem::replace(&mut line.waiting, later);
-        upto.remove(&n).unwrap_or_else(|| Candidate::new(renditions)).made
-    }
-
-    fn go_on_air(&mut self, number: SegmentNumber, to: PipelineId, change: Option<Change>) {
-        if let Some(why) = change {
-            self.tell(PackageEvent::Switched { number, to, why });
-        }
-        self.selector.on_air = Some(to);
-    }
-
-    /// Puts a segment's renditions to rest and lists it. `None`, told as a refusal, when there is no memory.
-    fn store(&mut self, now: Now, n: SegmentNumber, from: Option<PipelineId>, wholes: Vec<Whole>) -> Option<()> {
-        let mut objects = Vec::with_capacity(wholes.len() + 1);
-        let coded = |w: &Whole| w.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect::<Vec<_>>();
-        let trick = self.trick.map(|of| {
-            let pieces = trick::segment(&self.layout, n, &wholes[of]);
-            let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
-            (pieces, digest.into())
-        });
-        let all = wholes.iter().map(|w| (coded(w), w.digest)).chain(trick);
-        for (r, (pieces, digest)) in all.enumerate() {
-            match self.shelves[r].store(&pieces) {
-                Ok(stored) => objects.push(Object { stored, etag: entity_tag(&digest) }),
-                Err(error) => {
-                    // Trick play is a part of its source.
-                    let r = if r < wholes.len() { r } else { self.trick.unwrap_or(0) };
-                    let (rendition, why) = (self.names[r].clone(), Refusal::Storage(error.kind()));
-                    let pipeline = from.or(self.selector.on_air).unwrap_or(PipelineId::A);
-                    self.tell(PackageEvent::Refused { pipeline, rendition, number: n, why });
-                    return None;
-                }
-            }
-        }
-        if self.published.is_none() {
-            self.published = Some(Catalogue::new(&self.config, &self.layout, &wholes));
-            self.drop_unlike();
-        }
-        if let Some(published) = &mut self.published {
-            // Repeats are pictures of the programme; slate and silence are not.
-            let real = |w: &Whole| w.filled.slate == 0 && w.filled.silent_samples == 0;
-            let size = |(r, o): (usize, &Object)| (o.stored.len(), wholes.get(r).is_none_or(real));
-            published.measure(&self.layout, n, objects.iter().enumerate().map(size));
-        }
-        let lines = self.lines(n, false);
-        self.window.push(Entry { number: n, objects, lines });
-        self.status.segments += 1;
-        let end = self.layout.grid().segment_start(n.next()).to_utc();
-        self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
-        Some(())
-    }
-
-    fn lines(&self, n: SegmentNumber, gap: bool) -> Vec<String> {
-        self.kinds().map(|kind| hls::segment_lines(&self.layout, kind, n, gap)).collect()
-    }
-
     /// Segments that came before anything was published, with parameter sets other than the published ones.
-    fn drop_unlike(&mut self) {
+    pub(super) fn drop_unlike(&mut self) {
         let mut unlike = Vec::new();
         for p in PipelineId::BOTH {
             let waiting: &BTreeMap<_, Candidate> = match self.selector.line(p) {
@@ -430,7 +442,7 @@ impl Packager {
                 None => continue,
             };
             for (&n, candidate) in waiting {
-                let difference = |r: usize| Some((p, r, n, self.difference(r, candidate.whole(r)?)?));
+                let difference = |r: usize| Some((p, r, n, self.difference(r, candidate.whole(r)?.video.as_ref())?));
                 unlike.extend((0..self.names.len()).filter_map(difference));
             }
         }
@@ -445,7 +457,7 @@ impl Packager {
 
     fn settle(&mut self) {
         let (Some(a), Some(b)) = (self.selector.line(PipelineId::A), self.selector.line(PipelineId::B)) else { return };
-        let (layout, kinds) = (self.layout, self.kinds().collect::<Vec<_>>());
+        let (layout, kinds) = (self.layout, &self.kinds);
         let time = |r: usize, position| layout.time_of(kinds[r], position);
         for (number, verdict) in self.comparer.settle([a, b], &self.names, time) {
             match verdict {
@@ -459,55 +471,5 @@ impl Packager {
             }
             self.tell(PackageEvent::Compared { number, verdict });
         }
-    }
-
-    /// Makes the snapshot and the figures anew.
-    fn render(&mut self, now: Now) {
-        let Some(published) = &self.published else { return };
-        let renditions = &published.renditions;
-        let averages: Vec<u64> =
-            renditions.iter().enumerate().map(|(r, it)| self.window.average(&self.layout, r, it.kind())).collect();
-        let status = |(rendition, &average_bitrate): (&Rendition, &u64)| RenditionStatus {
-            id: rendition.id.clone(),
-            codec: rendition.codec.clone(),
-            size: rendition.size(),
-            average_bitrate,
-            peak_bitrate: rendition.bandwidth.peak(),
-        };
-        self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
-        let segment = self.layout.grid().segment();
-        let text = |content_type, text| Resource::text(content_type, Cache::For(segment / 2), text);
-        let m3u8 = |body| text("application/vnd.apple.mpegurl", body);
-        let facts = dash::Facts {
-            published: now.utc,
-            depth: segment.saturating_mul(u32::try_from(self.window.listed_max()).unwrap_or(u32::MAX)),
-            time_uri: &self.config.time_uri,
-        };
-        let mut texts = BTreeMap::new();
-        // Rounded, so that the multivariant playlist stays the same while nothing much changes.
-        let rounded: Vec<u64> = averages.iter().map(|a| a.next_multiple_of(10_000)).collect();
-        let multivariant = hls::multivariant(&self.layout, published, &rounded);
-        texts.insert("index.m3u8".to_owned(), m3u8(multivariant));
-        let manifest = dash::manifest(&self.layout, &self.window, published, facts);
-        texts.insert("manifest.mpd".to_owned(), text("application/dash+xml", manifest));
-        for (r, rendition) in renditions.iter().enumerate() {
-            let playlist = hls::media(&self.layout, &self.window, r, rendition.kind(), &published.init);
-            texts.insert(format!("{}/index.m3u8", rendition.id), m3u8(playlist));
-            texts.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
-        }
-        let (entries, whole) = self.window.kept();
-        let renditions = renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
-        let listing = Listing { layout: self.layout, published: now, renditions, texts, entries, whole };
-        self.snapshot = Arc::new(Snapshot { listing: Some(listing) });
-    }
-}
-
-fn init_resource(rendition: &Rendition) -> Resource {
-    Resource {
-        content_type: content_type(rendition.kind()),
-        etag: entity_tag(&Sha256::digest(&rendition.init)),
-        cache: Cache::Immutable,
-        body: rendition.init.clone(),
-        gzip: None,
     }
 }

@@ -1,0 +1,38 @@
+//! In which forms a channel goes out.
+
+use std::time::Duration;
+
+use super::Serve;
+use super::document::{Document, Mark};
+use super::file::FormatFile;
+
+/// The shortest part that is worth a request: some frames of sound, so that no part is without.
+const PART_MIN: Duration = Duration::from_millis(100);
+
+/// Checks `serve`; `low_latency` and `part` are what the channel says elsewhere.
+pub(super) fn serve(
+    document: &mut Document<'_>,
+    file: Option<&Mark<Vec<FormatFile>>>,
+    low_latency: bool,
+    part: Duration,
+) -> Serve {
+    let Some(Mark { span, value: formats }) = file else {
+        let low = low_latency && part >= PART_MIN;
+        return Serve { hls: true, low_latency_hls: low, dash: true, low_latency_dash: low };
+    };
+    if formats.is_empty() {
+        document.mistake(span, "nobody is served", "name a format, or leave the key out for HLS and DASH");
+    }
+    let has = |format| formats.contains(&format);
+    let serve = Serve {
+        hls: has(FormatFile::Hls) || has(FormatFile::LlHls),
+        low_latency_hls: has(FormatFile::LlHls),
+        dash: has(FormatFile::Dash),
+        low_latency_dash: has(FormatFile::LlDash),
+    };
+    if serve.has_parts() && part < PART_MIN {
+        let wrong = format!("parts of {} ms would be requests without end", part.as_millis());
+        document.mistake(span, wrong, "write part = \"100ms\" or more, or take ll-hls and ll-dash out");
+    }
+    serve
+}
