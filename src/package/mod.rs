@@ -7,6 +7,7 @@
 mod bandwidth;
 mod blocking;
 mod catalogue;
+mod chunks;
 mod compare;
 mod content;
 mod dash;
@@ -42,6 +43,7 @@ use crate::config::Serve;
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
 
+pub use chunks::{Chunks, Next};
 pub use content::Content;
 pub use event::{Change, PackageEvent, Refusal, Verdict};
 pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
