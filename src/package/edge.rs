@@ -158,8 +158,10 @@ impl Edge {
         match (worst(on_air), worst(other)) {
             (State::Ready, State::Ready) if cost(other) < cost(on_air) => all(other, Some(Change::Better)),
             (State::Ready, State::Ready) => all(on_air, Some(Change::Missing)),
-            (State::Ready, State::Pending) if cost(on_air) > 0 && self.is_at_work(selector.line(other)) => {
-                // It may have the real thing. A whole part is what players can wait for: they hold three.
+            (State::Ready, State::Pending | State::Unasked)
+                if cost(on_air) > 0 && self.is_at_work(selector.line(other)) =>
+            {
+                // It may have the real thing, if it is called. A whole part is what players can wait for: they hold three.
                 let until = self.since(on_air, now).after(part);
                 if now.mono >= until.mono { all(on_air, Some(Change::Missing)) } else { Row::Wait(Some(until)) }
             }
