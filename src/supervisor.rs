@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::control::{self, Board};
 use crate::ingest;
+use crate::ingest::cmaf;
 use crate::ingest::rtp::Order;
 use crate::ingest::srt::News;
 use crate::monitor::EventLog;
@@ -83,6 +84,7 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     let shared = Shared { events, directory, board, exits, stopped };
     let channels: Vec<channel::run::Handle> =
         config.channels.iter().map(|c| start_channel(c, &shared, save.clone())).collect();
+    let publishing = start_publishing_points(&config, &channels).await?;
     let (gateways, news) = start_ingest(&config, &channels, &shared);
     shared.board.set_gateways(gateways.gateways());
     let stopped = shared.stopped;
@@ -101,6 +103,9 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     }
     stop.send_replace(true);
     gateways.stop().await;
+    if let Some(publishing) = publishing {
+        publishing.stop().await;
+    }
     for generator in generators {
         let _ = generator.await;
     }
@@ -129,13 +134,15 @@ struct Shared {
 
 fn start_channel(config: &config::Channel, shared: &Shared, save: Option<PathBuf>) -> channel::run::Handle {
     let log = Arc::clone(&shared.events);
-    let handle = channel::run::start(
+    let onward = cmaf::Sender::new(config).map(|sender| Box::new(sender) as Box<dyn channel::Onward>);
+    let handle = channel::run::start_spread(
         child::program,
         config.clone(),
         shared.exits.clone(),
         save,
         move |event| log.report(event),
         shared.stopped.clone(),
+        onward,
     );
     if config.encodes() {
         shared.directory.insert(&config.id, ChannelFeed::live(handle.snapshots.clone()));
@@ -143,6 +150,47 @@ fn start_channel(config: &config::Channel, shared: &Shared, save: Option<PathBuf
     shared.board.insert(&config.id, handle.status.clone());
     shared.board.insert_orders(config.clone(), handle.inputs.clone());
     handle
+}
+
+/// Words of a publishing point that may wait for its channel: then its senders wait, down to their TCP.
+const WORDS_MAX: usize = 64;
+
+/// The port of CMAF ingest, where a pipeline is made elsewhere; its words go to the channels.
+async fn start_publishing_points(
+    config: &Config,
+    channels: &[channel::run::Handle],
+) -> Result<Option<cmaf::server::Running>, RunError> {
+    if !config.has_ingest() {
+        return Ok(None);
+    }
+    let mut openings = Vec::new();
+    for (channel, handle) in config.channels.iter().zip(channels) {
+        for pipeline in channel.pipelines.iter().filter(|pipeline| pipeline.elsewhere) {
+            let (words, mut said) = mpsc::channel(WORDS_MAX);
+            let (id, inputs) = (pipeline.id, handle.inputs.clone());
+            tokio::spawn(async move {
+                while let Some(word) = said.recv().await {
+                    if inputs.send(cmaf::input(id, word)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            openings.push(cmaf::server::Opening {
+                channel: channel.id.clone(),
+                pipeline: id,
+                key: config.ingest.key.clone(),
+                config: cmaf::Config {
+                    grid: channel.grid,
+                    video: channel.ladder.video.clone(),
+                    audio: channel.ladder.audio.clone(),
+                },
+                words,
+            });
+        }
+    }
+    let address = config.ingest.listen;
+    let running = cmaf::server::start(address, openings).await;
+    running.map(Some).map_err(|source| RunError::Listen { what: "CMAF ingest", address, source })
 }
 
 fn start_ingest(

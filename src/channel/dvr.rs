@@ -36,7 +36,7 @@ impl Channel {
                 true
             }
             Ok(None) | Err(_) => {
-                self.fitting = super::Fitting::new(now);
+                self.fitting.anew(now);
                 false
             }
         }

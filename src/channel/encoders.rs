@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::loudness::{self, Short};
+use super::onward::Made;
 use super::pipeline::{Generation, Hung, Pipeline, Word};
 use super::standby::{Call, Pair};
 use super::{Action, Channel, Sent};
@@ -42,6 +43,7 @@ impl Channel {
                 self.compare_encoders(now);
             }
             Word::Coded(unit) => {
+                self.give_on(at, || Made::Coded(unit.clone()));
                 if let Some(pair) = &mut self.pair {
                     pair.coded(now, id, &unit);
                 }
@@ -50,6 +52,7 @@ impl Channel {
                 }
             }
             Word::SegmentEnd(end) => {
+                self.give_on(at, || Made::SegmentEnd(end));
                 if let Some(pair) = &mut self.pair {
                     pair.segment_end(now, id, &end);
                 }
@@ -109,6 +112,7 @@ impl Channel {
     pub(super) fn encoder_gone(&mut self, now: Now, id: PipelineId, generation: Generation, reason: &str) {
         let Some(at) = self.current(id, generation) else { return };
         let wait = self.pipelines[at].gone(now);
+        self.give_on(at, || Made::Gone);
         if let Some(pair) = &mut self.pair {
             pair.gone(id);
         }

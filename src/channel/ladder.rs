@@ -64,6 +64,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Fitting {
     began: Now,
+    /// The ladder is what the file says, whatever a source shows.
+    as_written: bool,
     /// Something failed; nothing is decided for as long as a first picture may take.
     rests: bool,
     seen_at: Option<Now>,
@@ -73,7 +75,12 @@ pub struct Fitting {
 impl Fitting {
     /// Begins to wait for a picture.
     pub const fn new(now: Now) -> Self {
-        Self { began: now, rests: false, seen_at: None, plan: None }
+        Self { began: now, as_written: false, rests: false, seen_at: None, plan: None }
+    }
+
+    /// Waits for nothing: another host has the same ladder, and may be shown something else.
+    pub fn as_written(now: Now) -> Self {
+        Self { as_written: true, ..Self::new(now) }
     }
 
     /// The plan, once made.
@@ -86,9 +93,14 @@ impl Fitting {
         self.plan.as_ref().is_some_and(|plan| plan.settled)
     }
 
+    /// Forgets all.
+    pub fn anew(&mut self, now: Now) {
+        *self = Self { as_written: self.as_written, ..Self::new(now) };
+    }
+
     /// Forgets the plan; it is made anew in two seconds.
     pub fn postpone(&mut self, now: Now) {
-        *self = Self { rests: true, ..Self::new(now) };
+        *self = Self { rests: true, as_written: self.as_written, ..Self::new(now) };
     }
 
     /// Goes on with renditions that were published before this process began, if the ladder still has them all.
@@ -122,7 +134,7 @@ impl Fitting {
             return false;
         }
         let plan = match seen {
-            _ if ladder.video.is_empty() => Plan::of_sound(ladder),
+            _ if self.as_written || ladder.video.is_empty() => Plan::as_written(ladder),
             Some(seen) => {
                 let seen_at = *self.seen_at.get_or_insert(now);
                 let patient = now.since(seen_at) < BITRATE_WITHIN;
@@ -141,7 +153,7 @@ impl Fitting {
 }
 
 impl Plan {
-    fn of_sound(ladder: &Ladder) -> Self {
+    fn as_written(ladder: &Ladder) -> Self {
         Self { settled: true, ..Self::without_source(ladder) }
     }
 

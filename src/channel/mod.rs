@@ -8,12 +8,14 @@
 //! is on the best source it may take, each process that should run runs, what is due is published. [`run`] is the shell.
 
 mod dvr;
+mod elsewhere;
 mod encoders;
 mod feed;
 mod ladder;
 pub mod loudness;
 mod merging;
 mod news;
+mod onward;
 mod outputs;
 mod pipeline;
 mod placing;
@@ -32,6 +34,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use elsewhere::{Published, Said};
+pub use onward::{Made, Onward};
 pub use pipeline::Generation;
 
 use crate::clock::Now;
@@ -75,6 +79,8 @@ pub enum Input {
     Encoder(PipelineId, Generation, FromWorker),
     /// An encode process ended, for this reason.
     EncoderGone(PipelineId, Generation, String),
+    /// The publishing point of a pipeline that is made elsewhere said something.
+    Elsewhere(PipelineId, Box<Published>),
     /// The probe was started under this process id.
     ProbeSpawned(Generation, u32),
     /// The probe said something.
@@ -104,6 +110,8 @@ pub enum Action {
     Send(PipelineId, Generation, ToWorker),
     /// End it, now.
     KillEncoder(PipelineId, Generation),
+    /// Other hosts get this.
+    Onward(PipelineId, Made),
     /// Start the probe and send it this job first.
     StartProbe(Generation, Box<ProbeJob>),
     /// Send this to the probe.
@@ -169,8 +177,13 @@ impl Channel {
         let pipelines = config
             .pipelines
             .iter()
-            .map(|p| Pipeline::new(now, p.id, p.sources.iter().map(place).collect(), config.failover.clone()))
+            .map(|p| {
+                let sources = p.sources.iter().map(place).collect();
+                let pipeline = Pipeline::new(now, p.id, sources, config.failover.clone());
+                if p.elsewhere { pipeline.made_elsewhere() } else { pipeline }
+            })
             .collect();
+        let fitting = if config.is_spread() { Fitting::as_written(now) } else { Fitting::new(now) };
         let mut channel = Self {
             timeline: Timeline::new(config.grid),
             probe: Probe::new(&config, now),
@@ -178,7 +191,7 @@ impl Channel {
             config,
             sources,
             pipelines,
-            fitting: Fitting::new(now),
+            fitting,
             packager: None,
             unlike: Unlike::default(),
             loudness: None,
@@ -226,6 +239,7 @@ impl Channel {
             }
             Input::Encoder(id, generation, word) => self.encoder(now, id, generation, word),
             Input::EncoderGone(id, generation, reason) => self.encoder_gone(now, id, generation, &reason),
+            Input::Elsewhere(id, published) => self.elsewhere(now, id, *published),
             Input::ProbeSpawned(generation, pid) => {
                 if let Some(probe) = self.probe.as_mut().filter(|probe| probe.is(generation)) {
                     probe.pid = Some(pid);
@@ -277,6 +291,7 @@ impl Channel {
             self.choose_source(now, at, &health);
             self.end_hung(now, at);
             self.start_due(now, at);
+            self.tell_packager(now, at);
         }
         self.give_orders(now);
         self.publish(now);
@@ -331,6 +346,7 @@ impl Channel {
         let renditions = sound.filter_map(|at| u8::try_from(at).ok()).map(RenditionIndex);
         self.loudness = self.config.loudness.map(|it| loudness::Planner::new(it, self.config.grid, renditions));
         self.pair = self.new_pair(&plan.video);
+        self.begin_onward(plan);
     }
 
     /// Publishes with this packager from now on.

@@ -13,6 +13,7 @@ use crate::encode::ipc::{CodedUnit, FromWorker, Heartbeat, Hello, LoudnessReadin
 use crate::failover::{Failover, Health, Switch};
 use crate::media::{Item, PipelineId, TrackKind, TrackSet};
 
+use super::elsewhere::Elsewhere;
 use super::feed::Sent;
 
 /// A worker that says nothing for so long hangs. Six heartbeats; with the check itself a hung process is dead within 2 s.
@@ -85,6 +86,8 @@ pub struct Pipeline {
     /// What its encoder has been handed.
     pub sent: Sent,
     encoder: Encoder,
+    /// Somebody else encodes it; then there is no process of ours.
+    pub(super) elsewhere: Option<Elsewhere>,
     generation: Generation,
     starts: u32,
     backoff: Backoff,
@@ -103,12 +106,19 @@ impl Pipeline {
             failover: Failover::new(failover),
             sent: Sent::default(),
             encoder: Encoder::Down { restart_at: now },
+            elsewhere: None,
             generation: Generation::default(),
             starts: 0,
             backoff: Backoff::default(),
             pid: None,
             thumbnail: None,
         }
+    }
+
+    /// It is made elsewhere, and no process of ours is ever due.
+    #[must_use]
+    pub fn made_elsewhere(self) -> Self {
+        Self { elsewhere: Some(Elsewhere::default()), ..self }
     }
 
     /// Its first process is told from those up to this one.
@@ -138,9 +148,18 @@ impl Pipeline {
         matches!(self.encoder, Encoder::Up(_))
     }
 
-    /// Its process delivers whole segments.
-    pub const fn is_locked(&self) -> bool {
-        matches!(&self.encoder, Encoder::Up(life) if life.locked)
+    /// Its process, or its encoder elsewhere, delivers whole segments.
+    pub fn is_locked(&self) -> bool {
+        match (&self.elsewhere, &self.encoder) {
+            (Some(it), _) => it.locked,
+            (None, Encoder::Up(life)) => life.locked,
+            (None, Encoder::Down { .. }) => false,
+        }
+    }
+
+    /// Somebody makes it now.
+    pub fn runs(&self) -> bool {
+        self.elsewhere.as_ref().map_or(self.is_up(), |it| it.up)
     }
 
     /// Its process said hello.
@@ -158,8 +177,10 @@ impl Pipeline {
 
     /// The packager got its first whole segment.
     pub fn note_lock(&mut self) {
-        if let Encoder::Up(life) = &mut self.encoder {
-            life.locked = true;
+        match (&mut self.elsewhere, &mut self.encoder) {
+            (Some(it), _) => it.locked = true,
+            (None, Encoder::Up(life)) => life.locked = true,
+            (None, Encoder::Down { .. }) => {}
         }
     }
 
@@ -175,7 +196,7 @@ impl Pipeline {
 
     /// Its process should be started now.
     pub fn start_is_due(&self, now: Now) -> bool {
-        matches!(self.encoder, Encoder::Down { restart_at } if now.mono >= restart_at.mono)
+        self.elsewhere.is_none() && matches!(self.encoder, Encoder::Down { restart_at } if now.mono >= restart_at.mono)
     }
 
     /// The channel starts its process.
@@ -246,6 +267,7 @@ impl Pipeline {
     pub fn wake_at(&self, now: Now, health: &[Health], planned: bool) -> Option<Now> {
         let mine: Vec<Health> = self.sources.iter().map(|&i| health[i]).collect();
         let life = match &self.encoder {
+            Encoder::Down { .. } if self.elsewhere.is_some() => None,
             Encoder::Down { restart_at } => planned.then_some(*restart_at),
             Encoder::Up(life) if life.hello.is_some() => Some(life.last_sign.after(HANGS_AFTER)),
             Encoder::Up(life) => Some(life.since.after(HELLO_WITHIN)),
@@ -255,6 +277,11 @@ impl Pipeline {
 
     /// Its newest heartbeat, and starts so far.
     pub fn vitals(&self) -> (Heartbeat, u32) {
+        if let Some(it) = &self.elsewhere {
+            // What it shows is not told: what it makes up is counted with its segments.
+            let showing = if it.up { Showing::Source } else { Showing::Nothing };
+            return (Heartbeat { showing, ..Heartbeat::default() }, it.starts);
+        }
         let heartbeat = match &self.encoder {
             Encoder::Up(life) => life.heartbeat.clone(),
             Encoder::Down { .. } => Heartbeat { showing: Showing::Nothing, ..Heartbeat::default() },

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, error, info_span, warn};
 
 use super::dvr::Disk;
+use super::onward::{Onward, Ways};
 use super::process::{Encodes, GRACE, Looks, Process, told};
 use super::{Action, Channel, Generation, Input};
 use crate::child::{self, SendError};
@@ -73,6 +74,19 @@ pub fn start(
     events: impl Fn(Event) + Send + 'static,
     stop: watch::Receiver<bool>,
 ) -> Handle {
+    start_spread(program, config, exits, save, events, stop, None)
+}
+
+/// As [`start`], of a channel some of whose pipelines other hosts get: by `onward`.
+pub fn start_spread(
+    program: impl Fn() -> PathBuf + Send + 'static,
+    config: config::Channel,
+    exits: Exits,
+    save: Option<PathBuf>,
+    events: impl Fn(Event) + Send + 'static,
+    stop: watch::Receiver<bool>,
+    onward: Option<Box<dyn Onward>>,
+) -> Handle {
     let (media, from_ingest) = mpsc::channel(MEDIA_MAX);
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let (output_news, from_outputs) = mpsc::channel(OUTPUT_NEWS_MAX);
@@ -89,6 +103,7 @@ pub fn start(
         events: Box::new(events),
         encoders: [None, None],
         probe: None,
+        onward: onward.map(Ways::new),
         exits,
         outputs: HashMap::new(),
         output_news,
@@ -109,6 +124,8 @@ struct Shell {
     events: Box<dyn Fn(Event) + Send>,
     encoders: [Option<Process<Encodes>>; 2],
     probe: Option<Process<Looks>>,
+    /// Other hosts that get what pipelines make.
+    onward: Option<Ways>,
     exits: Exits,
     outputs: HashMap<OutputName, Line>,
     output_news: output::Sink,
@@ -181,6 +198,11 @@ impl Shell {
                         *slot = None;
                     }
                 }
+                Action::Onward(from, made) => {
+                    if let Some(onward) = &mut self.onward {
+                        onward.take(from, made);
+                    }
+                }
                 Action::StartProbe(generation, job) => self.start_probe(generation, job),
                 Action::SendProbe(generation, message) => self.send_probe(generation, &message),
                 Action::KillProbe(generation) => {
@@ -189,7 +211,11 @@ impl Shell {
                 Action::Publish(snapshot) => {
                     self.publish.send_replace(snapshot);
                 }
-                Action::Status(status) => {
+                Action::Status(mut status) => {
+                    if let Some(onward) = &mut self.onward {
+                        let news = onward.fill(clock::now(), Arc::make_mut(&mut status));
+                        news.into_iter().for_each(&self.events);
+                    }
                     self.show.send_replace(status);
                 }
                 Action::Event(event) => (self.events)(event),

@@ -55,7 +55,7 @@ impl Channel {
                     let (heartbeat, starts) = p.vitals();
                     PipelineStatus {
                         id: p.id,
-                        running: p.is_up(),
+                        running: p.runs(),
                         locked: p.is_locked(),
                         on_air: on_air == Some(p.id),
                         source: p.on_air().map(|at| self.sources[at].name.clone()),
@@ -72,6 +72,9 @@ impl Channel {
                         slate: heartbeat.slate,
                         late_plans: heartbeat.late_plans,
                         standby: self.standby_status(p.id, &heartbeat),
+                        ingest: p.elsewhere().map(|it| it.status.clone()),
+                        // The shell knows.
+                        publishing: Vec::new(),
                         thumbnail: p.thumbnail.as_ref().map(|it| Thumbnail {
                             slot: it.slot.0,
                             at_ms: u64::try_from(self.config.grid.slot_time(it.slot).to_utc().as_millis())

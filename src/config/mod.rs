@@ -24,6 +24,7 @@ mod schema;
 mod serve;
 mod slate;
 mod source;
+mod spread;
 mod summary;
 mod units;
 mod validate;
@@ -46,6 +47,8 @@ pub struct Config {
     pub control: Control,
     /// The shared SRT listener, if any source uses it.
     pub srt: SrtListener,
+    /// Where encoders elsewhere publish, if any pipeline is made so.
+    pub ingest: Ingest,
     /// At least one.
     pub channels: Vec<Channel>,
     /// Built-in test-signal generators that run beside the channels and push over the network like anybody else.
@@ -83,6 +86,11 @@ impl Config {
             Some(config) if report.is_empty() => Ok(config),
             _ => Err(report),
         }
+    }
+
+    /// Whether encoders elsewhere make a pipeline, so that the ingest port is opened.
+    pub fn has_ingest(&self) -> bool {
+        self.channels.iter().flat_map(|channel| &channel.pipelines).any(|pipeline| pipeline.elsewhere)
     }
 
     /// What this config makes the program do, for people.

@@ -57,7 +57,7 @@ impl Output {
             channel: &channel.id,
             sources: &channel.sources,
             source_names: channel.sources.iter().map(|s| s.id.source.as_str()).collect(),
-            pipelines: channel.pipelines.iter().map(|p| p.id.as_str()).collect(),
+            pipelines: channel.pipelines.iter().filter(|p| !p.elsewhere).map(|p| p.id.as_str()).collect(),
         };
         let mut checks = Checks::new(&mut document, std::path::Path::new(""));
         let made = outputs(&mut checks, &file.output, &around);

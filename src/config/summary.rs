@@ -46,6 +46,10 @@ impl Summary<'_> {
         if config.channels.iter().any(Channel::encodes) {
             all.insert(0, ("origin (HTTP)".to_owned(), config.origin.listen));
         }
+        if config.has_ingest() {
+            let key = if config.ingest.key.is_some() { ", with a key" } else { "" };
+            all.push((format!("CMAF ingest (HTTP{key})"), config.ingest.listen));
+        }
         let mut shared = false;
         for source in config.channels.iter().flat_map(|channel| &channel.sources) {
             match &source.input {
@@ -195,7 +199,17 @@ fn write_sources(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
     }
     for pipeline in &channel.pipelines {
         let names: Vec<_> = pipeline.sources.iter().map(|name| name.as_str()).collect();
-        writeln!(f, "  pipeline {}: {}", pipeline.id, names.join(", then "))?;
+        let fed =
+            if pipeline.elsewhere { "an encoder elsewhere, by CMAF ingest".to_owned() } else { names.join(", then ") };
+        writeln!(f, "  pipeline {}: {fed}", pipeline.id)?;
+        for publish in &pipeline.publish {
+            writeln!(
+                f,
+                "             goes on to {}{}",
+                publish.to,
+                if publish.key.is_some() { ", with a key" } else { "" }
+            )?;
+        }
     }
     Ok(())
 }

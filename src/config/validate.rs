@@ -8,8 +8,8 @@ use super::checks::{Checks, Transport, read_text};
 use super::determinism;
 use super::document::{Document, Mark, Span};
 use super::file::{
-    ChannelFile, DvrFile, File, InstructionSetFile, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile,
-    RedundancyFile, SrtFile,
+    ChannelFile, DvrFile, File, InstructionSetFile, LatencyFile, LoudnessFile, LoudnessPreset, PipelineFile,
+    PipelinesFile, RedundancyFile, SrtFile,
 };
 use super::memory::encoder_memory;
 use super::merge;
@@ -18,6 +18,7 @@ use super::report::Report;
 use super::serve;
 use super::slate;
 use super::source::{self, Declared};
+use super::spread;
 use super::units::{Bytes, RevertText, Time, spell};
 use super::{Channel, Config, Control, Dvr, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
 use crate::encode::ipc::{Deinterlace, InputLoss, Loudness, Slate};
@@ -67,10 +68,12 @@ impl Checks<'_, '_> {
             file.channel.iter().map(|channel| self.channel(channel, &mut ids, &mut declared)).collect();
         let signals: Vec<_> =
             file.signal.iter().map(|signal| source::signal(self, signal, srt.listen, &declared)).collect();
+        let ingest = spread::ingest(self, &file.ingest, &file.channel);
         Some(Config {
             origin,
             control,
             srt,
+            ingest,
             channels: channels.into_iter().collect::<Option<_>>()?,
             signals: signals.into_iter().collect::<Option<_>>()?,
         })
@@ -140,6 +143,7 @@ impl Checks<'_, '_> {
             (Some(_), None) => Some(Vec::new()),
             (_, pipelines) => self.pipelines(span, pipelines.as_ref(), &file.source),
         };
+        let pipelines = spread::spread(self, file, pipelines, ladder.as_ref());
         if relays.is_some() {
             self.encodes_nothing(file);
         }
@@ -150,7 +154,7 @@ impl Checks<'_, '_> {
                 channel: &name_for_now,
                 sources: sources.as_deref().unwrap_or_default(),
                 source_names: file.source.iter().filter_map(|s| s.value.id()).map(|id| &*id.value).collect(),
-                pipelines: pipelines.iter().flatten().map(|p| p.id.as_str()).collect(),
+                pipelines: pipelines.iter().flatten().filter(|p| !p.elsewhere).map(|p| p.id.as_str()).collect(),
             },
         );
         let redundancy =
@@ -470,30 +474,37 @@ impl Checks<'_, '_> {
             self.document.missing(channel, "pipelines", mend);
             return None;
         };
-        if pipelines.value.a.is_none() {
+        let (a, b) = (&pipelines.value.a, &pipelines.value.b);
+        if a.is_none() {
             self.document.missing(&pipelines.span, "a", mend);
         }
         let known: BTreeSet<&str> = sources.iter().filter_map(|s| s.value.id()).map(|id| &*id.value).collect();
-        let both = [(PipelineId::A, &pipelines.value.a), (PipelineId::B, &pipelines.value.b)];
-        let both: Vec<_> = both.into_iter().filter_map(|(id, list)| Some((id, list.as_ref()?))).collect();
+        let both = [(PipelineId::A, a), (PipelineId::B, b)];
+        let both: Vec<_> = both.into_iter().filter_map(|(id, fed)| Some((id, fed.as_ref()?))).collect();
         let paths = merge::owners(sources);
-        both.into_iter().map(|(id, list)| self.pipeline(channel, id, list, &known, &paths)).collect()
+        let pipeline = |(id, fed): (_, &Mark<PipelineFile>)| match &fed.value {
+            PipelineFile::Sources(list) => self.pipeline(channel, id, (&fed.span, list), &known, &paths),
+            PipelineFile::Elsewhere(_) => {
+                Some(Pipeline { id, sources: Vec::new(), elsewhere: true, publish: Vec::new() })
+            }
+        };
+        both.into_iter().map(pipeline).collect()
     }
 
     fn pipeline(
         &mut self,
         channel: &Span,
         id: PipelineId,
-        list: &Mark<Vec<Mark<String>>>,
+        (span, list): (&Span, &[Mark<String>]),
         known: &BTreeSet<&str>,
         paths: &BTreeMap<&str, &str>,
     ) -> Option<Pipeline> {
-        if list.value.is_empty() {
-            self.document.mistake(&list.span, "has no source", "list at least one, or leave the pipeline out");
+        if list.is_empty() {
+            self.document.mistake(span, "has no source", "list at least one, or leave the pipeline out");
         }
         let mut seen = BTreeSet::new();
         let mut sources = Vec::new();
-        for name in &list.value {
+        for name in list {
             if !seen.insert(&*name.value) {
                 self.document.mistake(&name.span, "is listed twice in this pipeline", "list each source once");
             } else if !known.contains(&*name.value) {
@@ -513,7 +524,8 @@ impl Checks<'_, '_> {
             }
             sources.push(SourceName::new(&name.value).ok());
         }
-        Some(Pipeline { id, sources: sources.into_iter().collect::<Option<_>>()? })
+        let sources = sources.into_iter().collect::<Option<_>>()?;
+        Some(Pipeline { id, sources, elsewhere: false, publish: Vec::new() })
     }
 }
 

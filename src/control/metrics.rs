@@ -279,6 +279,15 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let held = gauges(registry, "pipeline_held_pictures", "Raw pictures it keeps.", None);
     let held_bytes = gauges(registry, "pipeline_held_memory", "Memory of raw pictures it keeps.", Some(Unit::Bytes));
     let forgotten = counts(registry, "pipeline_forgotten_segments", "Segments it could not keep for want of room.");
+    let ingest_bytes = counts(registry, "ingest_bytes", "Bytes that an encoder elsewhere published.");
+    let ingest_segments = counts(registry, "ingest_segments", "Segments that it published, of all renditions.");
+    let ingest_left = counts(registry, "ingest_samples_left_out", "Samples of it that were not taken, by the reason.");
+    let ingest_refused = counts(registry, "ingest_refused_bodies", "Bodies that were refused.");
+    let ingest_anew = counts(registry, "ingest_new_timelines", "Times that its time began anew.");
+    let published = gauges(registry, "publish_connected", "Another host gets all renditions of the pipeline.", None);
+    let published_bytes = counts(registry, "publish_bytes", "Bytes that it was sent.");
+    let published_connections = counts(registry, "publish_connections", "Connections to it that came about.");
+    let published_lost = counts(registry, "publish_lost_segments", "Segments that it was not sent whole.");
     for (channel, pipeline) in channels.iter().flat_map(|c| c.pipelines.iter().map(move |p| (c, p))) {
         let labels = || vec![("channel", channel.id.to_string()), ("pipeline", pipeline.id.to_string())];
         if let Some(part) = &pipeline.standby {
@@ -292,6 +301,37 @@ fn pipelines(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             set(&held, labels(), f64::from(part.held));
             set(&held_bytes, labels(), part.held_bytes as f64);
             add(&forgotten, labels(), part.forgotten);
+        }
+        if let Some(ingest) = &pipeline.ingest {
+            add(&ingest_bytes, labels(), ingest.bytes);
+            for (what, count) in [("whole", ingest.segments), ("incomplete", ingest.incomplete)] {
+                let mut labels = labels();
+                labels.push(("state", what.into()));
+                add(&ingest_segments, labels, count);
+            }
+            for (why, count) in [
+                ("duplicate", ingest.duplicates),
+                ("no-use", ingest.dropped),
+                ("off-grid", ingest.off_grid),
+                ("astray", ingest.astray),
+            ] {
+                let mut labels = labels();
+                labels.push(("why", why.into()));
+                add(&ingest_left, labels, count);
+            }
+            add(&ingest_refused, labels(), ingest.refused);
+            add(&ingest_anew, labels(), ingest.anew);
+        }
+        for to in &pipeline.publishing {
+            let labels = || {
+                let mut labels = labels();
+                labels.push(("to", to.to.clone()));
+                labels
+            };
+            set(&published, labels(), flag(to.connected));
+            add(&published_bytes, labels(), to.bytes);
+            add(&published_connections, labels(), to.connections);
+            add(&published_lost, labels(), to.lost);
         }
         set(&running, labels(), flag(pipeline.running));
         set(&locked, labels(), flag(pipeline.locked));

@@ -77,6 +77,18 @@ pub enum EventKind {
     EncoderDied,
     /// The slate's file cannot be shown; our own background stands in for it.
     SlateFailed,
+    /// An encoder elsewhere publishes a pipeline.
+    IngestStarted,
+    /// Nothing comes from an encoder elsewhere.
+    IngestSilent,
+    /// The time of an encoder elsewhere was learnt anew, or its segments got other numbers.
+    IngestMoved,
+    /// What somebody published was not taken.
+    IngestRefused,
+    /// Another host does not get what a pipeline makes.
+    PublishFailed,
+    /// It gets it again.
+    PublishRecovered,
     /// A line an encode process or gateway wrote to its stderr.
     ChildLog,
     /// Warm standby: a pipeline is called to encode.
@@ -150,6 +162,12 @@ impl EventKind {
             Self::EncoderLocked => "encoder-locked",
             Self::EncoderDied => "encoder-died",
             Self::SlateFailed => "slate-failed",
+            Self::IngestStarted => "ingest-started",
+            Self::IngestSilent => "ingest-silent",
+            Self::IngestMoved => "ingest-moved",
+            Self::IngestRefused => "ingest-refused",
+            Self::PublishFailed => "publish-failed",
+            Self::PublishRecovered => "publish-recovered",
             Self::ChildLog => "child-log",
             Self::StandbyCalled => "standby-called",
             Self::StandbyReleased => "standby-released",

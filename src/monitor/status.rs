@@ -305,6 +305,56 @@ pub struct PipelineStatus {
     pub thumbnail: Option<Thumbnail>,
     /// Its part in a warm pair; none in a hot one.
     pub standby: Option<StandbyStatus>,
+    /// What publishes it, where an encoder elsewhere makes it.
+    #[serde(default)]
+    pub ingest: Option<IngestStatus>,
+    /// Other hosts that get what it makes.
+    #[serde(default)]
+    pub publishing: Vec<PublishingStatus>,
+}
+
+/// What an encoder elsewhere has published, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestStatus {
+    /// Who published last; none while nothing comes.
+    pub peer: Option<String>,
+    /// Bytes of bodies.
+    pub bytes: u64,
+    /// Segments given on whole, of all renditions.
+    pub segments: u64,
+    /// Segments that lacked units.
+    pub incomplete: u64,
+    /// Samples that had come before.
+    pub duplicates: u64,
+    /// Units without use.
+    pub dropped: u64,
+    /// Pictures that lay between two slots.
+    pub off_grid: u64,
+    /// Times that sound changed its place on the grid.
+    pub regridded: u64,
+    /// Units far from the clock.
+    pub astray: u64,
+    /// Bodies refused.
+    pub refused: u64,
+    /// Times that the sender's time began anew.
+    pub anew: u64,
+}
+
+/// How another host takes what a pipeline makes; of all its renditions together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishingStatus {
+    /// Its address; no secrets.
+    pub to: String,
+    /// All renditions are connected.
+    pub connected: bool,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Connections that came about.
+    pub connections: u64,
+    /// Segments that were given up before they were sent whole.
+    pub lost: u64,
+    /// Why the last connection ended, for people; none while all are connected.
+    pub trouble: Option<String>,
 }
 
 /// A small picture of what a pipeline puts out, one each two seconds.

@@ -184,3 +184,23 @@ fn loudness_is_a_preset_or_two_figures() {
         assert!(said.contains(mend), "{key}: {said}");
     }
 }
+
+#[test]
+fn pipelines_are_made_elsewhere_and_published() {
+    let plain = parse(GOOD).unwrap_or_else(|r| panic!("{r}"));
+    assert!(!plain.has_ingest() && !plain.channels[0].is_spread() && !plain.summary().to_string().contains("8082"));
+    let text = GOOD.replace("[channel.pipelines]\n", "[channel.pipelines]\nb = \"cmaf\"\n").replacen(
+        "[[channel.source]]",
+        "[[channel.publish]]\npipeline = \"a\"\nto = \"http://[::1]:8082/ingest/c/a\"\n[[channel.source]]",
+        1,
+    );
+    let config = parse(&text).unwrap_or_else(|r| panic!("{r}"));
+    let [a, b] = &config.channels[0].pipelines[..] else { panic!("two pipelines") };
+    assert!(!a.elsewhere && a.publish.len() == 1 && a.publish[0].key.is_none(), "{a:?}");
+    assert!(b.elsewhere && b.sources.is_empty() && b.publish.is_empty(), "{b:?}");
+    assert!(config.has_ingest() && config.ingest.listen.ip().is_loopback() && config.channels[0].is_spread());
+    let summary = config.summary().to_string();
+    for told in ["127.0.0.1:8082", "pipeline b: an encoder elsewhere", "goes on to http://[::1]:8082/ingest/c/a"] {
+        assert!(summary.contains(told), "{summary}");
+    }
+}

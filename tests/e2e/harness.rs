@@ -144,6 +144,11 @@ impl Server {
         Self::run(dir, &text, more, [origin, control, srt])
     }
 
+    /// With a config of the test's own, in a folder of its own; it has a channel `test`.
+    pub fn written(dir: tempfile::TempDir, text: &str, ports: [u16; 3]) -> Self {
+        Self::run(dir, text, [], ports)
+    }
+
     /// Starts a server with one channel, `test`, that only relays: `channel` holds its sources and outputs.
     pub fn relay(channel: &str) -> Self {
         Self::relay_within("1GB", channel)

@@ -28,5 +28,6 @@ mod relay;
 mod restart;
 mod rtp;
 mod soak;
+mod spread;
 mod srt;
 mod warm;

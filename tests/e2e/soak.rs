@@ -60,6 +60,12 @@ fn copies_that_are_cut_for_ten_seconds_lose_nothing() {
     crate::merge::srt_beside_rtp(10);
 }
 
+#[test]
+#[ignore = "two minutes"]
+fn either_of_two_main_processes_dies() {
+    crate::spread::either_of_two_main_processes_dies(30);
+}
+
 /// What goes in, what comes out, and what the conversion between them may cost.
 struct Ledger {
     channel: &'static str,

@@ -374,6 +374,8 @@ impl World {
             Action::Publish(snapshot) => self.judge.snapshot(ms, &snapshot)?,
             Action::Status(status) => self.judge.status(&status),
             Action::Event(event) => self.judge.event(ms, &event)?,
+            // No pipeline is published.
+            Action::Onward(..) => {}
             Action::OpenOutput(_) | Action::CloseOutput(_) | Action::Output(..) => {
                 return Err("it has no outputs".to_owned());
             }
@@ -467,7 +469,12 @@ pub fn config(script: &Script) -> config::Channel {
             })
             .collect(),
         pipelines: PipelineId::BOTH
-            .map(|p| config::Pipeline { id: p, sources: script.sources[p.index()].iter().map(|&i| name(i)).collect() })
+            .map(|p| config::Pipeline {
+                id: p,
+                sources: script.sources[p.index()].iter().map(|&i| name(i)).collect(),
+                elsewhere: false,
+                publish: Vec::new(),
+            })
             .to_vec(),
         failover: failover(script),
         outputs: Vec::new(),

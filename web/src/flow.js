@@ -5,6 +5,10 @@ import { el, fill, state, svg } from "./dom.js";
 import { bitrate, whole } from "./format.js";
 import * as judge from "./judge.js";
 
+/** Another host that gets what a pipeline makes. */
+const goesTo = ({ to, connected }) => `${connected ? "goes" : "does not go"} to ${host(to)}`;
+const host = (to) => to.replace(/^http:\/\//, "").replace(/\/.*$/, "");
+
 export class Flow {
   constructor(root) {
     this.root = root;
@@ -24,7 +28,7 @@ export class Flow {
     fill(this.columns[0], sources.map((s) =>
       node(`s-${s.name}`, s.name, judge.ofSource(s), [carriers(s), s.flowing && bitrate(s.bitrate)])));
     fill(this.columns[1], pipelines.map((p) =>
-      node(`p-${p.id}`, `Pipeline ${p.id.toUpperCase()}`, judge.ofPipeline(p), [p.source ? `takes ${p.source}` : "no source"])));
+      node(`p-${p.id}`, `Pipeline ${p.id.toUpperCase()}`, judge.ofPipeline(p), [p.ingest ? `from ${p.ingest.peer ?? "elsewhere"}` : p.source ? `takes ${p.source}` : "no source", ...p.publishing.map(goesTo)])));
     fill(this.columns[2], [node("packager", "Packager", packager, [publish.newest != null && whole(publish.newest)])]);
     fill(this.columns[3], [node("origin", "Origin", origin, ["HLS, DASH"])]);
 

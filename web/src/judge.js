@@ -36,7 +36,7 @@ export function ofHealth({ connected, health }) {
 }
 
 export function ofPipeline(pipeline) {
-  if (!pipeline.running) return { level: "off", word: "stopped" };
+  if (!pipeline.running) return { level: "off", word: pipeline.ingest ? "nothing comes" : "stopped" };
   if (!pipeline.locked) return { level: "wait", word: "locking" };
   const standby = pipeline.standby?.state;
   if (standby === "no-standby") return { level: "warn", word: "no standby" };

@@ -222,7 +222,7 @@ function fillCard(card, channel, p) {
   card.img.hidden = !p.thumbnail;
   card.none.hidden = Boolean(p.thumbnail);
   const share = cpu.get(`${channel.id}/${p.id}`)?.share;
-  const facts = [
+  const facts = p.ingest ? published(p.ingest) : [
     ["Source", p.source ?? format.NONE],
     ["Behind the clock", p.running ? format.seconds(p.lag_ms) : format.NONE],
     ["CPU", p.running && share != null ? `${Math.round(100 * share)} % of a core` : format.NONE],
@@ -231,9 +231,25 @@ function fillCard(card, channel, p) {
     ["Made up", `${format.whole(p.repeated + p.black + p.slate)} frames`,
       `${format.whole(p.repeated)} repeats, ${format.whole(p.black)} black, ${format.whole(p.slate)} slate`],
   ];
+  for (const { to, connected, trouble, lost } of p.publishing) {
+    facts.push(["Goes on to", `${to}${connected ? "" : `: ${trouble ?? "not yet"}`}`, `${format.whole(lost)} segments were not sent whole`]);
+  }
   fill(card.body,
     el("header", el("b", `Pipeline ${p.id.toUpperCase()}`), state(judged)),
     el("dl", facts.map(([name, value, title]) => [el("dt", name), el("dd", title ? { title } : null, value)])));
+}
+
+/** What an encoder elsewhere publishes. */
+function published(ingest) {
+  const left = ingest.dropped + ingest.off_grid + ingest.astray;
+  return [
+    ["Encoder", ingest.peer ?? "elsewhere, silent"],
+    ["Published", format.bytes(ingest.bytes)],
+    ["Segments", `${format.whole(ingest.segments)} whole, ${format.whole(ingest.incomplete)} incomplete`],
+    ["Left out", `${format.whole(left)} samples`,
+      `${format.whole(ingest.off_grid)} between two frames, ${format.whole(ingest.astray)} far from the clock, ${format.whole(ingest.dropped)} without use`],
+    ["Refused", `${format.whole(ingest.refused)} bodies`],
+  ];
 }
 
 function sound(level) {

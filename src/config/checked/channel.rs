@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::failover::Failover;
 use super::output::Output;
+use super::secret::Secret;
 use super::source::{Input, Source};
 use crate::encode::ipc::{Deinterlace, InputLoss, Loudness};
 use crate::encode::ladder::{AudioRung, VideoRung};
@@ -62,6 +63,11 @@ impl Channel {
         !self.ladder.video.is_empty() || !self.ladder.audio.is_empty()
     }
 
+    /// Another host makes one of its pipelines, or gets what one makes: its renditions must be those that the file says.
+    pub fn is_spread(&self) -> bool {
+        self.pipelines.iter().any(|pipeline| pipeline.elsewhere || !pipeline.publish.is_empty())
+    }
+
     /// The merged source that this one is a path of.
     pub fn merged_by(&self, path: &SourceName) -> Option<&SourceName> {
         let is_path = |source: &&Source| matches!(&source.input, Input::Merge(merge) if merge.of.contains(path));
@@ -108,13 +114,26 @@ pub enum Redundancy {
     Warm,
 }
 
-/// One pipeline and its sources in the order of preference.
+/// One pipeline and what feeds it.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     /// A or B.
     pub id: PipelineId,
-    /// At least one.
+    /// In the order of preference; none where it is made elsewhere.
     pub sources: Vec<SourceName>,
+    /// An encoder elsewhere makes it and publishes to our ingest port: no process of ours does.
+    pub elsewhere: bool,
+    /// Other hosts that get what it makes.
+    pub publish: Vec<Publish>,
+}
+
+/// Another host's publishing point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Its address, `http://host:port/ingest/channel/pipeline`; no key in it.
+    pub to: String,
+    /// The key it asks for.
+    pub key: Option<Secret>,
 }
 
 /// Renditions, highest first.

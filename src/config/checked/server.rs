@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::secret::Secret;
+
 /// The HTTP origin.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -16,6 +18,15 @@ pub struct Origin {
 pub struct Control {
     /// Default `127.0.0.1:8081`.
     pub listen: SocketAddr,
+}
+
+/// The port of CMAF ingest; nothing is opened where no pipeline is made elsewhere.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    /// Default `127.0.0.1:8082`.
+    pub listen: SocketAddr,
+    /// Who publishes must bring it.
+    pub key: Option<Secret>,
 }
 
 /// The shared SRT listener: publishers name their source by stream id.

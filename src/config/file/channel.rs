@@ -1,13 +1,16 @@
 //! What a file may say of a channel.
 
+use std::fmt;
+
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, de};
 
 use super::failover::FailoverFile;
 use super::output::OutputFile;
 use super::source::SourceFile;
 use crate::config::document::Mark;
-use crate::config::units::{Bytes, Lufs, Rate, Time, TruePeak};
+use crate::config::units::{Bytes, Lufs, Rate, SecretRef, Time, TruePeak};
 
 /// One linear programme.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -81,9 +84,11 @@ pub(in crate::config) struct ChannelFile {
     pub loudness: Option<Mark<LoudnessFile>>,
     /// When and how pipelines change source.
     pub failover: FailoverFile,
-    /// Which sources feed which pipeline.
+    /// What feeds which pipeline.
     #[schemars(with = "PipelinesFile")]
     pub pipelines: Option<Mark<PipelinesFile>>,
+    /// Other hosts that get what a pipeline makes, as a pipeline of theirs.
+    pub publish: Vec<Mark<PublishFile>>,
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
@@ -174,15 +179,81 @@ pub(in crate::config) enum RedundancyFile {
     Warm,
 }
 
-/// Which sources feed which pipeline, in the order of preference. A source may feed both.
+/// What feeds which pipeline: sources in the order of preference, of which one may feed both; or "cmaf", an encoder elsewhere that
+/// publishes to the port in [ingest].
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["a"]))]
 pub(in crate::config) struct PipelinesFile {
-    /// Sources of pipeline A; at least one.
-    #[schemars(with = "Vec<String>", length(min = 1))]
-    pub a: Option<Mark<Vec<Mark<String>>>>,
-    /// Sources of pipeline B. Without it the channel has one pipeline and no redundancy behind its sources.
-    #[schemars(with = "Vec<String>", length(min = 1))]
-    pub b: Option<Mark<Vec<Mark<String>>>>,
+    /// Sources of pipeline A; at least one. Or "cmaf".
+    #[schemars(with = "PipelineFile")]
+    pub a: Option<Mark<PipelineFile>>,
+    /// Sources of pipeline B, or "cmaf". Without it the channel has one pipeline and no redundancy behind its sources.
+    #[schemars(with = "PipelineFile")]
+    pub b: Option<Mark<PipelineFile>>,
+}
+
+/// What feeds one pipeline.
+#[derive(Debug, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum PipelineFile {
+    /// These sources, by an encode process of ours.
+    Sources(#[schemars(length(min = 1))] Vec<Mark<String>>),
+    /// An encoder elsewhere.
+    Elsewhere(ElsewhereFile),
+}
+
+/// An encoder elsewhere.
+#[derive(Debug, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum ElsewhereFile {
+    /// By CMAF ingest.
+    Cmaf,
+}
+
+impl<'de> Deserialize<'de> for PipelineFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PipelineVisitor)
+    }
+}
+
+struct PipelineVisitor;
+
+impl<'de> Visitor<'de> for PipelineVisitor {
+    type Value = PipelineFile;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of sources, such as [\"s1\", \"s2\"], or \"cmaf\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<PipelineFile, E> {
+        match text {
+            "cmaf" => Ok(PipelineFile::Elsewhere(ElsewhereFile::Cmaf)),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PipelineFile, A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = list.next_element()? {
+            names.push(name);
+        }
+        Ok(PipelineFile::Sources(names))
+    }
+}
+
+/// Another host that gets what a pipeline makes, as a pipeline of its own, by CMAF ingest.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["pipeline", "to"]))]
+pub(in crate::config) struct PublishFile {
+    /// Which of ours, "a" or "b": one that sources feed.
+    #[schemars(with = "String", extend("enum" = ["a", "b"]))]
+    pub pipeline: Option<Mark<String>>,
+    /// The other host's publishing point, "http://host:port/ingest/channel/pipeline".
+    #[schemars(with = "String")]
+    pub to: Option<Mark<String>>,
+    /// The key that is asked for there.
+    #[schemars(with = "Option<SecretRef>")]
+    pub key: Option<Mark<SecretRef>>,
 }

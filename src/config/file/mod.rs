@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::document::Mark;
-use super::units::{BitRate, Bytes, Rate, Size};
+use super::units::{BitRate, Bytes, Rate, SecretRef, Size};
 
 pub(super) use channel::*;
 pub(super) use failover::*;
@@ -31,6 +31,8 @@ pub(super) struct File {
     pub control: ControlFile,
     /// The SRT port that all sources of mode "shared" come in by.
     pub srt: SrtFile,
+    /// The port that encoders elsewhere publish to, where a pipeline is fed so.
+    pub ingest: IngestFile,
     /// The channels; at least one.
     #[schemars(length(min = 1))]
     pub channel: Vec<Mark<ChannelFile>>,
@@ -69,6 +71,18 @@ pub(super) struct SrtFile {
     /// Address space of the gateway process beside 16 MB for each of its sources, 256MB to 64GB. Default "1GB". Short of it
     /// nobody new is let in; a flood of handshakes ends there, not in the host's memory.
     pub memory_max: Option<Mark<Bytes>>,
+}
+
+/// The HTTP port that encoders elsewhere publish CMAF to. It is opened where a pipeline says "cmaf", and else nothing is.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct IngestFile {
+    /// Address and port. Default "127.0.0.1:8082": this host only.
+    #[schemars(with = "String")]
+    pub listen: Option<Mark<String>>,
+    /// Who publishes must bring it, as a bearer's token or as a password. Without it everybody may who reaches the port.
+    #[schemars(with = "Option<SecretRef>")]
+    pub key: Option<Mark<SecretRef>>,
 }
 
 /// A test-signal generator that pushes over the network.

@@ -56,8 +56,12 @@ pub enum Word {
     Came {
         /// When.
         at: Now,
+        /// By whom; nobody, where it is only that time passed.
+        peer: Option<SocketAddr>,
         /// In this order.
         outputs: Vec<Output>,
+        /// What was counted until then.
+        figures: Figures,
     },
     /// A body was not taken.
     Refused {
@@ -67,6 +71,8 @@ pub enum Word {
         track: String,
         /// Why, for people.
         reason: String,
+        /// What was counted until then.
+        figures: Figures,
     },
 }
 
@@ -87,11 +93,15 @@ pub async fn run(
     let mut bodies: BTreeMap<u64, Body> = BTreeMap::new();
     // Each track's, and that of a connection which takes its place; each may hold a box or a sample.
     let most = 2 * point.renditions() + 8;
+    let mut peer = None;
     loop {
         let wake = point.wake_at().map_or(Duration::from_secs(3600), |at| at.since(clock::now()));
         let refused = tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => carry_out(&mut point, &mut bodies, most, order),
+                Some(order) => {
+                    peer = order.body().and_then(|body| bodies.get(&body)).map(|body| body.peer).or(peer);
+                    carry_out(&mut point, &mut bodies, most, order)
+                }
                 None => return,
             },
             () = tokio::time::sleep(wake) => {
@@ -100,8 +110,10 @@ pub async fn run(
             }
         };
         let outputs = point.take();
-        figures.send_replace(point.figures());
-        let came = (!outputs.is_empty()).then(|| Word::Came { at: clock::now(), outputs });
+        let counted = point.figures();
+        figures.send_replace(counted);
+        let came = Word::Came { at: clock::now(), peer, outputs, figures: counted };
+        let came = Some(came).filter(|came| !matches!(came, Word::Came { outputs, .. } if outputs.is_empty()));
         for word in came.into_iter().chain(refused) {
             if words.send(word).await.is_err() {
                 return;
@@ -113,7 +125,8 @@ pub async fn run(
 fn carry_out(point: &mut Point, bodies: &mut BTreeMap<u64, Body>, most: usize, order: Order) -> Option<Word> {
     match order {
         Order::Begin { track, peer, refused, .. } if bodies.len() >= most => {
-            let word = Word::Refused { peer, track, reason: Refusal::Crowded.to_string() };
+            let figures = point.figures();
+            let word = Word::Refused { peer, track, reason: Refusal::Crowded.to_string(), figures };
             let _ = refused.send(Refusal::Crowded);
             Some(word)
         }
@@ -124,7 +137,7 @@ fn carry_out(point: &mut Point, bodies: &mut BTreeMap<u64, Body>, most: usize, o
         Order::Portion { body, data } => {
             let refusal = point.push(clock::now(), &mut bodies.get_mut(&body)?.object, &data).err()?;
             let body = bodies.remove(&body)?;
-            let word = body.word(&refusal);
+            let word = body.word(&refusal, point.figures());
             let _ = body.refused.send(refusal);
             Some(word)
         }
@@ -132,15 +145,25 @@ fn carry_out(point: &mut Point, bodies: &mut BTreeMap<u64, Body>, most: usize, o
             // One that was refused is gone already, and has been told.
             let body = bodies.remove(&body)?;
             let fared = if whole { point.finish(&body.object) } else { Ok(()) };
-            let word = fared.as_ref().err().map(|refusal| body.word(refusal));
+            let word = fared.as_ref().err().map(|refusal| body.word(refusal, point.figures()));
             let _ = done.send(fared);
             word
         }
     }
 }
 
+impl Order {
+    /// Of a body that has begun.
+    fn body(&self) -> Option<u64> {
+        match self {
+            Self::Begin { .. } => None,
+            Self::Portion { body, .. } | Self::End { body, .. } => Some(*body),
+        }
+    }
+}
+
 impl Body {
-    fn word(&self, refusal: &Refusal) -> Word {
-        Word::Refused { peer: self.peer, track: self.track.clone(), reason: refusal.to_string() }
+    fn word(&self, refusal: &Refusal, figures: Figures) -> Word {
+        Word::Refused { peer: self.peer, track: self.track.clone(), reason: refusal.to_string(), figures }
     }
 }

@@ -16,12 +16,14 @@ mod path;
 mod point;
 pub mod publish;
 mod refusal;
+mod sender;
 pub mod server;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
 mod timeline;
+mod told;
 mod track;
 
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
@@ -32,8 +34,10 @@ pub use desk::Word;
 pub use path::{Kind, Target, target};
 pub use point::{Config, Object, Point};
 pub use refusal::Refusal;
+pub use sender::Sender;
 pub use stream::{Element, Stream, StreamError};
 pub use timeline::Misfit;
+pub use told::input;
 
 /// What comes out of a publishing point.
 #[derive(Clone, Debug, PartialEq)]
