@@ -151,11 +151,11 @@ mod tests {
         (Channel::new(config, false, now), now)
     }
 
-    fn unit() -> CodedUnit {
+    fn unit(channel: &Channel) -> CodedUnit {
         CodedUnit {
             rendition: RenditionIndex(2),
             segment: NUMBER,
-            position: 0,
+            position: channel.config.grid.audio_frames(NUMBER).start,
             key: true,
             material: Material::Source,
             data: Bytes::from_static(&[0; 20]),
@@ -187,11 +187,12 @@ mod tests {
         assert_eq!(is_up(&channel.status(start)), (false, None));
         assert_eq!(say(&mut channel, start, Said::Up("by its clock".to_owned())), [EventKind::IngestStarted]);
         assert_eq!(is_up(&channel.status(start)), (true, Some("192.0.2.1:9")));
-        assert_eq!(say(&mut channel, start, Said::Coded(unit())), [], "it is up already");
+        let unit = unit(&channel);
+        assert_eq!(say(&mut channel, start, Said::Coded(unit.clone())), [], "it is up already");
         assert_eq!(say(&mut channel, start, Said::Silent), [EventKind::IngestSilent]);
         assert_eq!(is_up(&channel.status(start)), (false, None));
         assert_eq!(say(&mut channel, start, Said::Silent), [], "told once");
-        assert_eq!(say(&mut channel, start, Said::Coded(unit())), [EventKind::IngestStarted], "it goes on");
+        assert_eq!(say(&mut channel, start, Said::Coded(unit)), [EventKind::IngestStarted], "it goes on");
         // Neither hello nor heartbeat is asked of it, and nothing is killed however long it says nothing.
         let mut now = start;
         for _ in 0..40 {
@@ -210,7 +211,7 @@ mod tests {
         let publish = "[[channel.publish]]\npipeline = \"a\"\nto = \"http://192.0.2.1/ingest/c/a\"";
         for (keys, want) in [(publish, true), ("", false)] {
             let (mut channel, start) = channel(keys);
-            let mut made = Vec::new();
+            let (mut made, unit) = (Vec::new(), unit(&channel));
             let mut apply = |input| {
                 made.extend(channel.apply(start.after(Duration::from_secs(3)), input).into_iter().filter_map(
                     |action| match action {
@@ -224,7 +225,7 @@ mod tests {
             apply(Input::Tick);
             let first = Generation(1);
             apply(Input::Encoder(PipelineId::A, first, FromWorker::Hello(Hello::default())));
-            apply(Input::Encoder(PipelineId::A, first, FromWorker::Coded(unit())));
+            apply(Input::Encoder(PipelineId::A, first, FromWorker::Coded(unit)));
             apply(Input::EncoderGone(PipelineId::A, first, "it was killed".to_owned()));
             let all: &[&str] = if want { &["begins", "coded", "gone"] } else { &[] };
             assert_eq!(made, all, "{keys}");
