@@ -53,6 +53,13 @@ bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name
 	cargo build --release --locked
 	@scripts/bench.sh
 
+.PHONY: bench-blocking bench-window
+bench-blocking: deps-test web ## How soon 2,000 waiting LL-HLS clients have the next part
+	@scripts/bench/blocking.sh
+
+bench-window: deps-test web ## What publishing costs in windows of a minute to a day
+	@scripts/bench/window.sh
+
 .PHONY: bench-encode bench-determinism bench-latency bench-relay bench-srt-loss
 bench-encode: deps-test web ## CPU of an encode process against ffmpeg, bare x264, and a warm pair
 	@scripts/bench/encode.sh
