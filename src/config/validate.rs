@@ -123,6 +123,9 @@ impl Checks<'_, '_> {
             InstructionSetFile::Host => ladder,
             InstructionSetFile::Avx2 => ladder.map(Ladder::portable),
         };
+        if let Some(ladder) = &ladder {
+            serve::names(self.document, file.serve.as_ref(), serve, ladder);
+        }
         let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
         let deterministic = file.deterministic.unwrap_or(true);

@@ -61,7 +61,7 @@ impl Rendition {
 }
 
 /// All renditions, and how they belong together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Catalogue {
     /// As configured, pictures before sound; the trick-play track behind them.
     pub renditions: Vec<Rendition>,

@@ -12,21 +12,19 @@ mod content;
 mod dash;
 mod edge;
 mod event;
+mod front;
 mod hls;
-// Not asked for by the origin yet: tests are the only callers.
-#[cfg_attr(not(test), expect(dead_code))]
 mod hls_ts;
 mod language;
 mod layout;
 mod names;
 mod packager;
+mod remux;
 mod rope;
 mod segmenter;
 mod selector;
 mod slab;
 mod snapshot;
-// Not asked for by the origin yet: tests are the only callers.
-#[cfg_attr(not(test), expect(dead_code))]
 mod transport;
 mod trick;
 mod window;

@@ -11,15 +11,17 @@ use super::catalogue::{Catalogue, Rendition};
 use super::compare::Comparer;
 use super::edge::{Edge, Published, Row, Track};
 use super::event::{Change, PackageEvent, Refusal, Verdict};
+use super::front::{self, Front};
 use super::layout::{Kind, Layout};
-use super::names::{entity_tag, tag_of};
+use super::names::tag_of;
+use super::remux::Remuxer;
 use super::rope::{Deflater, Rope};
 use super::segmenter::{Coding, Segmenter, Whole};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Cache, Listing, Open, Playlist, Resource, Snapshot, content_type};
+use super::snapshot::{Listing, Open, Playlist, Resource, Snapshot};
 use super::window::{Entry, Object, Window};
-use super::{Config, PackageError, dash, hls, trick};
+use super::{Config, PackageError, hls, trick};
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
@@ -56,6 +58,8 @@ pub struct Packager {
     edge: Option<Edge>,
     /// What players were told with the first published segment.
     published: Option<Catalogue>,
+    /// Makes transport streams, where they are served and something is published.
+    remuxer: Option<Arc<Remuxer>>,
     /// When the newest number was decided.
     decided: Option<Now>,
     wake: Option<Now>,
@@ -121,7 +125,7 @@ impl Packager {
         let video = config.video.len();
         let kind = |r| if r < video { Kind::Video } else { Kind::Audio };
         let kinds: Vec<Kind> = (0..names.len()).map(kind).chain(trick.map(|_| Kind::Trick)).collect();
-        let window = Window::new(&layout, config.window, kinds.len());
+        let window = Window::new(&layout, config.window, kinds.len(), config.serve.hls_ts);
         // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
         let slab = |bitrate: u32| {
             let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.retained() as f64 / 2.0;
@@ -142,6 +146,7 @@ impl Packager {
             edge: None,
             fixed: Arc::default(),
             published: None,
+            remuxer: None,
             decided: None,
             wake: None,
             events: Vec::new(),
@@ -592,12 +597,14 @@ impl Packager {
             }
         }
         if self.published.is_none() {
-            self.published = Some(Catalogue::new(&self.config, &self.layout, &wholes));
+            let catalogue = Catalogue::new(&self.config, &self.layout, &wholes);
+            let remuxer = || Arc::new(Remuxer::new(self.layout, &catalogue));
+            self.remuxer = self.config.serve.hls_ts.then(remuxer);
+            self.published = Some(catalogue);
             self.drop_unlike();
         }
         // Repeats are pictures of the programme; slate and silence are not.
-        let real: Vec<bool> =
-            wholes.iter().map(|w| w.filled.slate == 0 && w.filled.silent_samples == 0).collect();
+        let real: Vec<bool> = wholes.iter().map(|w| w.filled.slate == 0 && w.filled.silent_samples == 0).collect();
         let parts = self.give_up_edge(n);
         self.list(now, n, from, objects, &real, parts);
         Some(())
@@ -681,8 +688,9 @@ impl Packager {
         let (serve, layout, window) = (self.config.serve, self.layout, &self.window);
         let renditions: Arc<[_]> = published.renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
         let open = self.open();
-        let low = open.as_ref().filter(|_| serve.low_latency_hls).map(|open| hls::Low { open, renditions: &renditions });
-        let cache = playlist_cache(&layout);
+        let low =
+            open.as_ref().filter(|_| serve.low_latency_hls).map(|open| hls::Low { open, renditions: &renditions });
+        let cache = front::playlist_cache(&layout);
         let mut playlist = |r: usize, rendition: &Rendition| {
             let of = hls::Media { rendition: r, kind: rendition.kind(), init: &published.init, low: low.as_ref() };
             let mut rope = Rope::new(&mut self.deflater);
@@ -700,6 +708,7 @@ impl Packager {
             published: now,
             renditions: Arc::clone(&renditions),
             fixed: Arc::clone(&self.fixed),
+            remuxer: self.remuxer.clone(),
             playlists,
             blocks: low.is_some(),
             window: self.window.view(),
@@ -724,34 +733,18 @@ impl Packager {
             peak_bitrate: rendition.bandwidth.peak(),
         };
         self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
-        let cache = playlist_cache(layout);
-        let facts = dash::Facts {
+        (self.status.transport_made, self.status.transport_failed) =
+            self.remuxer.as_ref().map_or((0, 0), |remuxer| remuxer.counts());
+        let front = Front {
+            layout: *layout,
+            serve,
+            catalogue: published.clone(),
+            window: window.clone(),
+            averages,
             published: now.utc,
-            depth: layout.grid().segment().saturating_mul(u32::try_from(window.listed_max()).unwrap_or(u32::MAX)),
-            time_uri: &self.config.time_uri,
+            time_uri: self.config.time_uri.clone(),
         };
-        let mut fixed = BTreeMap::new();
-        for rendition in renditions {
-            fixed.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
-        }
-        if serve.hls {
-            // Rounded, so that the multivariant playlist stays the same while nothing much changes.
-            let rounded: Vec<u64> = averages.iter().map(|a| a.next_multiple_of(10_000)).collect();
-            let mut rope = Rope::new(&mut self.deflater);
-            rope.text().push_str(&hls::multivariant(layout, published, &rounded));
-            fixed.insert("index.m3u8".to_owned(), rope.finish(hls::TYPE, cache));
-        }
-        let forms = [
-            (serve.dash, "manifest.mpd", dash::Form::Timeline),
-            (serve.dash, "number.mpd", dash::Form::Number),
-            (serve.low_latency_dash, "low.mpd", dash::Form::LowLatency),
-        ];
-        for (_, name, form) in forms.into_iter().filter(|(wanted, ..)| *wanted) {
-            let mut rope = Rope::new(&mut self.deflater);
-            dash::manifest(&mut rope, layout, window, published, facts, form);
-            fixed.insert(name.to_owned(), rope.finish(dash::TYPE, cache));
-        }
-        self.fixed = Arc::new(fixed);
+        self.fixed = Arc::new(front.texts(&mut self.deflater));
     }
 
     /// The live edge as players see it.
@@ -764,20 +757,5 @@ impl Packager {
             rows: edge.map_or(0, Edge::rows),
             total: self.layout.rows(number),
         })
-    }
-}
-
-/// Half a segment: a cache that keeps a playlist longer hides the next segment.
-fn playlist_cache(layout: &Layout) -> Cache {
-    Cache::For(layout.grid().segment() / 2)
-}
-
-fn init_resource(rendition: &Rendition) -> Resource {
-    Resource {
-        content_type: content_type(rendition.kind()),
-        etag: entity_tag(&Sha256::digest(&rendition.init)),
-        cache: Cache::Immutable,
-        body: rendition.init.clone().into(),
-        gzip: None,
     }
 }

@@ -111,7 +111,7 @@ fn config() -> Config {
     Config {
         channel: ChannelId::new("formats").unwrap(),
         grid: Grid::new(Duration::from_secs(2), FrameRate::new(25, 1).unwrap()).unwrap(),
-        serve: tandem::config::Serve { hls: true, dash: true, ..Default::default() },
+        serve: tandem::config::Serve { hls: true, hls_ts: true, dash: true, ..Default::default() },
         part: Duration::from_millis(500),
         window: Duration::from_secs(20),
         pipelines: vec![PipelineId::A],
@@ -147,7 +147,8 @@ fn deliver(packager: &mut Packager, media: &[Media], n: SegmentNumber) {
         let mut units = 0;
         let mut give = |position, key, data: &Bytes| {
             units += 1;
-            let unit = CodedUnit { rendition, segment: n, position, key, material: Material::Source, data: data.clone() };
+            let unit =
+                CodedUnit { rendition, segment: n, position, key, material: Material::Source, data: data.clone() };
             packager.coded(now, PipelineId::A, unit);
         };
         match media {
@@ -282,6 +283,39 @@ fn ffmpeg_decodes_each_format_from_hls_and_dash() {
         "%+8",
     ]);
     assert!(pictures.len() >= 4 && pictures.iter().all(|p| p.starts_with('I')), "{pictures:?}");
+}
+
+#[test]
+fn ffmpeg_decodes_transport_streams() {
+    let live = Live::start();
+    for (rendition, codec) in [("h264", "h264"), ("hevc", "hevc")] {
+        let url = live.url(&format!("ts/{rendition}/index.m3u8"));
+        let mut streams = probe(&["-show_entries", "stream=codec_name:stream_tags=language", &url]);
+        streams.sort();
+        streams.dedup();
+        assert_eq!(streams, ["aac,eng", codec], "{rendition}");
+        assert_eq!(decoded(&url, "0:v", "6"), 150, "{rendition}");
+    }
+    // The variants, and of the other languages German; all of them play.
+    let streams = probe(&["-show_entries", "stream=codec_name", &live.url("ts/index.m3u8")]);
+    for codec in ["h264", "hevc", "aac"] {
+        assert!(streams.iter().any(|s| s == codec), "no {codec} in {streams:?}");
+    }
+    assert_eq!(decoded(&live.url("ts/index.m3u8"), "0:v:0", "6"), 150);
+    let german = probe(&["-show_entries", "stream=codec_name", &live.url("ts/deu/index.m3u8")]);
+    assert!(german.iter().all(|s| s == "aac") && !german.is_empty(), "{german:?}");
+    // One segment is the same bytes and has the same tag for everybody, and its type is told.
+    let playlist = curl(&[&live.url("ts/h264/index.m3u8")]);
+    let segment = playlist.lines().rfind(|l| !l.starts_with('#')).unwrap();
+    let head = curl(&["-I", &live.url(&format!("ts/h264/{segment}"))]).to_ascii_lowercase();
+    for field in ["200 ok", "content-type: video/mp2t", "cache-control: public, max-age=3600, immutable", "etag: \""] {
+        assert!(head.contains(field), "no {field} in {head}");
+    }
+}
+
+fn curl(args: &[&str]) -> String {
+    let out = Command::new("curl").args(["-s", "-m", "10"]).args(args).output().unwrap();
+    String::from_utf8(out.stdout).unwrap()
 }
 
 /// Six seconds of each rendition, given with its codec, decode from HLS and from DASH.

@@ -442,6 +442,7 @@ pub fn config(script: &Script) -> config::Channel {
         serve: config::Serve {
             hls: true,
             low_latency_hls: script.parts(),
+            hls_ts: false,
             dash: true,
             low_latency_dash: script.parts(),
         },

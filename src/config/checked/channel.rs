@@ -74,6 +74,8 @@ pub struct Serve {
     pub hls: bool,
     /// With parts in them (RFC 8216bis, LL-HLS).
     pub low_latency_hls: bool,
+    /// HLS playlists of transport stream segments.
+    pub hls_ts: bool,
     /// A DASH manifest of whole segments.
     pub dash: bool,
     /// A DASH manifest of segments that are delivered while they grow.

@@ -29,8 +29,9 @@ pub(in crate::config) struct ChannelFile {
     /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms (200 ms with
     /// latency = "low") that divides the segment evenly.
     pub part: Option<Mark<Time>>,
-    /// What the origin serves: "hls"; "ll-hls", the same playlists with parts, blocking reload and delta updates; "dash"; "ll-dash",
-    /// a manifest of its own and segments that are sent while they grow. Default ["hls", "dash"], and all four with latency = "low".
+    /// What the origin serves: "hls"; "ll-hls", the same playlists with parts, blocking reload and delta updates; "hls-ts", playlists of
+    /// their own with transport stream segments, for players from before CMAF; "dash"; "ll-dash", a manifest of its own and segments that are
+    /// sent while they grow. Default ["hls", "dash"], and with latency = "low" those for low latency, too.
     #[schemars(with = "Option<Vec<FormatFile>>")]
     pub serve: Option<Mark<Vec<FormatFile>>>,
     /// How much of the past the playlists list: 3 segments to 1 h. Default "60s". It is kept in memory.
@@ -107,6 +108,8 @@ pub(in crate::config) enum FormatFile {
     Hls,
     /// Playlists of segments and parts.
     LlHls,
+    /// Playlists of transport stream segments.
+    HlsTs,
     /// A manifest of whole segments.
     Dash,
     /// A manifest of segments that grow.

@@ -23,7 +23,8 @@ fn publish(p: &mut Packager, now: Now, n: u64) {
 
 fn day(segments: u32) -> Config {
     let config = Config { pipelines: vec![PipelineId::A], ..with_parts(config()) };
-    Config { window: config.grid.segment() * segments, ..config }
+    let serve = Serve { hls_ts: true, ..config.serve };
+    Config { window: config.grid.segment() * segments, serve, ..config }
 }
 
 /// What a playlist lists: numbers by the names, and gaps.
@@ -61,12 +62,24 @@ fn blocks_change_nothing_that_is_said() {
         let gzip = resource.gzip.expect("compressed").bytes();
         flate2::read::GzDecoder::new(&gzip[..]).read_to_string(&mut unpacked).expect("gzip");
         assert_eq!(unpacked, playlist, "after {n}");
-        assert_ne!(before.replace(String::from_utf8(resource.etag.to_vec()).expect("text")).as_deref(), std::str::from_utf8(&resource.etag).ok());
+        assert_ne!(
+            before.replace(String::from_utf8(resource.etag.to_vec()).expect("text")).as_deref(),
+            std::str::from_utf8(&resource.etag).ok()
+        );
+        let transport = found(&snapshot, "ts/v180/index.m3u8");
+        let listed = String::from_utf8(transport.body.bytes().to_vec()).expect("text");
+        assert_eq!(numbers(&listed.replace(".ts\n", ".m4s\n")), want, "after {n}");
+        assert_eq!(listed.matches("#EXT-X-GAP").count(), gaps, "after {n}");
+        let mut unpacked = String::new();
+        let gzip = transport.gzip.expect("compressed").bytes();
+        flate2::read::GzDecoder::new(&gzip[..]).read_to_string(&mut unpacked).expect("gzip");
+        assert_eq!(unpacked, listed, "after {n}");
         // The manifest lists the same segments.
         let manifest = text(&snapshot, "manifest.mpd");
         let video = manifest.split("</SegmentTimeline>").next().expect("a timeline");
         let repeats = video.split("<S ").skip(1).map(|s| {
-            s.split("r=\"").nth(1).and_then(|r| r.split('"').next()).and_then(|r| r.parse::<usize>().ok()).unwrap_or(0) + 1
+            s.split("r=\"").nth(1).and_then(|r| r.split('"').next()).and_then(|r| r.parse::<usize>().ok()).unwrap_or(0)
+                + 1
         });
         assert_eq!(repeats.sum::<usize>(), want.len() - gaps, "after {n}");
         for n in [first, (first + n) / 2, n] {
@@ -110,7 +123,8 @@ fn what_a_publication_costs() {
         let gz = found(&snapshot, "v0/index.m3u8").gzip.map_or(0, |gz| gz.len());
         println!(
             "{segments:6} segments: {each:?} a segment (5 rows, 5 renditions); playlist {} B, {gz} B gzip; manifest {} B; {grown} kB resident",
-            size("v0/index.m3u8"), size("manifest.mpd"),
+            size("v0/index.m3u8"),
+            size("manifest.mpd"),
         );
         result.push_str(&format!(" publish_us_{segments}={}", each.as_micros()));
     }

@@ -6,7 +6,7 @@ mod long;
 mod low_latency;
 mod selection;
 mod simulation;
-mod transport;
+pub(super) mod transport;
 mod warm;
 
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ fn config_at(rate: FrameRate) -> Config {
 
 /// Parts of 0.4 s in playlists and manifest.
 fn with_parts(config: Config) -> Config {
-    let serve = Serve { hls: true, low_latency_hls: true, dash: true, low_latency_dash: true };
+    let serve = Serve { hls: true, low_latency_hls: true, dash: true, low_latency_dash: true, ..Serve::default() };
     Config { serve, part: Duration::from_millis(400), ..config }
 }
 
