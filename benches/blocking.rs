@@ -52,6 +52,7 @@ impl Studio {
             grid,
             part: EVERY,
             serve: Serve { hls: true, low_latency_hls: true, ..Serve::default() },
+            profiles: Vec::new(),
             window: Duration::from_secs(60),
             pipelines: vec![PipelineId::A],
             video: vec![VideoRung::new(RenditionId::new("v").unwrap(), 640, 360, rate)],

@@ -39,7 +39,7 @@ pub(super) fn serve(
 }
 
 /// The folder of transport streams, as no rendition can be called.
-const TRANSPORT: &str = "ts";
+pub(super) const TRANSPORT: &str = "ts";
 
 /// Checks that no rendition has a name that means something else in a URL.
 pub(super) fn names(document: &mut Document<'_>, file: Option<&Mark<Vec<FormatFile>>>, serve: Serve, ladder: &Ladder) {

@@ -33,7 +33,7 @@ pub(super) fn parts(catalogue: &Catalogue, r: usize) -> Option<Parts> {
 }
 
 /// The sound that goes with pictures: the default language's, with the fewest channels.
-fn default_sound(catalogue: &Catalogue) -> Option<usize> {
+pub(super) fn default_sound(catalogue: &Catalogue) -> Option<usize> {
     catalogue.sound_groups().first()?.first().copied()
 }
 

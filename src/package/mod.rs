@@ -19,6 +19,7 @@ mod language;
 mod layout;
 mod names;
 mod packager;
+mod query;
 mod remux;
 mod rope;
 mod segmenter;
@@ -34,9 +35,9 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::config::Serve;
+use crate::config::{Profile, Serve};
 use crate::encode::ladder::{AudioRung, VideoRung};
-use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
+use crate::media::{ChannelId, Grid, PipelineId, ProfileId, RenditionId};
 
 pub use content::Content;
 pub use event::{Change, PackageEvent, Refusal, Verdict};
@@ -55,6 +56,8 @@ pub struct Config {
     pub part: Duration,
     /// In which forms it goes out.
     pub serve: Serve,
+    /// What classes of devices are offered.
+    pub profiles: Vec<Profile>,
     /// How much of the past playlists and manifest list; at least four segments are.
     pub window: Duration,
     /// The channel's pipelines, one or two. With two, every segment is compared.
@@ -86,6 +89,9 @@ pub enum PackageError {
     /// Two renditions under one name.
     #[error("two renditions are called `{0}`")]
     SameName(RenditionId),
+    /// One name would mean two things in URLs.
+    #[error("a profile and a rendition are both called `{0}`")]
+    SameProfile(ProfileId),
     /// It goes into playlists as it stands.
     #[error("`{0}` is no language tag: write `en`, `deu`, `pt-BR`, or `und`")]
     Language(String),

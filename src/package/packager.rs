@@ -11,7 +11,7 @@ use super::catalogue::{Catalogue, Rendition};
 use super::compare::Comparer;
 use super::edge::{Edge, Published, Row, Track};
 use super::event::{Change, PackageEvent, Refusal, Verdict};
-use super::front::{self, Front};
+use super::front::{self, Facts, Front};
 use super::layout::{Kind, Layout};
 use super::names::tag_of;
 use super::remux::Remuxer;
@@ -19,10 +19,11 @@ use super::rope::{Deflater, Rope};
 use super::segmenter::{Coding, Segmenter, Whole};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Listing, Open, Playlist, Resource, Snapshot};
+use super::snapshot::{Listing, Open, Playlist, Snapshot};
 use super::window::{Entry, Object, Window};
 use super::{Config, PackageError, hls, trick};
 use crate::clock::Now;
+use crate::config::Profile;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
 use crate::monitor::{PublishStatus, RenditionStatus};
@@ -67,7 +68,8 @@ pub struct Packager {
     /// Whole segments for [`Self::take_saved`], as they came.
     saved: Vec<Saved>,
     /// What players are told that does not change with the rows.
-    fixed: Arc<BTreeMap<String, Resource>>,
+    front: Option<Arc<Front>>,
+    profiles: Arc<[Profile]>,
     snapshot: Arc<Snapshot>,
     status: PublishStatus,
 }
@@ -113,6 +115,10 @@ impl Packager {
         if let Some(name) = names.iter().find(twice) {
             return Err(PackageError::SameName(name.clone()));
         }
+        let taken = |p: &&Profile| names.iter().any(|name| name.as_str() == p.id.as_str());
+        if let Some(profile) = config.profiles.iter().find(taken) {
+            return Err(PackageError::SameProfile(profile.id.clone()));
+        }
         if !matches!(config.pipelines[..], [_] | [PipelineId::A, PipelineId::B] | [PipelineId::B, PipelineId::A]) {
             return Err(PackageError::Pipelines);
         }
@@ -144,7 +150,8 @@ impl Packager {
             window,
             deflater: Deflater::default(),
             edge: None,
-            fixed: Arc::default(),
+            front: None,
+            profiles: config.profiles.as_slice().into(),
             published: None,
             remuxer: None,
             decided: None,
@@ -682,9 +689,9 @@ impl Packager {
     fn render(&mut self, now: Now) {
         let newest = self.window.newest();
         if self.snapshot.newest() != newest {
-            self.render_fixed(now);
+            self.render_front(now);
         }
-        let Some(published) = &self.published else { return };
+        let (Some(published), Some(front)) = (&self.published, &self.front) else { return };
         let (serve, layout, window) = (self.config.serve, self.layout, &self.window);
         let renditions: Arc<[_]> = published.renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
         let open = self.open();
@@ -707,7 +714,7 @@ impl Packager {
             layout,
             published: now,
             renditions: Arc::clone(&renditions),
-            fixed: Arc::clone(&self.fixed),
+            front: Arc::clone(front),
             remuxer: self.remuxer.clone(),
             playlists,
             blocks: low.is_some(),
@@ -719,7 +726,7 @@ impl Packager {
     }
 
     /// Headers, the multivariant playlist, manifests, figures.
-    fn render_fixed(&mut self, now: Now) {
+    fn render_front(&mut self, now: Now) {
         let Some(published) = &self.published else { return };
         let (layout, window, serve) = (&self.layout, &self.window, self.config.serve);
         let renditions = &published.renditions;
@@ -735,16 +742,17 @@ impl Packager {
         self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
         (self.status.transport_made, self.status.transport_failed) =
             self.remuxer.as_ref().map_or((0, 0), |remuxer| remuxer.counts());
-        let front = Front {
+        let facts = Facts {
             layout: *layout,
             serve,
+            profiles: Arc::clone(&self.profiles),
             catalogue: published.clone(),
             window: window.clone(),
             averages,
             published: now.utc,
             time_uri: self.config.time_uri.clone(),
         };
-        self.fixed = Arc::new(front.texts(&mut self.deflater));
+        self.front = Some(Arc::new(Front::new(facts, &mut self.deflater)));
     }
 
     /// The live edge as players see it.

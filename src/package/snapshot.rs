@@ -1,13 +1,12 @@
 //! An immutable view of a channel's window: everything the origin may serve at one moment.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocking::{Directives, Edge, Verdict};
 use super::content::Content;
 use super::edge::{Published, Track};
-use super::front::TRANSPORT;
+use super::front::{Front, TRANSPORT};
 use super::layout::{Kind, Layout};
 use super::names::{part_tag, quoted, segment_name};
 use super::remux::Remuxer;
@@ -92,7 +91,7 @@ pub(super) struct Listing {
     /// Names and kinds, in the order of an entry's objects.
     pub renditions: Arc<[(RenditionId, Kind)]>,
     /// Headers, and all texts that change with segments alone, by their path.
-    pub fixed: Arc<BTreeMap<String, Resource>>,
+    pub front: Arc<Front>,
     /// Makes segments of transport stream; none where they are not served.
     pub remuxer: Option<Arc<Remuxer>>,
     /// Media playlists by rendition; none where HLS is not served.
@@ -130,11 +129,15 @@ impl Snapshot {
     /// Finds `path`, which is relative to `/live/{channel}/`: `index.m3u8`, `manifest.mpd`, `v720/index.m3u8`,
     /// `v720/init-1a2b3c4d.mp4`; segments by the decode time of their first sample, as all playlists list them,
     /// `v720/t44881740000000.m4s`, and by their number, `v720/897634800.m4s`; their parts, counted from 0,
-    /// `v720/t44881740000000.2.m4s`; below `ts/` the same of transport streams, `ts/v720/t44881740000000.ts`. `query` may hold delivery directives (RFC 8216bis §6.2.5); the rest of it means nothing.
+    /// `v720/t44881740000000.2.m4s`; below `ts/` the same of transport streams, `ts/v720/t44881740000000.ts`. `query` may hold delivery directives
+    /// (RFC 8216bis §6.2.5), and of what lists renditions, which ones (docs/views.md); the rest of it means nothing.
     pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         let Some(listing) = &self.listing else { return Lookup::Unknown };
-        if let Some(text) = listing.fixed.get(path) {
-            return Lookup::Found(text.clone());
+        if let Some(found) = listing.front.ask(path, query) {
+            return found;
+        }
+        if let Some(why) = Front::misplaced(query) {
+            return Lookup::Bad(why);
         }
         if let Some(playlist) = listing.playlist_named(path) {
             return listing.playlist(playlist, query);
@@ -200,7 +203,7 @@ impl Snapshot {
             all.clone().map(name).chain(all.enumerate().filter_map(transport)).collect::<Vec<_>>()
         });
         let playlists = listing.renditions.iter().zip(&listing.playlists).map(|((id, _), _)| playlist_path(id));
-        listing.fixed.keys().cloned().chain(playlists).chain(segments).collect()
+        listing.front.paths().cloned().chain(playlists).chain(segments).collect()
     }
 }
 

@@ -470,6 +470,7 @@ pub fn config(script: &Script) -> config::Channel {
             .to_vec(),
         failover: failover(script),
         outputs: Vec::new(),
+        profiles: Vec::new(),
         ladder: config::Ladder {
             file: "model.toml".into(),
             auto: false,

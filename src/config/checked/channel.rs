@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::failover::Failover;
 use super::output::Output;
+use super::profile::Profile;
 use super::source::{Input, Source};
 use crate::encode::ipc::{Deinterlace, InputLoss, Loudness};
 use crate::encode::ladder::{AudioRung, VideoRung};
@@ -23,6 +24,8 @@ pub struct Channel {
     pub part: Duration,
     /// What the origin serves.
     pub serve: Serve,
+    /// What classes of devices are offered.
+    pub profiles: Vec<Profile>,
     /// How much of the past the playlists list.
     pub window: Duration,
     /// A slot still empty this long after its time is filled by a repeat.

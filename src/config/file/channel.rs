@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::failover::FailoverFile;
 use super::output::OutputFile;
+use super::profile::ProfileFile;
 use super::source::SourceFile;
 use crate::config::document::Mark;
 use crate::config::units::{Bytes, Lufs, Rate, Time, TruePeak};
@@ -85,6 +86,8 @@ pub(in crate::config) struct ChannelFile {
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
+    /// Device profiles: what classes of devices are offered, at addresses of their own.
+    pub profile: Vec<Mark<ProfileFile>>,
     /// Where the transport stream goes on to as it came: to other hosts, and to files.
     pub output: Vec<Mark<OutputFile>>,
 }
