@@ -5,93 +5,21 @@
 
 #![allow(clippy::unwrap_used)] // a measurement that cannot be taken should stop there
 
+mod studio;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
-use tandem::clock::{self, Now};
-use tandem::config::Serve;
-use tandem::encode::ipc::{CodedUnit, Material, RenditionIndex};
-use tandem::encode::ladder::{RateControl, VideoRung};
-use tandem::media::{ChannelId, FrameRate, Grid, PipelineId, RenditionId, SegmentNumber};
+use studio::{PART, PARTS, Studio, rss_kb};
+use tandem::media::ChannelId;
 use tandem::origin::{ChannelFeed, Directory, Limits, start};
-use tandem::package::{Config, Packager};
 use tokio::sync::watch;
-
-/// 640x360, High, level 3.0, and its picture parameters.
-const SETS: [&[u8]; 2] = [
-    b"\x67\x64\x00\x1e\xac\xd9\x40\xa0\x2f\xf9\x61\x00\x00\x03\x00\x01\x00\x00\x03\x00\x32\x0f\x16\x2d\x96",
-    b"\x68\xeb\xe3\xcb\x22\xc0",
-];
-/// Pictures of a part and parts of a segment: half seconds at 24 frames a second.
-const PICTURES: u64 = 12;
-const PARTS: u64 = 4;
-const EVERY: Duration = Duration::from_millis(500);
-
-/// A channel of one rendition, whose parts come when they are told to.
-struct Studio {
-    packager: Packager,
-    begins: Now,
-    first: u64,
-    parts: u64,
-}
-
-impl Studio {
-    fn new() -> Self {
-        let grid = Grid::new(Duration::from_secs(2), FrameRate::new(24, 1).unwrap()).unwrap();
-        let rate = RateControl::CappedCrf { crf: 23.0, max_bitrate: 1_000_000 };
-        let now = clock::now();
-        let config = Config {
-            channel: ChannelId::new("bench").unwrap(),
-            grid,
-            part: EVERY,
-            serve: Serve { hls: true, low_latency_hls: true, ..Serve::default() },
-            profiles: Vec::new(),
-            window: Duration::from_secs(60),
-            pipelines: vec![PipelineId::A],
-            video: vec![VideoRung::new(RenditionId::new("v").unwrap(), 640, 360, rate)],
-            audio: Vec::new(),
-            language: "und".to_owned(),
-            time_uri: "/time".to_owned(),
-            deterministic: true,
-            save: false,
-        };
-        let mut packager = Packager::new(config, now).unwrap();
-        packager.pipeline(now, PipelineId::A, true);
-        let first = grid.segment_at(now.channel_time()).0;
-        Self { packager, begins: now, first, parts: 0 }
-    }
-
-    /// The next part. Time is that of the parts, whenever they come.
-    fn part(&mut self) {
-        let now = self.begins.after(EVERY * u32::try_from(self.parts + 1).unwrap());
-        let (segment, part) = (SegmentNumber(self.first + self.parts / PARTS), self.parts % PARTS);
-        let slots = self.packager.config().grid.slots(segment);
-        for i in part * PICTURES..(part + 1) * PICTURES {
-            let key = i == 0;
-            let slice: &[u8] = if key { &[0x65, 0x88, 1, 2, 3] } else { &[0x41, 0x9a, 1, 2, 3] };
-            let nals = SETS.iter().copied().filter(|_| key).chain([slice]);
-            let data: Bytes = nals.flat_map(|nal| [&[0, 0, 0, 1], nal].concat()).collect::<Vec<u8>>().into();
-            let (rendition, material) = (RenditionIndex(0), Material::Source);
-            let position = slots.start + i;
-            self.packager.coded(now, PipelineId::A, CodedUnit { rendition, segment, position, key, material, data });
-        }
-        if part == PARTS - 1 {
-            let (rendition, filled) = (RenditionIndex(0), tandem::encode::ipc::Filled::default());
-            let units = u32::try_from(PARTS * PICTURES).unwrap();
-            let end = tandem::encode::ipc::SegmentEnd { rendition, segment, units, filled };
-            self.packager.segment_end(now, PipelineId::A, end);
-        }
-        self.packager.poll(now);
-        self.parts += 1;
-    }
-}
 
 /// A viewer's connection.
 struct Client {
@@ -123,7 +51,7 @@ impl Audience {
 
     fn ask(&mut self, segment: u64, part: u64) {
         let request = format!(
-            "GET /live/bench/v/index.m3u8?_HLS_msn={segment}&_HLS_part={part} HTTP/1.1\r\nHost: bench\r\n\
+            "GET /live/bench/v0/index.m3u8?_HLS_msn={segment}&_HLS_part={part} HTTP/1.1\r\nHost: bench\r\n\
              Accept-Encoding: gzip\r\n\r\n"
         );
         for client in &mut self.clients {
@@ -182,11 +110,6 @@ fn cpu(name: &str) -> f64 {
     ticks as f64 / 100.0
 }
 
-fn rss_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 fn setting(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().map_or(usual, |text| text.parse().unwrap())
 }
@@ -197,7 +120,7 @@ fn main() {
     let all = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, all).unwrap();
 
-    let mut studio = Studio::new();
+    let mut studio = Studio::new(1, 30);
     for _ in 0..PARTS * 20 {
         studio.part();
     }
@@ -210,7 +133,7 @@ fn main() {
 
     let before = rss_kb();
     let at = origin.address();
-    let (say, heard): (Sender<(u64, u64)>, Receiver<(u64, u64)>) = channel();
+    let (say, heard) = channel::<(u64, u64)>();
     let (tell, told) = channel();
     let viewers = std::thread::Builder::new().name("viewers".to_owned());
     let viewers = viewers.spawn(move || {
@@ -229,7 +152,7 @@ fn main() {
         say.send((studio.first + studio.parts / PARTS, studio.parts % PARTS)).unwrap();
         told.recv().unwrap();
         // They all wait by then: nothing is on its way.
-        std::thread::sleep(EVERY);
+        std::thread::sleep(PART);
         let cpu_before = cpu("origin");
         studio.part();
         let published = Instant::now();

@@ -289,6 +289,7 @@ fn packager(video: &[VideoRung], grid: Grid) -> Packager {
         language: "und".to_owned(),
         time_uri: String::new(),
         deterministic: true,
+        disk: false,
         save: false,
     };
     let mut packager = Packager::new(config, now).expect("a good config");

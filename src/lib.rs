@@ -12,6 +12,7 @@
 //! * [`media`]: the vocabulary: times, numbers, names, items. [`clock`]: the only reader of clocks.
 //! * [`wire`]: byte formats, slices in, values out. [`measure`]: what a source's transport stream is worth.
 //! * [`merge`], [`demux`], [`timeline`], [`failover`], [`package`]: pure cores; bytes and time in, values out.
+//! * [`dvr`]: the window on disk: what was published, at rest, and whole again after a crash.
 //! * [`channel`]: owns one channel's state: `apply(event, now) -> actions`.
 //! * [`child`], [`output`], [`srt`], [`ingest`], [`encode`], [`origin`], [`control`]: shells; they own processes, sockets, timers.
 //! * [`config`]: what the operator wrote, checked once. [`monitor`]: events, status, metrics.
@@ -27,6 +28,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demux;
+pub mod dvr;
 pub mod encode;
 pub mod failover;
 pub mod ingest;

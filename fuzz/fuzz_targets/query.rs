@@ -38,6 +38,7 @@ fn config() -> Config {
         language: "und".into(),
         time_uri: "/time".into(),
         deterministic: true,
+        disk: false,
         save: false,
     }
 }

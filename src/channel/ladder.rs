@@ -91,6 +91,20 @@ impl Fitting {
         *self = Self { rests: true, ..Self::new(now) };
     }
 
+    /// Goes on with renditions that were published before this process began, if the ladder still has them all.
+    pub fn go_on(&mut self, ladder: &Ladder, video: &[VideoRung], audio: &[AudioRung]) -> bool {
+        // One that is made for its source is whatever it was.
+        let same = ladder.auto || audio == ladder.audio && video.iter().all(|rung| ladder.video.contains(rung));
+        if same {
+            let left_out = ladder.video.iter().filter(|rung| !ladder.auto && !video.contains(rung));
+            let why = "it is not in the window on disk that is gone on with".to_owned();
+            let left_out = left_out.map(|rung| LeftOut { id: rung.id.clone(), why: why.clone() }).collect();
+            let (video, audio) = (video.to_vec(), audio.to_vec());
+            self.plan = Some(Plan { video, audio, left_out, note: None, settled: true });
+        }
+        same
+    }
+
     /// When it has to be asked although nothing happened.
     pub fn wake_at(&self) -> Option<Now> {
         match (&self.plan, self.seen_at) {

@@ -7,6 +7,7 @@
 //! `apply(input, now)` changes the state, then upkeep restores every invariant that the input may have broken: each pipeline
 //! is on the best source it may take, each process that should run runs, what is due is published. [`run`] is the shell.
 
+mod dvr;
 mod encoders;
 mod feed;
 mod ladder;
@@ -39,9 +40,9 @@ use crate::encode::ipc::{FromWorker, Job, RenditionIndex, ToWorker};
 use crate::failover::{Health, Why};
 use crate::ingest::IngestEvent;
 use crate::media::{Break, Item, OutputName, PipelineId, SourceName, TrackKind};
-use crate::monitor::{ChannelStatus, Event, EventKind, Severity};
+use crate::monitor::{ChannelStatus, DvrStatus, Event, EventKind, Severity};
 use crate::output;
-use crate::package::{self, Packager, Saved, Snapshot};
+use crate::package::{self, Keep, Packager, Saved, Snapshot};
 use crate::probe::ipc::{FromProbe, Job as ProbeJob, ToProbe};
 use crate::timeline::Timeline;
 
@@ -84,6 +85,8 @@ pub enum Input {
     GatewayDied(String),
     /// An output said something.
     Output(OutputName, output::Event),
+    /// The window on disk said something.
+    Dvr(crate::dvr::Event),
     /// Open one more output. Nothing happens if its name is taken.
     AddOutput(Box<config::Output>),
     /// Close an output.
@@ -115,6 +118,8 @@ pub enum Action {
     Event(Event),
     /// Write this to the folder for diagnosis.
     Save(Saved),
+    /// Keep this on disk.
+    Keep(Vec<Keep>),
     /// Open an output.
     OpenOutput(Box<config::Output>),
     /// Close it.
@@ -142,6 +147,8 @@ pub struct Channel {
     outputs: Outputs,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
+    /// What the window on disk said, if it said anything.
+    dvr: Option<DvrStatus>,
     status_at: Now,
     /// When it last had something to apply.
     applied: Now,
@@ -177,6 +184,7 @@ impl Channel {
             loudness: None,
             pair: None,
             save,
+            dvr: None,
             status_at: now,
             applied: now,
             caught_up_at: now,
@@ -227,6 +235,7 @@ impl Channel {
             Input::ProbeGone(generation, reason) => self.probe_gone(now, generation, &reason),
             Input::GatewayDied(reason) => self.event(now, Severity::Warning, EventKind::GatewayDied, reason),
             Input::Output(name, event) => self.output(now, &name, event),
+            Input::Dvr(event) => self.dvr(now, event),
             Input::AddOutput(output) => self.add_output(now, *output),
             Input::RemoveOutput(name) => self.remove_output(now, &name),
             Input::Tick => {}
@@ -296,12 +305,42 @@ impl Channel {
                 self.kill(now, at, "the first picture asks for another ladder");
             }
         }
-        let Some(plan) = self.fitting.plan() else { return };
+        let Some(plan) = self.fitting.plan().cloned() else { return };
+        self.plan_is_made(&plan);
+        let text = format!("{} video and {} audio renditions", plan.video.len(), plan.audio.len());
+        let remarks = plan.remarks();
+        match Packager::new(self.package_config(&plan), now) {
+            Ok(packager) => {
+                self.take_over(packager);
+                self.event(now, Severity::Info, EventKind::ChannelStarted, text);
+                if let Some(remarks) = remarks {
+                    self.event(now, Severity::Info, EventKind::LadderFitted, remarks);
+                }
+            }
+            Err(error) => {
+                // No memory for a single slab. The plan is dropped so that it is tried again.
+                self.fitting.postpone(now);
+                self.event(now, Severity::Error, EventKind::ChannelStarted, format!("cannot package: {error}"));
+            }
+        }
+    }
+
+    /// Prepares for renditions that are known now.
+    fn plan_is_made(&mut self, plan: &ladder::Plan) {
         let sound = plan.video.len()..plan.video.len() + plan.audio.len();
         let renditions = sound.filter_map(|at| u8::try_from(at).ok()).map(RenditionIndex);
         self.loudness = self.config.loudness.map(|it| loudness::Planner::new(it, self.config.grid, renditions));
         self.pair = self.new_pair(&plan.video);
-        let config = package::Config {
+    }
+
+    /// Publishes with this packager from now on.
+    fn take_over(&mut self, packager: Packager) {
+        self.actions.push(Action::Publish(packager.snapshot()));
+        self.packager = Some(packager);
+    }
+
+    fn package_config(&self, plan: &ladder::Plan) -> package::Config {
+        package::Config {
             channel: self.config.id.clone(),
             grid: self.config.grid,
             part: self.config.part,
@@ -314,24 +353,8 @@ impl Channel {
             language: "und".to_owned(),
             time_uri: "/time".to_owned(),
             deterministic: self.config.deterministic,
+            disk: self.config.dvr.is_some(),
             save: self.save,
-        };
-        let text = format!("{} video and {} audio renditions", plan.video.len(), plan.audio.len());
-        let remarks = plan.remarks();
-        match Packager::new(config, now) {
-            Ok(packager) => {
-                self.actions.push(Action::Publish(packager.snapshot()));
-                self.packager = Some(packager);
-                self.event(now, Severity::Info, EventKind::ChannelStarted, text);
-                if let Some(remarks) = remarks {
-                    self.event(now, Severity::Info, EventKind::LadderFitted, remarks);
-                }
-            }
-            Err(error) => {
-                // No memory for a single slab. The plan is dropped so that it is tried again.
-                self.fitting.postpone(now);
-                self.event(now, Severity::Error, EventKind::ChannelStarted, format!("cannot package: {error}"));
-            }
         }
     }
 
@@ -396,6 +419,10 @@ impl Channel {
         let before = Arc::as_ptr(&packager.snapshot());
         let events = packager.poll(now);
         self.actions.extend(packager.take_saved().into_iter().map(Action::Save));
+        let keeps = packager.take_keeps();
+        if !keeps.is_empty() {
+            self.actions.push(Action::Keep(keeps));
+        }
         let snapshot = packager.snapshot();
         if Arc::as_ptr(&snapshot) != before {
             self.actions.push(Action::Publish(snapshot));

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, error, info_span, warn};
 
+use super::dvr::Disk;
 use super::process::{Encodes, GRACE, Looks, Process, told};
 use super::{Action, Channel, Generation, Input};
 use crate::child::{self, SendError};
@@ -92,6 +93,7 @@ pub fn start(
         outputs: HashMap::new(),
         output_news,
         save,
+        disk: None,
     };
     let queues = Queues { media: from_ingest, inputs: queue, outputs: from_outputs };
     let task = tokio::spawn(shell.run(channel, queues, stop).instrument(span));
@@ -111,6 +113,8 @@ struct Shell {
     outputs: HashMap<OutputName, Line>,
     output_news: output::Sink,
     save: Option<PathBuf>,
+    /// The window on disk, where there is one.
+    disk: Option<Disk>,
 }
 
 /// Who may say something.
@@ -122,6 +126,7 @@ struct Queues {
 
 impl Shell {
     async fn run(mut self, mut channel: Channel, mut queues: Queues, mut stop: watch::Receiver<bool>) {
+        self.find_window(&mut channel).await;
         loop {
             let now = clock::now();
             let wait = channel.wake_at(now).since(now);
@@ -148,6 +153,23 @@ impl Shell {
         self.finish().await;
     }
 
+    /// Opens the window on disk, and goes on with what is there: players find what they had before this process began.
+    async fn find_window(&mut self, channel: &mut Channel) {
+        let Some(dvr) = self.config.dvr.clone() else { return };
+        let (config, inputs) = (self.config.clone(), self.inputs.clone());
+        let opened = tokio::task::spawn_blocking(move || Disk::open(&config, &dvr, inputs)).await;
+        let Ok((disk, found)) = opened else { return };
+        self.disk = disk;
+        if let Some(found) = found {
+            let restored =
+                std::panic::catch_unwind(AssertUnwindSafe(|| channel.go_on(clock::now(), &found.head, found.kept())));
+            if restored.is_err() {
+                error!("the window on disk cannot be gone on with; another one begins");
+                *channel = channel.anew(clock::now());
+            }
+        }
+    }
+
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
@@ -172,6 +194,11 @@ impl Shell {
                 }
                 Action::Event(event) => (self.events)(event),
                 Action::Save(saved) => self.save(saved),
+                Action::Keep(keeps) => {
+                    if let Some(disk) = &self.disk {
+                        disk.keep(keeps);
+                    }
+                }
                 Action::OpenOutput(output) => {
                     let line = output::open(&output, &self.exits, self.output_news.clone());
                     self.outputs.insert(output.id.output.clone(), line);
@@ -283,6 +310,9 @@ impl Shell {
         let ends: Vec<_> = self.outputs.drain().map(|(_, line)| tokio::spawn(line.finish())).collect();
         for end in ends {
             let _ = end.await;
+        }
+        if let Some(disk) = self.disk.take() {
+            let _ = tokio::task::spawn_blocking(move || disk.close()).await;
         }
         let mut reapers = Vec::new();
         for encoder in self.encoders.iter_mut().filter_map(Option::take) {

@@ -86,6 +86,7 @@ impl Channel {
                 note: plan.note.clone(),
             }),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
+            dvr: self.dvr_status(),
             loudness: self.loudness_status(),
             probe: self.probe.as_ref().map(Probe::status),
             outputs: self.output_statuses(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::checks::{Checks, Transport, is_host_and_port};
 use super::datagram;
@@ -24,6 +25,8 @@ const PASSPHRASE_BYTES: std::ops::RangeInclusive<usize> = 10..=79;
 pub(super) struct Declared {
     stream_ids: BTreeSet<String>,
     encrypted: BTreeSet<String>,
+    /// Folders that channels keep their windows in.
+    pub folders: BTreeSet<PathBuf>,
 }
 
 /// All sources of one channel.

@@ -8,8 +8,8 @@ use super::checks::{Checks, Transport, read_text};
 use super::determinism;
 use super::document::{Document, Mark, Span};
 use super::file::{
-    ChannelFile, File, InstructionSetFile, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile, RedundancyFile,
-    SrtFile,
+    ChannelFile, DvrFile, File, InstructionSetFile, LatencyFile, LoudnessFile, LoudnessPreset, PipelinesFile,
+    RedundancyFile, SrtFile,
 };
 use super::memory::encoder_memory;
 use super::merge;
@@ -19,13 +19,15 @@ use super::serve;
 use super::slate;
 use super::source::{self, Declared};
 use super::units::{Bytes, RevertText, Time, spell};
-use super::{Channel, Config, Control, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
+use super::{Channel, Config, Control, Dvr, Failover, Ladder, Origin, Pipeline, Redundancy, Revert, SrtListener};
 use crate::encode::ipc::{Deinterlace, InputLoss, Loudness, Slate};
 use crate::encode::template::Template;
 use crate::media::{ChannelId, FrameRate, Grid, PipelineId, SourceName};
 
 /// A longer window needs more memory than a host should be made to spend by one key.
 const WINDOW_MAX: Duration = Duration::from_secs(3600);
+/// On disk: what it costs in memory and time is measured up to here.
+const DVR_WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The ladder of a channel that only relays.
 const RELAY_ONLY: &str = "none";
 /// What depends on `latency` where the file does not say.
@@ -109,7 +111,8 @@ impl Checks<'_, '_> {
         let habit = if low.is_some() { LOW } else { NORMAL };
         let part = self.part(file.part.as_ref(), grid, &habit);
         let serve = serve::serve(self.document, file.serve.as_ref(), low.is_some(), part);
-        let window = self.window(file.window.as_ref(), grid);
+        let dvr = file.dvr.as_ref().and_then(|dvr| self.dvr(dvr, declared));
+        let window = self.window(file.window.as_ref(), grid, file.dvr.is_some());
         let failover = self.failover(file);
         let hold = self.hold(file.hold.as_ref(), failover.loss_after, &habit);
         let loss = InputLoss {
@@ -165,6 +168,7 @@ impl Checks<'_, '_> {
             serve,
             profiles: profiles?,
             window,
+            dvr,
             hold,
             loss,
             memory_max,
@@ -187,6 +191,7 @@ impl Checks<'_, '_> {
             file.part.as_ref().map(|key| &key.span),
             file.window.as_ref().map(|key| &key.span),
             file.serve.as_ref().map(|key| &key.span),
+            file.dvr.as_ref().map(|key| &key.span),
             file.hold.as_ref().map(|key| &key.span),
             file.latency.as_ref().map(|key| &key.span),
             file.slate.as_ref().map(|key| &key.span),
@@ -291,12 +296,40 @@ impl Checks<'_, '_> {
         near
     }
 
-    fn window(&mut self, window: Option<&Mark<Time>>, grid: Grid) -> Duration {
+    fn dvr(&mut self, dvr: &Mark<DvrFile>, declared: &mut Declared) -> Option<Dvr> {
+        let size_max = dvr.value.size_max.as_ref().map_or(50_000_000_000, |size| {
+            if !(100_000_000..=100_000_000_000_000).contains(&size.value.0) {
+                self.document.mistake(&size.span, "is no size for a window on disk", "100MB to 100TB are possible");
+            }
+            size.value.0
+        });
+        let Some(folder) = &dvr.value.folder else {
+            self.document.missing(
+                &dvr.span,
+                "folder",
+                "name a folder of this channel's own: folder = \"/var/lib/tandem/news\"",
+            );
+            return None;
+        };
+        let path = self.path(&folder.value);
+        if !declared.folders.insert(path.clone()) {
+            self.document.mistake(
+                &folder.span,
+                "two channels cannot share it",
+                "give each channel a folder of its own",
+            );
+        }
+        Some(Dvr { folder: path, size_max })
+    }
+
+    fn window(&mut self, window: Option<&Mark<Time>>, grid: Grid, dvr: bool) -> Duration {
         let Some(window) = window else { return Duration::from_secs(60) };
         // RFC 8216 §6.2.2: a live playlist should list at least three target durations.
         let least = 3 * grid.segment();
-        if !(least..=WINDOW_MAX).contains(&window.value.0) {
-            let mend = format!("{} (3 segments) to {} are possible", spell(least), spell(WINDOW_MAX));
+        let most = if dvr { DVR_WINDOW_MAX } else { WINDOW_MAX };
+        if !(least..=most).contains(&window.value.0) {
+            let on_disk = if dvr { "" } else { ", and more with a [channel.dvr] to keep it in" };
+            let mend = format!("{} (3 segments) to {} are possible{on_disk}", spell(least), spell(most));
             self.document.mistake(&window.span, format!("a window of {}", spell(window.value.0)), mend);
         }
         window.value.0

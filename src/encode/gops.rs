@@ -97,13 +97,7 @@ impl Chains {
     }
 
     /// The picture of the next slot.
-    pub fn picture(
-        &mut self,
-        gop: Gop,
-        slot: Slot,
-        material: Material,
-        picture: gst::Buffer,
-    ) -> Result<(), RungError> {
+    pub fn picture(&mut self, gop: Gop, slot: Slot, material: Material, picture: gst::Buffer) -> Result<(), RungError> {
         match self {
             Self::One(station) => station.picture(gop, 0, slot, material, picture),
             Self::Many(crew) => crew.picture(gop, slot, material, picture),
@@ -240,7 +234,9 @@ impl Station {
         while let Ok(task) = tasks.recv() {
             self.pulse.busy();
             match task {
-                Task::Picture(gop, number, slot, material, picture) => self.picture(gop, number, slot, material, picture)?,
+                Task::Picture(gop, number, slot, material, picture) => {
+                    self.picture(gop, number, slot, material, picture)?
+                }
                 Task::End(end) => self.end(end)?,
             }
             self.pulse.idle();
@@ -250,13 +246,21 @@ impl Station {
         Ok(())
     }
 
-    fn picture(&mut self, gop: Gop, number: u64, slot: Slot, material: Material, picture: gst::Buffer) -> Result<(), RungError> {
+    fn picture(
+        &mut self,
+        gop: Gop,
+        number: u64,
+        slot: Slot,
+        material: Material,
+        picture: gst::Buffer,
+    ) -> Result<(), RungError> {
         if self.open.as_ref().is_some_and(|open| open.gop != gop) {
             self.close()?;
         }
         if self.open.is_none() {
             let encoder = self.workshop.take()?;
-            self.open = Some(Open { gop, number, encoder, pushed: 0, sent: 0, held: Vec::new(), materials: Vec::new() });
+            self.open =
+                Some(Open { gop, number, encoder, pushed: 0, sent: 0, held: Vec::new(), materials: Vec::new() });
         }
         let Some(open) = &mut self.open else { unreachable!("just opened") };
         open.materials.push(material);
@@ -315,7 +319,8 @@ impl Station {
         for Packet { index, key, data } in std::mem::take(&mut open.held).into_iter().chain(packets) {
             open.sent += 1;
             let (rendition, segment, position) = (self.site.rendition, open.gop.segment, open.gop.slots.start + index);
-            let material = usize::try_from(index).ok().and_then(|at| open.materials.get(at)).copied().unwrap_or_default();
+            let material =
+                usize::try_from(index).ok().and_then(|at| open.materials.get(at)).copied().unwrap_or_default();
             self.site.newest.fetch_max(position, Ordering::Relaxed);
             // Waiting for the main process is no step of ours.
             self.pulse.idle();

@@ -321,14 +321,14 @@ pub struct CodedUnit {
     pub position: u64,
     /// A decoder may start here.
     pub key: bool,
-    /// Where its picture comes from; sound does not tell.
+    /// Where its picture comes from; sound with silence in it is [`Material::Slate`].
     pub material: Material,
     /// H.264 and HEVC: Annex B access unit, parameter sets in front of each IDR. AV1: one temporal unit of OBUs with sizes, a
     /// sequence header in each key's. Audio: one raw AAC frame, no ADTS header.
     pub data: Bytes,
 }
 
-/// Where a slot's picture comes from.
+/// Where what a unit shows or sounds comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Material {
@@ -337,7 +337,7 @@ pub enum Material {
     Source,
     /// It repeats the one before it.
     Repeat,
-    /// Black, or the slate.
+    /// Black, the slate, or silence.
     Slate,
 }
 

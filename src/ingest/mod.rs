@@ -4,6 +4,7 @@
 //! Out:   TS bytes with their arrival time, or items where a transport carries no TS; connection news; link figures.
 //! Never: looks into a transport stream.
 
+pub mod cmaf;
 pub mod datagrams;
 mod elementary;
 pub mod fec;

@@ -91,6 +91,12 @@ pub enum EventKind {
     SegmentRefused,
     /// A segment that no pipeline delivered.
     SegmentGap,
+    /// The channel goes on with the window that the disk has kept.
+    DvrRestored,
+    /// The window cannot be kept on disk.
+    DvrFailing,
+    /// The window is kept on disk again.
+    DvrWell,
     /// A gateway process ended and is started again.
     GatewayDied,
     /// A reader of an output is connected.
@@ -151,6 +157,9 @@ impl EventKind {
             Self::SegmentDiffers => "segment-differs",
             Self::SegmentRefused => "segment-refused",
             Self::SegmentGap => "segment-gap",
+            Self::DvrRestored => "dvr-restored",
+            Self::DvrFailing => "dvr-failing",
+            Self::DvrWell => "dvr-well",
             Self::GatewayDied => "gateway-died",
             Self::ReaderConnected => "reader-connected",
             Self::ReaderDisconnected => "reader-disconnected",

@@ -10,7 +10,7 @@ pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use merge::{MergeStatus, PathAlarm, PathStatus};
 pub use status::{
-    ChannelStatus, ContentStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus, OutputFigures,
-    OutputStatus, PipelineStatus, ProbeStatus, PublishStatus, ReaderStatus, RecordingStatus, RenditionStatus,
-    SourceStatus, StandbyState, StandbyStatus, Thumbnail,
+    ChannelStatus, ContentStatus, DvrStatus, HealthStatus, LadderStatus, LeftOut, LinkStatus, LoudnessStatus,
+    OutputFigures, OutputStatus, PipelineStatus, ProbeStatus, PublishStatus, ReaderStatus, RecordingStatus,
+    RenditionStatus, SourceStatus, StandbyState, StandbyStatus, Thumbnail,
 };

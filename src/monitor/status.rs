@@ -27,6 +27,9 @@ pub struct ChannelStatus {
     pub ladder: LadderStatus,
     /// What the packager published.
     pub publish: PublishStatus,
+    /// The window on disk; none where the config asks for none.
+    #[serde(default)]
+    pub dvr: Option<DvrStatus>,
     /// How loud each audio rendition's sound comes, and what is done about it; empty where the channel has no target.
     #[serde(default)]
     pub loudness: Vec<LoudnessStatus>,
@@ -36,6 +39,19 @@ pub struct ChannelStatus {
     /// Where its transport stream goes on to.
     #[serde(default)]
     pub outputs: Vec<OutputStatus>,
+}
+
+/// The window on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DvrStatus {
+    /// The disk does not do its work: what is published now does not outlive the process.
+    pub failing: bool,
+    /// Newest segment that is on disk.
+    pub newest: Option<u64>,
+    /// Oldest one, once some have expired.
+    pub oldest: Option<u64>,
+    /// Segments that are not on disk and will not be, since the start.
+    pub lost: u64,
 }
 
 /// The process that looks into the sources' pictures and sound.

@@ -16,7 +16,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::conditional::{Ranged, accepts_gzip, not_modified, precondition_failed, ranged};
-use super::waiting::BrokeOff;
+use super::waiting::{self, BrokeOff};
 use crate::package::{Cache, Content, Lookup, Resource};
 
 /// Bodies of the origin.
@@ -24,7 +24,7 @@ use crate::package::{Cache, Content, Lookup, Resource};
 pub enum Body {
     /// Whole and in memory; and how many of its pieces are sent.
     Whole(Content, usize),
-    /// A segment that grows, part by part.
+    /// A segment that grows, part by part; or one that is read from disk.
     Grows(mpsc::Receiver<Result<Bytes, BrokeOff>>),
 }
 
@@ -109,7 +109,7 @@ pub fn respond(method: &Method, headers: &HeaderMap, found: Lookup) -> Response<
         }
         Lookup::Bad(why) => bad_request(method, why),
         // Whoever can wait has waited.
-        Lookup::Wait(_) | Lookup::Growing(_) => unavailable(method, "not in time\n"),
+        Lookup::Wait(_) | Lookup::Growing(_) | Lookup::Making(_) => unavailable(method, "not in time\n"),
         Lookup::Gone => with_cache(plain(method, StatusCode::NOT_FOUND, "gone\n"), GONE),
         Lookup::Unknown => with_cache(plain(method, StatusCode::NOT_FOUND, "not found\n"), UNKNOWN),
     }
@@ -258,7 +258,10 @@ fn filled(method: &Method, status: StatusCode, body: Content) -> Response<Body> 
     let mut answer = empty(status);
     answer.headers_mut().insert(header::CONTENT_LENGTH, length);
     if method != Method::HEAD {
-        *answer.body_mut() = Body::Whole(body, 0);
+        *answer.body_mut() = match body.place() {
+            Some(place) => Body::Grows(waiting::read(place.clone())),
+            None => Body::Whole(body, 0),
+        };
     }
     answer
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use crate::dvr::Place;
 use crate::package::{Growing, Growth, Lookup, Snapshot};
 
 /// Parts that may wait for a slow client of a growing segment. More stay in the snapshots.
@@ -40,6 +41,29 @@ pub async fn wait(
 #[derive(Debug, thiserror::Error)]
 #[error("the segment broke off")]
 pub struct BrokeOff;
+
+/// Bytes that are read from disk at a time: what a read costs beside what it brings.
+const READ: u64 = 256 << 10;
+
+/// The bytes of what lies on disk, read by a thread that may wait for it, no faster than they are taken.
+pub fn read(place: Place) -> mpsc::Receiver<Result<Bytes, BrokeOff>> {
+    let (to, parts) = mpsc::channel(PARTS_MAX);
+    tokio::task::spawn_blocking(move || {
+        let mut at = 0;
+        while at < place.len() {
+            let piece = place.slice(at..at + READ).read();
+            at += READ;
+            if let Err(error) = &piece {
+                tracing::warn!(%error, "a segment cannot be read from disk");
+            }
+            let failed = piece.is_err();
+            if to.blocking_send(piece.map_err(|_| BrokeOff)).is_err() || failed {
+                return;
+            }
+        }
+    });
+    parts
+}
 
 /// The bytes of a segment as they come.
 pub fn grow(

@@ -7,7 +7,7 @@ use super::bandwidth::Bandwidth;
 use super::language::Language;
 use super::layout::{Kind, Layout};
 use super::names::hex;
-use super::segmenter::{Coding, Whole};
+use super::segmenter::Coding;
 use super::{Config, trick};
 use crate::encode::ladder::VideoFormat;
 use crate::media::{AUDIO_RATE, RenditionId, SegmentNumber};
@@ -80,10 +80,10 @@ pub(super) type SoundGroup = Vec<usize>;
 
 impl Catalogue {
     /// What the first segment tells about its renditions.
-    pub fn new(config: &Config, layout: &Layout, wholes: &[Whole]) -> Self {
-        let mut renditions = Vec::with_capacity(wholes.len() + 1);
-        for (rung, whole) in config.video.iter().zip(wholes) {
-            let entry = whole.video.as_ref().expect("the segmenter finishes no pictures without it");
+    pub fn new(config: &Config, layout: &Layout, configs: Vec<Option<VideoConfig>>) -> Self {
+        let mut renditions = Vec::with_capacity(configs.len() + 1);
+        for (rung, entry) in config.video.iter().zip(&configs) {
+            let entry = entry.as_ref().expect("the segmenter finishes no pictures without it");
             let (size, sample_aspect) = (entry.size(), entry.sample_aspect());
             let picture = Picture { format: rung.encoder.format(), size, sample_aspect };
             let init = header(&Track {
@@ -119,13 +119,13 @@ impl Catalogue {
                 bandwidth: Bandwidth::limited(rung.bitrate),
             });
         }
-        renditions.extend(trick(config, layout, &renditions, wholes));
+        renditions.extend(trick(config, layout, &renditions, &configs));
         let mut all = Sha256::new();
         renditions.iter().for_each(|r| all.update(&r.init));
         // One name for all headers, from the bytes of all: it can be said once for a whole adaptation set, and a header
         // that ever differs has another URL.
         let init = format!("init-{}.mp4", &hex(&all.finalize())[..8]);
-        Self { renditions, init, lead: None, configs: wholes.iter().map(|w| w.video.clone()).collect() }
+        Self { renditions, init, lead: None, configs }
     }
 
     /// Some of the renditions, in this order, pictures in the format of `lead` first.
@@ -133,6 +133,11 @@ impl Catalogue {
         let pick = |&r: &usize| self.renditions.get(r).cloned();
         let renditions = places.iter().filter_map(pick).collect();
         Self { renditions, init: self.init.clone(), lead, configs: Vec::new() }
+    }
+
+    /// What the sample entries say, by rendition.
+    pub fn configs(&self) -> &[Option<VideoConfig>] {
+        &self.configs
     }
 
     /// In what a segment differs from what players were told; `None` where they can play it.
@@ -197,7 +202,7 @@ impl Catalogue {
 }
 
 /// The trick-play track: pictures of its source, none of them reordered.
-fn trick(config: &Config, layout: &Layout, coded: &[Rendition], wholes: &[Whole]) -> Option<Rendition> {
+fn trick(config: &Config, layout: &Layout, coded: &[Rendition], configs: &[Option<VideoConfig>]) -> Option<Rendition> {
     let of = trick::source(&config.video)?;
     let Media::Video(picture) = coded[of].media else { return None };
     let names: Vec<RenditionId> = coded.iter().map(|r| r.id.clone()).collect();
@@ -205,7 +210,7 @@ fn trick(config: &Config, layout: &Layout, coded: &[Rendition], wholes: &[Whole]
         timescale: layout.timescale(Kind::Trick).hz(),
         language: *b"und",
         reorder_ticks: 0,
-        media: TrackMedia::Video(wholes[of].video.clone()?),
+        media: TrackMedia::Video(configs[of].clone()?),
     });
     Some(Rendition {
         id: trick::name(&names),

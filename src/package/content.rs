@@ -1,9 +1,11 @@
-//! The bytes of an answer: one piece of memory, or many that answers share.
+//! The bytes of an answer: one piece of memory, many that answers share, or a place on disk.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::dvr::Place;
 
 /// Bytes in one or more pieces; cloning copies none of them.
 #[derive(Clone, Debug)]
@@ -16,6 +18,7 @@ pub struct Content {
 enum Pieces {
     One(Bytes),
     Many(Arc<[Bytes]>),
+    Disk(Place),
 }
 
 impl Content {
@@ -27,6 +30,19 @@ impl Content {
             Err(many) => Pieces::Many(many.into()),
         };
         Self { pieces, len }
+    }
+
+    /// What lies on disk.
+    pub fn at(place: Place) -> Self {
+        Self { len: usize::try_from(place.len()).unwrap_or(usize::MAX), pieces: Pieces::Disk(place) }
+    }
+
+    /// Where it lies, if that is on disk: then it has no pieces in memory, and reading it may block.
+    pub fn place(&self) -> Option<&Place> {
+        match &self.pieces {
+            Pieces::Disk(place) => Some(place),
+            Pieces::One(_) | Pieces::Many(_) => None,
+        }
     }
 
     /// Bytes.
@@ -44,6 +60,7 @@ impl Content {
         match &self.pieces {
             Pieces::One(_) => 1,
             Pieces::Many(many) => many.len(),
+            Pieces::Disk(_) => 0,
         }
     }
 
@@ -52,15 +69,25 @@ impl Content {
         match &self.pieces {
             Pieces::One(one) => Some(one).filter(|_| index == 0),
             Pieces::Many(many) => many.get(index),
+            Pieces::Disk(_) => None,
         }
     }
 
-    /// All of it in one piece, copied where it is in several.
-    pub fn bytes(&self) -> Bytes {
+    /// All of it in one piece, copied where it is in several. What is on disk is read, which may block.
+    ///
+    /// # Errors
+    /// Those of reading from disk; of what is in memory, none.
+    pub fn read(&self) -> std::io::Result<Bytes> {
         match &self.pieces {
-            Pieces::One(one) => one.clone(),
-            Pieces::Many(many) => many.concat().into(),
+            Pieces::One(one) => Ok(one.clone()),
+            Pieces::Many(many) => Ok(many.concat().into()),
+            Pieces::Disk(place) => place.read(),
         }
+    }
+
+    /// As [`Self::read`], of what is in memory; nothing of what is on disk.
+    pub fn bytes(&self) -> Bytes {
+        if self.place().is_some() { Bytes::new() } else { self.read().unwrap_or_default() }
     }
 
     /// The bytes of a range that lies inside.
@@ -69,6 +96,7 @@ impl Content {
         debug_assert!(range.start <= range.end && range.end <= self.len);
         let many = match &self.pieces {
             Pieces::One(one) => return one.slice(range).into(),
+            Pieces::Disk(place) => return Self::at(place.slice(range.start as u64..range.end as u64)),
             Pieces::Many(many) => many,
         };
         let mut out = Vec::new();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::event::Change;
+use super::rest::Rest;
 use super::segmenter::Part;
 use super::selector::{Line, Selector};
 use super::slab::Stored;
@@ -51,7 +52,7 @@ pub(super) struct Track {
 /// A part at rest.
 #[derive(Clone, Debug)]
 pub(super) struct Published {
-    pub stored: Stored,
+    pub rest: Rest,
     /// As [`Part::upto`].
     pub upto: [u8; 32],
     /// A decoder may start in it.
@@ -95,6 +96,12 @@ impl Edge {
         Self { number, tracks, rows: 0, total, from, single: true, ready_since, first_picture: Vec::new() }
     }
 
+    /// One of which `tracks` were published before this process began. Nobody will go on with it, unless bytes are equal.
+    pub fn found(number: SegmentNumber, tracks: Vec<Track>, total: usize) -> Self {
+        let rows = tracks.first().map_or(0, |track| track.parts.len());
+        Self { tracks, rows, ..Self::new(number, 0, total) }
+    }
+
     pub fn number(&self) -> SegmentNumber {
         self.number
     }
@@ -123,7 +130,7 @@ impl Edge {
     pub fn published(&mut self, from: &[PipelineId], row: Vec<(Stored, Part)>) {
         for (track, (stored, part)) in self.tracks.iter_mut().zip(row) {
             track.real &= part.real;
-            track.parts.push(Published { stored, upto: part.upto, independent: part.independent });
+            track.parts.push(Published { rest: Rest::Memory(stored), upto: part.upto, independent: part.independent });
         }
         let one = from.first().copied().filter(|first| from.iter().all(|f| f == first));
         self.single &= one.is_some() && (self.from == one || self.rows == 0);
@@ -151,9 +158,11 @@ impl Edge {
         match (worst(on_air), worst(other)) {
             (State::Ready, State::Ready) if cost(other) < cost(on_air) => all(other, Some(Change::Better)),
             (State::Ready, State::Ready) => all(on_air, Some(Change::Missing)),
-            (State::Ready, State::Pending) if cost(on_air) > 0 && self.has_begun(selector.line(other)) => {
-                // It may have the real thing.
-                let until = self.since(on_air, now).after(part / 2);
+            (State::Ready, State::Pending | State::Unasked)
+                if cost(on_air) > 0 && self.is_at_work(selector.line(other)) =>
+            {
+                // It may have the real thing, if it is called. A whole part is what players can wait for: they hold three.
+                let until = self.since(on_air, now).after(part);
                 if now.mono >= until.mono { all(on_air, Some(Change::Missing)) } else { Row::Wait(Some(until)) }
             }
             (State::Ready, _) => all(on_air, Some(Change::Missing)),
@@ -218,8 +227,9 @@ impl Edge {
         }
     }
 
-    fn has_begun(&self, line: Option<&Line>) -> bool {
-        line.is_some_and(|line| (0..self.tracks.len()).any(|r| line.has_begun(self.number, r)))
+    /// It has begun this segment, or is in lock and will.
+    fn is_at_work(&self, line: Option<&Line>) -> bool {
+        line.is_some_and(|line| line.locked || (0..self.tracks.len()).any(|r| line.has_begun(self.number, r)))
     }
 
     fn made_up(&self, line: Option<&Line>) -> u32 {

@@ -7,6 +7,7 @@
 mod bandwidth;
 mod blocking;
 mod catalogue;
+mod chunks;
 mod compare;
 mod content;
 mod dash;
@@ -15,12 +16,14 @@ mod event;
 mod front;
 mod hls;
 mod hls_ts;
+mod keep;
 mod language;
 mod layout;
 mod names;
 mod packager;
 mod query;
 mod remux;
+mod rest;
 mod rope;
 mod segmenter;
 mod selector;
@@ -39,11 +42,13 @@ use crate::config::{Profile, Serve};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, ProfileId, RenditionId};
 
+pub use chunks::{Chunks, Next};
 pub use content::Content;
 pub use event::{Change, PackageEvent, Refusal, Verdict};
+pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;
-pub use snapshot::{Cache, Growing, Growth, Lookup, Resource, Snapshot};
+pub use snapshot::{Cache, Growing, Growth, Lookup, Making, Resource, Snapshot};
 
 /// What one channel's packager needs to know.
 #[derive(Clone, Debug)]
@@ -72,6 +77,8 @@ pub struct Config {
     pub time_uri: String,
     /// Both pipelines must make equal bytes of equal sources: a difference in their pictures proves damage.
     pub deterministic: bool,
+    /// There is a disk: what is published is handed out to be kept ([`Packager::take_keeps`]), and old media is served from there.
+    pub disk: bool,
     /// Hand out whole segments of both pipelines through [`Packager::take_saved`].
     pub save: bool,
 }

@@ -98,8 +98,8 @@ impl Remuxer {
         hls_ts::segment_named(&self.layout, self.renditions.get(r)?.as_ref()?.kind, name)
     }
 
-    /// Segment `n` of rendition `r`, made of `objects`, which are all renditions' segments of this number. `None` where it
-    /// cannot be made.
+    /// Segment `n` of rendition `r`, made of `objects`, which are all renditions' segments of this number; where one of them is on
+    /// disk, this may block. `None` where it cannot be made.
     pub fn segment(&self, r: usize, n: SegmentNumber, objects: &[Object]) -> Option<Resource> {
         let Parts { pictures, sound } = self.renditions.get(r)?.as_ref()?.parts;
         let mut tag = Sha256::new().chain_update(MUXER).chain_update(&self.init);
@@ -107,7 +107,7 @@ impl Remuxer {
             tag.update(objects.get(part)?.tag);
         }
         let body = self.bytes(r, n, || {
-            let of = |part: usize| Some((part, objects.get(part)?.stored.bytes()));
+            let of = |part: usize| Some((part, objects.get(part)?.rest.content().read().ok()?));
             let [pictures, sound] = [pictures, sound].map(|part| part.and_then(of));
             let (pictures, sound) = (self.material(pictures.as_ref()), self.material(sound.as_ref()));
             transport::segment(&self.layout, n, pictures, sound).ok().map(Bytes::from)

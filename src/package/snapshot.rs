@@ -49,6 +49,8 @@ pub enum Lookup {
     Growing(Growing),
     /// The answer comes with one of the next snapshots: ask them, for this long at most (RFC 8216bis §6.2.5.2).
     Wait(Duration),
+    /// A segment that has yet to be made of what lies on disk: that may block.
+    Making(Making),
     /// A media segment that will exist in this time, counted from [`Snapshot::published`], if all goes well.
     NotYet(Duration),
     /// A media segment that was there and was evicted, or never came.
@@ -66,6 +68,22 @@ pub struct Growing {
     pub content_type: &'static str,
     rendition: usize,
     number: SegmentNumber,
+}
+
+/// A segment of transport stream whose CMAF lies on disk.
+#[derive(Clone, Debug)]
+pub struct Making {
+    remuxer: Arc<Remuxer>,
+    rendition: usize,
+    number: SegmentNumber,
+    objects: Vec<Object>,
+}
+
+impl Making {
+    /// Makes it. Blocks while the disk is read.
+    pub fn make(&self) -> Lookup {
+        self.remuxer.segment(self.rendition, self.number, &self.objects).map_or(Lookup::Gone, Lookup::Found)
+    }
 }
 
 /// What a snapshot has of a segment that grew.
@@ -160,7 +178,7 @@ impl Snapshot {
     /// What there is of a segment that grows, behind the first `seen` parts.
     pub fn growth(&self, of: &Growing, seen: usize) -> Growth {
         let Some(listing) = &self.listing else { return Growth::Broken };
-        let rest = |parts: &[Published]| parts.iter().skip(seen).map(|part| part.stored.bytes()).collect();
+        let rest = |parts: &[Published]| parts.iter().skip(seen).map(|part| part.rest.content().bytes()).collect();
         if let Some(open) = listing.open.as_ref().filter(|open| open.number == of.number) {
             return open.tracks.get(of.rendition).map_or(Growth::Broken, |t| Growth::Parts(rest(&t.parts), false));
         }
@@ -175,7 +193,7 @@ impl Snapshot {
     pub fn stored(&self, path: &str) -> Option<Stored> {
         let listing = self.listing.as_ref()?;
         match listing.object_named(path)? {
-            (rendition, Name::Segment(number)) => Some(listing.object(rendition, number)?.stored.clone()),
+            (rendition, Name::Segment(number)) => listing.object(rendition, number)?.rest.in_memory().cloned(),
             (_, Name::Part(..)) => None,
         }
     }
@@ -293,7 +311,7 @@ impl Listing {
                 content_type: content_type(self.renditions[rendition].1),
                 etag: part_tag(&part.upto),
                 cache: Cache::Immutable,
-                body: part.stored.bytes().into(),
+                body: part.rest.content(),
                 gzip: None,
             });
         }
@@ -319,7 +337,7 @@ impl Listing {
                 content_type: content_type(self.renditions[rendition].1),
                 etag: quoted(&object.tag),
                 cache: Cache::Immutable,
-                body: object.stored.bytes().into(),
+                body: object.rest.content(),
                 gzip: None,
             });
         }
@@ -343,7 +361,12 @@ impl Listing {
         let r = self.renditions.iter().position(|(r, _)| r.as_str() == id)?;
         let n = remuxer.segment_named(r, name)?;
         Some(match self.window.entry(n).filter(|entry| !entry.is_gap()) {
-            Some(entry) => remuxer.segment(r, n, &entry.objects).map_or(Lookup::Gone, Lookup::Found),
+            Some(entry) => {
+                let (remuxer, objects) = (Arc::clone(remuxer), entry.objects.clone());
+                let in_memory = objects.iter().all(|object| object.rest.in_memory().is_some());
+                let making = Making { remuxer, rendition: r, number: n, objects };
+                if in_memory { making.make() } else { Lookup::Making(making) }
+            }
             None => self.absent(n),
         })
     }

@@ -3,20 +3,22 @@
 //! A window may be a day long, and what happens at its ends must not cost more for that. So entries that only wait for their
 //! eviction are put into blocks, with their lines in playlists and manifest written and compressed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::edge::Published;
 use super::layout::{Kind, Layout};
+use super::rest::Rest;
 use super::rope::{Deflater, Sealed};
-use super::slab::Stored;
 use super::{dash, hls_ts};
+use crate::dvr::Place;
 use crate::media::SegmentNumber;
 
 /// A segment of one rendition at rest.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
-    pub stored: Stored,
+    pub rest: Rest,
     /// What its entity tag is made of, from the digest: equal bytes have equal tags on every host.
     pub tag: [u8; 16],
 }
@@ -52,6 +54,8 @@ pub(super) struct Block {
     transport: Vec<(Sealed, Vec<u32>)>,
     /// What a manifest says of them, by [`Window::TIMES`].
     times: Vec<Sealed>,
+    /// Some of its media is in memory.
+    in_memory: bool,
 }
 
 /// Longest time a segment stays fetchable after it left the playlists. RFC 8216bis §6.2.2 asks for one segment duration,
@@ -65,9 +69,17 @@ const FRESH: u64 = 8;
 /// Entries of a block: as many as make blocks few, and no more than a sixteenth of the window, for a block goes as a whole.
 const BLOCK_MAX: usize = 64;
 
+/// A window on disk: how long media waits in memory for the disk. What is not there by then is lost to the window, and so is
+/// what lies before it.
+const DISK_WITHIN: Duration = Duration::from_secs(300);
+
 /// The published segments.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
+    /// Segments whose media stays in memory, whatever the disk does; none where all of it does.
+    memory: Option<usize>,
+    /// Where segments lie on disk that are not in a block yet.
+    places: BTreeMap<SegmentNumber, Vec<Place>>,
     listed: usize,
     retained: usize,
     fresh: usize,
@@ -160,7 +172,32 @@ impl Block {
             let (number, objects) = (entry.number, entry.objects.clone());
             Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() })
         };
-        Self { entries: entries.iter().map(bare).collect(), lines, transport, times }
+        let in_memory = entries.iter().flat_map(|e| &e.objects).any(|o| o.rest.in_memory().is_some());
+        Self { entries: entries.iter().map(bare).collect(), lines, transport, times, in_memory }
+    }
+
+    /// The same with its media on disk; `None` if some of it is not there.
+    fn on_disk(&self, places: &BTreeMap<SegmentNumber, Vec<Place>>) -> Option<Self> {
+        let moved = |entry: &Arc<Entry>| {
+            if entry.objects.iter().all(|object| object.rest.in_memory().is_none()) {
+                return Some(Arc::clone(entry));
+            }
+            let places = places.get(&entry.number).filter(|places| places.len() == entry.objects.len())?;
+            let object = |(place, object): (&Place, &Object)| {
+                let fits = place.len() == object.rest.len() as u64;
+                fits.then(|| Object { rest: Rest::Disk(place.clone()), tag: object.tag })
+            };
+            let objects = places.iter().zip(&entry.objects).map(object).collect::<Option<Vec<_>>>()?;
+            let number = entry.number;
+            Some(Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() }))
+        };
+        let entries = self.entries.iter().map(moved).collect::<Option<Vec<_>>>()?;
+        let (lines, transport) = (self.lines.clone(), self.transport.clone());
+        Some(Self { entries, lines, transport, times: self.times.clone(), in_memory: false })
+    }
+
+    fn last(&self) -> Option<SegmentNumber> {
+        self.entries.last().map(|entry| entry.number)
     }
 
     fn first(&self) -> Option<SegmentNumber> {
@@ -236,13 +273,16 @@ impl Window {
     }
 
     /// For `renditions` of them, that lists so much of the past; in playlists of transport streams, too, where `transport` says so.
-    pub fn new(layout: &Layout, window: Duration, renditions: usize, transport: bool) -> Self {
+    /// With `disk` media that waits for its eviction lies there.
+    pub fn new(layout: &Layout, window: Duration, renditions: usize, disk: bool, transport: bool) -> Self {
         let segment = layout.grid().segment();
         let segments = |d: Duration| usize::try_from(d.as_nanos().div_ceil(segment.as_nanos())).unwrap_or(usize::MAX);
         let listed = segments(window).max(LISTED_MIN);
         let linger = segments((window + segment).min(LINGER_MAX)).max(2);
         let retained = listed + linger;
         Self {
+            memory: disk.then(|| segments(DISK_WITHIN)),
+            places: BTreeMap::new(),
             listed,
             retained,
             fresh: segments(Duration::from_secs(FRESH * layout.target_duration())),
@@ -258,9 +298,62 @@ impl Window {
         }
     }
 
-    /// How many segments are kept at most; what slabs are sized after.
-    pub fn retained(&self) -> usize {
-        self.retained + self.block
+    /// How many segments are kept in memory; what slabs are sized after.
+    pub fn in_memory(&self) -> usize {
+        let all = self.retained + self.block;
+        // As a rule they are on disk by the time they go into a block.
+        if self.memory.is_some() { all.min(self.fresh + self.block) } else { all }
+    }
+
+    /// A segment is on disk, too: there, by rendition.
+    pub fn stored(&mut self, number: SegmentNumber, places: Vec<Place>) {
+        if self.memory.is_some() && self.view().entry(number).is_some_and(|entry| !entry.is_gap()) {
+            self.places.insert(number, places);
+        }
+    }
+
+    /// What lies before this segment is gone from the disk.
+    pub fn expire(&mut self, layout: &Layout, before: SegmentNumber) {
+        while self.blocks.first().is_some_and(|block| !block.in_memory && block.first() < Some(before)) {
+            self.drop_block(layout);
+        }
+    }
+
+    /// Takes blocks out of memory.
+    fn move_out(&mut self, layout: &Layout) {
+        let (Some(memory), Some(newest)) = (self.memory, self.newest()) else { return };
+        let waiting: Vec<usize> = (0..self.blocks.len()).filter(|&i| self.blocks[i].in_memory).collect();
+        let mut lost = 0;
+        for i in waiting {
+            let (block, last) = (&self.blocks[i], self.blocks[i].last().unwrap_or(newest));
+            if let Some(moved) = block.on_disk(&self.places).map(Arc::new) {
+                self.places.retain(|number, _| *number > last);
+                self.blocks = self
+                    .blocks
+                    .iter()
+                    .cloned()
+                    .enumerate()
+                    .map(|(k, old)| if k == i { Arc::clone(&moved) } else { old })
+                    .collect();
+            } else if last.0 + (memory as u64) < newest.0 {
+                lost = i + 1;
+            }
+        }
+        (0..lost).for_each(|_| self.drop_block(layout));
+    }
+
+    /// The oldest block goes.
+    fn drop_block(&mut self, layout: &Layout) {
+        let Some(block) = self.blocks.first().cloned() else { return };
+        let listed_from = self.len.saturating_sub(self.listed);
+        for entry in block.entries.iter().skip(listed_from) {
+            self.count(layout, entry, false);
+        }
+        self.len -= block.entries.len();
+        self.blocks = self.blocks.iter().skip(1).cloned().collect();
+        if let Some(last) = block.last() {
+            self.places.retain(|number, _| *number > last);
+        }
     }
 
     /// How many segments the playlists list when the window is full.
@@ -292,13 +385,10 @@ impl Window {
         if let Some(entry) = left.and_then(|left| view.entry(left)) {
             self.count(layout, entry, false);
         }
-        while let Some(oldest) = self.blocks.first().map(|block| block.entries.len()) {
-            if self.len - oldest < self.retained {
-                break;
-            }
-            self.len -= oldest;
-            self.blocks = self.blocks.iter().skip(1).cloned().collect();
+        while self.blocks.first().is_some_and(|block| self.len - block.entries.len() >= self.retained) {
+            self.drop_block(layout);
         }
+        self.move_out(layout);
     }
 
     fn count(&mut self, layout: &Layout, entry: &Entry, comes: bool) {
@@ -308,7 +398,7 @@ impl Window {
         let change = |sum: &mut u64, by: u64| *sum = if comes { *sum + by } else { sum.saturating_sub(by) };
         self.media = if comes { self.media + 1 } else { self.media.saturating_sub(1) };
         for (sum, object) in self.bytes.iter_mut().zip(&entry.objects) {
-            change(sum, object.stored.len() as u64);
+            change(sum, object.rest.len() as u64);
         }
         for (sum, kind) in self.units.iter_mut().zip(Self::TIMES) {
             let units = layout.units(kind, entry.number);

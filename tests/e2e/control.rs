@@ -32,6 +32,7 @@ fn status(title: &str) -> Arc<ChannelStatus> {
         pipelines: Vec::new(),
         ladder: LadderStatus::default(),
         publish: PublishStatus { newest: Some(7), segments: 3, ..PublishStatus::default() },
+        dvr: None,
         loudness: Vec::new(),
         probe: None,
         outputs: Vec::new(),

@@ -187,6 +187,16 @@ impl Server {
         self.process.kill();
     }
 
+    /// Kills it (SIGKILL) and starts it anew with the same config at once.
+    pub fn restart_after_kill(&mut self) {
+        self.process.kill();
+        let mut command = tandem();
+        command.arg("run").arg(self.dir.path().join("tandem.toml"));
+        let log = File::options().append(true).open(self.dir.path().join("server.log")).expect("log file");
+        command.stderr(log.try_clone().expect("second handle")).stdout(log);
+        self.process = Process::start("tandem run", &mut command);
+    }
+
     pub fn hls(&self) -> String {
         format!("http://127.0.0.1:{}/live/test/index.m3u8", self.origin)
     }

@@ -107,7 +107,12 @@ fn follow(base: String, rendition: &'static str, stop: Arc<AtomicBool>) -> JoinH
 }
 
 /// Takes one segment after the other while it grows, as LL-DASH clients do; bodies by number, and how often one came in pieces.
-fn grow(base: String, rendition: &'static str, first: u64, stop: Arc<AtomicBool>) -> JoinHandle<BTreeMap<u64, Vec<u8>>> {
+fn grow(
+    base: String,
+    rendition: &'static str,
+    first: u64,
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<BTreeMap<u64, Vec<u8>>> {
     std::thread::spawn(move || {
         let mut seen = BTreeMap::new();
         let mut n = first;
@@ -157,7 +162,12 @@ pub fn deaths_in_mid_segment(deaths: u64) {
     stop.store(true, Ordering::Relaxed);
     for (rendition, followed) in parts {
         let seen = followed.join().expect("it follows");
-        eprintln!("{rendition}: {} parts by {} reloads, {} segments", seen.parts.len(), seen.reloads, seen.segments.len());
+        eprintln!(
+            "{rendition}: {} parts by {} reloads, {} segments",
+            seen.parts.len(),
+            seen.reloads,
+            seen.segments.len()
+        );
         assert_eq!(seen.missing, 0, "{rendition}");
         assert!(seen.segments.len() as u64 > seconds / 2 - 6, "{rendition}: {}", seen.segments.len());
         for (segment, names) in &seen.segments {

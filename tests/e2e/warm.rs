@@ -117,7 +117,7 @@ impl Twins {
                 // A few back, as this may have looked away for long.
                 for (n, rendition) in (newest.0 - 4..=newest.0).flat_map(|n| RENDITIONS.map(|r| (n, r))) {
                     if let Lookup::Found(it) = snapshot.lookup(&format!("{rendition}/{n}.m4s")) {
-                        seen.entry((rendition, n)).or_insert_with(|| Sha256::digest(&it.body.bytes()).into());
+                        seen.entry((rendition, n)).or_insert_with(|| Sha256::digest(it.body.bytes()).into());
                     }
                 }
             }

@@ -89,7 +89,7 @@ fn single(of: u64, redundancy: Redundancy) {
         // That is what it is for: between the faults, one encodes. Overlaps and what had to be made twice are in it.
         let once = outcomes.len() as u64 * 90 * 25;
         assert!(sum(|o| o.pictures) < once * 3 / 2, "{} pictures in place of {once}", sum(|o| o.pictures));
-        assert!(sum(|o| o.calls) > outcomes.len() as u64, "nobody was called");
+        assert!(sum(|o| o.calls) >= outcomes.len() as u64, "{} calls in {} runs", sum(|o| o.calls), outcomes.len());
     }
 }
 

@@ -377,6 +377,7 @@ impl World {
             Action::OpenOutput(_) | Action::CloseOutput(_) | Action::Output(..) => {
                 return Err("it has no outputs".to_owned());
             }
+            Action::Keep(_) => return Err("there is no disk to keep anything on".to_owned()),
             Action::Save(_) => return Err("nobody asked for segments to be saved".to_owned()),
         }
         Ok(())
@@ -447,6 +448,7 @@ pub fn config(script: &Script) -> config::Channel {
             low_latency_dash: script.parts(),
         },
         window: Duration::from_secs(12),
+        dvr: None,
         hold: HOLD,
         loss: InputLoss {
             repeat_for: Duration::from_secs(1),

@@ -61,7 +61,11 @@ impl World {
             if makes(segment) && (ended || self.slot % 50 >= 12) {
                 for rendition in [0, 1].map(RenditionIndex) {
                     let (position, key, data) = (first + coded, false, Bytes::new());
-                    self.pair.coded(now, id, &CodedUnit { rendition, segment, position, key, material: Material::Source, data });
+                    self.pair.coded(
+                        now,
+                        id,
+                        &CodedUnit { rendition, segment, position, key, material: Material::Source, data },
+                    );
                     if ended {
                         let filled = Filled { repeated: self.repeats[id.index()].min(1) as u32, ..Filled::default() };
                         self.pair.segment_end(now, id, &SegmentEnd { rendition, segment, units: 50, filled });
@@ -222,8 +226,14 @@ fn silence_without_a_peer_that_speaks_wakes_nobody() {
     assert!(world.pair.wake_at(world.now()).is_some());
     world.pair.gone(B);
     assert!(world.pair.wake_at(world.now()).is_none());
-    let unit =
-        |position| CodedUnit { rendition: RenditionIndex(0), segment: N, position, key: false, material: Material::Source, data: Bytes::new() };
+    let unit = |position| CodedUnit {
+        rendition: RenditionIndex(0),
+        segment: N,
+        position,
+        key: false,
+        material: Material::Source,
+        data: Bytes::new(),
+    };
     // Words of a process that is gone, numbers from nowhere: nothing happens.
     world.pair.coded(world.now(), B, &unit(0));
     world.pair.coded(world.now(), A, &unit(u64::MAX));

@@ -28,6 +28,8 @@ pub struct Channel {
     pub profiles: Vec<Profile>,
     /// How much of the past the playlists list.
     pub window: Duration,
+    /// Where the window is kept on disk, too.
+    pub dvr: Option<Dvr>,
     /// A slot still empty this long after its time is filled by a repeat.
     pub hold: Duration,
     /// What is shown when no picture comes.
@@ -68,6 +70,15 @@ impl Channel {
         let is_path = |source: &&Source| matches!(&source.input, Input::Merge(merge) if merge.of.contains(path));
         self.sources.iter().find(is_path).map(|source| &source.id.source)
     }
+}
+
+/// The window on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dvr {
+    /// A folder of the channel's own.
+    pub folder: PathBuf,
+    /// Bytes that are kept at most.
+    pub size_max: u64,
 }
 
 /// The forms in which a channel goes out.

@@ -8,7 +8,7 @@ mod secret;
 mod server;
 mod source;
 
-pub use channel::{Channel, Ladder, Pipeline, Redundancy, Serve};
+pub use channel::{Channel, Dvr, Ladder, Pipeline, Redundancy, Serve};
 pub use failover::{Condition, Content, Failover, Limits, Revert, SourceOrder};
 pub use output::{Destination, Matrix, OUTPUTS_MAX, Output, Record, RtpOutput, SrtOutput, Takes, Way};
 pub use profile::{DashForm, HlsForm, Profile};

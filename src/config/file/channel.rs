@@ -35,8 +35,11 @@ pub(in crate::config) struct ChannelFile {
     /// sent while they grow. Default ["hls", "dash"], and with latency = "low" those for low latency, too.
     #[schemars(with = "Option<Vec<FormatFile>>")]
     pub serve: Option<Mark<Vec<FormatFile>>>,
-    /// How much of the past the playlists list: 3 segments to 1 h. Default "60s". It is kept in memory.
+    /// How much of the past the playlists list: 3 segments to 1 h, which is kept in memory; to 24 h with `dvr`. Default "60s".
     pub window: Option<Mark<Time>>,
+    /// Keeps the window on disk as well, so that it outlives the process, and may be longer than memory is large.
+    #[schemars(with = "Option<DvrFile>")]
+    pub dvr: Option<Mark<DvrFile>>,
     /// How long a late frame is waited for before the one before it is repeated: above `loss_after`, at most 10 s.
     /// Default: `loss_after` and 400 ms, or 200 ms with latency = "low". It is part of the latency.
     pub hold: Option<Mark<Time>>,
@@ -101,6 +104,18 @@ pub(in crate::config) enum InstructionSetFile {
     Host,
     /// No more than AVX2.
     Avx2,
+}
+
+/// The window on disk.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["folder"]))]
+pub(in crate::config) struct DvrFile {
+    /// A folder of this channel's own, relative to this file. It is made if it is not there.
+    #[schemars(with = "String")]
+    pub folder: Option<Mark<String>>,
+    /// No more than this is kept, 100MB to 100TB: the oldest goes first. Default "50GB".
+    pub size_max: Option<Mark<Bytes>>,
 }
 
 /// A way to be served.

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use super::audio_grid::{Plan, time_of};
 use super::gst::ChainError;
-use super::ipc::{CodedUnit, FromWorker, Job, Loudness, LoudnessReading, Material, RenditionIndex, SegmentEnd, SegmentPlan};
+use super::ipc::{CodedUnit, FromWorker, Job, Loudness, LoudnessReading, RenditionIndex, SegmentEnd, SegmentPlan};
 use super::ladder::AudioRung;
 use super::outbox::Outbox;
 use super::pulse::Pulse;
@@ -339,8 +339,15 @@ impl Audio {
         self.pulse.idle();
         while let Some(front) = self.open.front_mut() {
             let (rendition, segment) = (self.rendition, front.plan.segment);
-            for (position, data) in front.ready.drain(..) {
-                self.outbox.send(FromWorker::Coded(CodedUnit { rendition, segment, position, key: true, material: Material::Source, data }));
+            for (position, material, data) in front.ready.drain(..) {
+                self.outbox.send(FromWorker::Coded(CodedUnit {
+                    rendition,
+                    segment,
+                    position,
+                    key: true,
+                    material,
+                    data,
+                }));
             }
             if !front.placer.is_done() {
                 break;

@@ -12,7 +12,7 @@ use super::resample::{Resampler, STEPS};
 use super::{AudioError, FRAME, Recipe};
 use crate::encode::audio_grid::{JITTER_SAMPLES, Placer, Plan};
 use crate::encode::gst::{Chain, ChainError, Door, Sample};
-use crate::encode::ipc::{Filled, LoudnessStep};
+use crate::encode::ipc::{Filled, LoudnessStep, Material};
 use crate::media::{AUDIO_FRAME_SAMPLES, AUDIO_RATE, ChannelTime, Codec, Round, Unit};
 
 /// GStreamer's zero lies so far before a segment, the same for every worker.
@@ -55,7 +55,10 @@ pub(super) struct SegmentAudio {
     fed: u64,
     packets: u64,
     pub kept: u64,
-    pub ready: Vec<(u64, Bytes)>,
+    /// Each with its place, and whether some of it had to be made up.
+    pub ready: Vec<(u64, Material, Bytes)>,
+    /// Of each of the segment's frames, whether silence was put into it.
+    silent: Vec<bool>,
     /// Buffers of sound that were decoded.
     samples: u64,
     pub filled: Filled,
@@ -100,6 +103,7 @@ impl SegmentAudio {
             packets: 0,
             kept: 0,
             ready: Vec::new(),
+            silent: vec![false; usize::try_from(plan.frames).unwrap_or(0)],
             samples: 0,
             filled: Filled::default(),
         })
@@ -242,7 +246,14 @@ impl SegmentAudio {
     }
 
     fn silence(&mut self, from: i64, samples: usize) {
-        self.filled.silent_samples += self.plan.inside(from, from + samples as i64);
+        let to = from + samples as i64;
+        self.filled.silent_samples += self.plan.inside(from, to);
+        let frame = |place: i64| (place - self.plan.first.0 as i64 * FRAME).div_euclid(FRAME);
+        for frame in frame(from)..frame(to + FRAME - 1) {
+            if let Some(silent) = usize::try_from(frame).ok().and_then(|at| self.silent.get_mut(at)) {
+                *silent = true;
+            }
+        }
         self.level(vec![0.0; samples * usize::from(self.recipe.channels)], false);
     }
 
@@ -292,7 +303,10 @@ impl SegmentAudio {
                 && let Ok(map) = sample.buffer.map_readable()
             {
                 self.kept += 1;
-                self.ready.push((self.plan.first.0 + packet - self.plan.skip, Bytes::copy_from_slice(&map)));
+                let frame = packet - self.plan.skip;
+                let silent = self.silent.get(frame as usize).copied().unwrap_or(false);
+                let material = if silent { Material::Slate } else { Material::Source };
+                self.ready.push((self.plan.first.0 + frame, material, Bytes::copy_from_slice(&map)));
             }
         }
         Ok(())

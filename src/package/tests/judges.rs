@@ -16,7 +16,7 @@ fn spill(snapshot: &Snapshot, to: &Path) {
     for path in snapshot.paths() {
         let file = to.join(&path);
         std::fs::create_dir_all(file.parent().expect("has a parent")).expect("folder");
-        std::fs::write(file, &found(snapshot, &path).body.bytes()).expect("file");
+        std::fs::write(file, found(snapshot, &path).body.bytes()).expect("file");
     }
 }
 
@@ -241,13 +241,27 @@ fn ffmpeg_decodes(encoder: VideoEncoder, by: &[&str], settings: [&str; 2], filte
             let place = order[at] - i * 50;
             let key = j == 0;
             let data = pictures[at].clone();
-            let unit = CodedUnit { rendition: RenditionIndex(0), segment: n, position: first + place, key, material: Material::Source, data };
+            let unit = CodedUnit {
+                rendition: RenditionIndex(0),
+                segment: n,
+                position: first + place,
+                key,
+                material: Material::Source,
+                data,
+            };
             p.coded(now, PipelineId::A, unit);
         }
         for position in config.grid.audio_frames(n) {
             let data = frames[used_frames].clone();
             used_frames += 1;
-            let unit = CodedUnit { rendition: RenditionIndex(1), segment: n, position, key: true, material: Material::Source, data };
+            let unit = CodedUnit {
+                rendition: RenditionIndex(1),
+                segment: n,
+                position,
+                key: true,
+                material: Material::Source,
+                data,
+            };
             p.coded(now, PipelineId::A, unit);
         }
         for r in [0, 1] {

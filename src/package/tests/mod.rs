@@ -92,6 +92,7 @@ fn config_at(rate: FrameRate) -> Config {
         language: "en".into(),
         time_uri: "/time".into(),
         deterministic: true,
+        disk: false,
         save: false,
     }
 }

@@ -13,6 +13,7 @@ use super::golden::{compare, with_a_gap};
 use super::judges::{access_units, adts_frames, ffmpeg, presentation_order};
 use super::*;
 use crate::demux::{self, Demux};
+use crate::dvr::Place;
 use crate::measure::{Indicator, Measure};
 use crate::media::{Item, TrackKind};
 use crate::package::catalogue::Catalogue;
@@ -55,7 +56,7 @@ impl Channel {
         };
         let wholes: Vec<Vec<Whole>> =
             (first..first + count).map(|n| (0..renditions).map(|r| whole(r, n)).collect()).collect();
-        let catalogue = Catalogue::new(&config, &layout, &wholes[0]);
+        let catalogue = Catalogue::new(&config, &layout, wholes[0].iter().map(|whole| whole.video.clone()).collect());
         let bytes = |whole: &Whole| whole.parts.iter().flat_map(|part| part.pieces.concat()).collect();
         let segments = wholes.iter().map(|all| all.iter().map(bytes).collect()).collect();
         Self { config, layout, catalogue, first, segments }
@@ -432,6 +433,42 @@ fn segments_are_made_of_what_is_published() {
     for path in ["ts/index.m3u8", "ts/v360/index.m3u8", &format!("ts/v360/t{start}.ts")] {
         assert!(matches!(without.lookup(path), Lookup::Unknown), "{path}");
     }
+}
+
+#[test]
+fn what_lies_on_disk_becomes_the_same_segment() {
+    const SEGMENTS: u64 = 30;
+    let pipelines = vec![PipelineId::A];
+    let config = with_transport(Config { disk: true, window: Duration::from_secs(40), pipelines, ..config() });
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let t0 = start_of(&config, FIRST);
+    let layout = Layout::new(config.grid, config.part);
+    let path = |n: u64| format!("ts/v360/t{}.ts", layout.start(Kind::Video, SegmentNumber(n)));
+    let mut p = up(config.clone(), t0, &[PipelineId::A]);
+    let mut tag = None;
+    for n in FIRST..FIRST + SEGMENTS {
+        let now = t0.after(Duration::from_secs(2 * (n - FIRST + 1)));
+        deliver_all(&mut p, now, PipelineId::A, n);
+        p.poll(now);
+        let snapshot = p.snapshot();
+        let place = |(id, kind): (&str, Kind)| {
+            let object = found(&snapshot, &format!("{id}/t{}.m4s", layout.start(kind, SegmentNumber(n))));
+            let file = folder.path().join(format!("{id}-{n}"));
+            std::fs::write(&file, object.body.bytes()).expect("file");
+            Place::whole(file).expect("file")
+        };
+        let tracks = [("v360", Kind::Video), ("v180", Kind::Video), ("a1", Kind::Audio), ("trick", Kind::Trick)];
+        p.stored(SegmentNumber(n), tracks.map(place).to_vec());
+        if n == FIRST {
+            tag = Some(found(&snapshot, &path(n)).etag);
+        }
+    }
+    let (old, new) = (p.snapshot().lookup(&path(FIRST)), p.snapshot().lookup(&path(FIRST + SEGMENTS - 1)));
+    assert!(matches!(new, Lookup::Found(_)), "what is in memory is made at once: {new:?}");
+    let Lookup::Making(making) = old else { panic!("it is on disk: {old:?}") };
+    let Lookup::Found(made) = making.make() else { panic!("it can be read") };
+    assert!(made.body.bytes() == Channel::new(config, FIRST, 1).transport(0)[0][..]);
+    assert_eq!(Some(made.etag), tag);
 }
 
 #[test]

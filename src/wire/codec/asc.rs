@@ -40,6 +40,16 @@ impl AacConfig {
         RATES[usize::from(self.rate_index)]
     }
 
+    /// channelConfiguration (§1.6.3.5): 1 to 6 are as many channels, 7 is eight.
+    pub const fn channels(&self) -> u8 {
+        self.channels
+    }
+
+    /// AAC-LC, the kind that every player knows.
+    pub const fn is_low_complexity(&self) -> bool {
+        self.object_type == 2
+    }
+
     /// The header in front of a frame of so many bytes (§1.A.2.2, no CRC). `None`: there is no frame, or it is longer than a
     /// header can say.
     pub fn adts_header(&self, frame_bytes: usize) -> Option<[u8; ADTS_HEADER]> {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::read::sets_of_record;
 use super::record::ConfigError;
 use super::{Av1Config, AvcConfig, HevcConfig};
 use super::{av1, avc, hevc};
@@ -136,6 +137,24 @@ pub enum VideoConfig {
 }
 
 impl VideoConfig {
+    /// What a record says that [`Self::record`] gave.
+    ///
+    /// # Errors
+    /// It is none of this format.
+    pub fn of_record(codec: VideoCodec, record: &[u8]) -> Result<Self, ConfigError> {
+        let mut pictures = Pictures::new(codec);
+        let sets = || sets_of_record(record, codec == VideoCodec::Hevc).ok_or(ConfigError::Unreadable);
+        match &mut pictures.sets {
+            Sets::Avc(known) => sets()?.iter().for_each(|set| known.note(set)),
+            Sets::Hevc(known) => sets()?.iter().for_each(|set| known.note(set)),
+            // Behind four bytes of its own.
+            Sets::Av1(known) => {
+                known.push(Bytes::copy_from_slice(record.get(4..).ok_or(ConfigError::Unreadable)?));
+            }
+        }
+        pictures.config()
+    }
+
     /// Codec string of RFC 6381.
     pub fn codec(&self) -> String {
         match self {
@@ -165,7 +184,7 @@ impl VideoConfig {
     }
 
     /// The record of the configuration box.
-    pub(super) fn record(&self) -> &[u8] {
+    pub fn record(&self) -> &[u8] {
         match self {
             Self::Avc(avc) => &avc.record,
             Self::Hevc(hevc) => &hevc.record,

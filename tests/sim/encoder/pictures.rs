@@ -86,6 +86,7 @@ struct Shown {
     segment: SegmentNumber,
     slot: u64,
     text: String,
+    material: Material,
     ends: Option<Filled>,
 }
 
@@ -220,17 +221,17 @@ impl Video {
     }
 
     fn emit(&mut self, Filling { slot, fill }: Filling, out: &mut Vec<FromWorker>) {
-        let shown = match (fill, self.last) {
-            (Fill::Picture, Some(frame)) => frame.to_string(),
+        let (shown, material) = match (fill, self.last) {
+            (Fill::Picture, Some(frame)) => (frame.to_string(), Material::Source),
             (Fill::Repeat, Some(frame)) => {
                 self.filled.repeated += 1;
                 self.made_up.0 += 1;
-                frame.to_string()
+                (frame.to_string(), Material::Repeat)
             }
             _ => {
                 self.filled.slate += 1;
                 self.made_up.1 += 1;
-                "slate".to_owned()
+                ("slate".to_owned(), Material::Slate)
             }
         };
         let grid = self.job.grid;
@@ -239,17 +240,17 @@ impl Video {
         let ends = ends.then(|| std::mem::take(&mut self.filled));
         self.newest = Some(slot);
         if segment >= self.held.orders.forget_below || self.held.begun == Some(segment) {
-            self.held.row.push_back(Shown { segment, slot: slot.0, text: shown, ends });
+            self.held.row.push_back(Shown { segment, slot: slot.0, text: shown, material, ends });
         }
         self.encode(out);
     }
 
     /// What is ordered goes to the rungs.
     pub(super) fn encode(&mut self, out: &mut Vec<FromWorker>) {
-        while let Some(Shown { segment, slot, text, ends }) = self.held.pop() {
+        while let Some(Shown { segment, slot, text, material, ends }) = self.held.pop() {
             let begins = self.job.grid.first_slot(segment).0 == slot;
             for rung in &mut self.rungs {
-                rung.picture(segment, slot, begins, &text, out);
+                rung.picture(segment, slot, begins, (&text, material), out);
                 if let Some(filled) = ends {
                     rung.end(segment, filled, out);
                 }
@@ -259,7 +260,14 @@ impl Video {
 }
 
 impl Rung {
-    fn picture(&mut self, segment: SegmentNumber, slot: u64, begins: bool, shown: &str, out: &mut Vec<FromWorker>) {
+    fn picture(
+        &mut self,
+        segment: SegmentNumber,
+        slot: u64,
+        begins: bool,
+        (shown, material): (&str, Material),
+        out: &mut Vec<FromWorker>,
+    ) {
         if begins {
             self.state = 0;
         }
@@ -274,7 +282,7 @@ impl Rung {
             segment,
             position: slot,
             key: begins,
-            material: Material::Source,
+            material,
             data: data.into(),
         });
         while self.waiting.len() > self.lookahead {

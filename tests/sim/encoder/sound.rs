@@ -148,8 +148,8 @@ impl Audio {
     fn send(&mut self, out: &mut Vec<FromWorker>) {
         while let Some(front) = self.open.front_mut() {
             let (rendition, segment) = (self.rendition, front.plan.segment);
-            while let Some((position, data)) = front.packet() {
-                out.push(FromWorker::Coded(CodedUnit { rendition, segment, position, key: true, material: Material::Source, data }));
+            while let Some((position, material, data)) = front.packet() {
+                out.push(FromWorker::Coded(CodedUnit { rendition, segment, position, key: true, material, data }));
             }
             if !front.placer.is_done() {
                 break;
@@ -205,7 +205,7 @@ impl SegmentAudio {
     }
 
     /// The segment's next frame, once the encoder has been fed what is in it.
-    fn packet(&mut self) -> Option<(u64, Bytes)> {
+    fn packet(&mut self) -> Option<(u64, Material, Bytes)> {
         if self.given == self.plan.frames {
             return None;
         }
@@ -215,12 +215,16 @@ impl SegmentAudio {
             return None;
         }
         let mut text = format!("frame {position} holds");
+        let mut material = Material::Source;
         for run in self.pcm.iter().filter(|run| run.at < to && run.at + run.len > from) {
             let len = (run.at + run.len).min(to) - run.at.max(from);
             text += &match run.source {
                 Some((offset, true)) => format!(" {offset}:{len}"),
                 Some((offset, false)) => format!(" {offset}:{len}!"),
-                None => format!(" -:{len}"),
+                None => {
+                    material = Material::Slate;
+                    format!(" -:{len}")
+                }
             };
         }
         // What was fed before the segment has a part in it, too.
@@ -234,6 +238,6 @@ impl SegmentAudio {
         );
         self.state = checksum(format!("{:x}{text}{lead}", self.state).as_bytes());
         self.given += 1;
-        Some((position, Bytes::from(format!("{text} #{:016x}\n", self.state))))
+        Some((position, material, Bytes::from(format!("{text} #{:016x}\n", self.state))))
     }
 }

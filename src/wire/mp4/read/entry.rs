@@ -66,6 +66,11 @@ pub(super) fn coding(stsd: &[u8]) -> Result<Result<Coding, [u8; 4]>, Wrong> {
     }))
 }
 
+/// Parameter sets of a configuration record: `avcC`, or `hvcC` if it is HEVC's.
+pub fn sets_of_record(record: &[u8], is_hevc: bool) -> Option<Vec<Bytes>> {
+    if is_hevc { hevc(record) } else { avc(record) }.map(|found| found.sets)
+}
+
 /// AVCDecoderConfigurationRecord (14496-15 §5.3.3.1).
 fn avc(record: &[u8]) -> Option<ParameterSets> {
     let mut f = Fields(record);

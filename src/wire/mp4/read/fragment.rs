@@ -1,6 +1,6 @@
 //! Movie fragments (ISO/IEC 14496-12 §8.8).
 
-use super::{Boxes, Fields, Movie, SAMPLES_MAX, Sample, Wrong, find, versioned};
+use super::{Boxes, Fields, Movie, Sample, Wrong, find, versioned};
 
 /// What `trex` says for samples of which nothing else is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,20 +21,20 @@ pub(super) fn defaults(trex: &[u8]) -> Result<(u32, Defaults), Wrong> {
     read().ok_or(Wrong::new(b"trex", "is too short"))
 }
 
-/// Adds the samples of a fragment that begins at `start`.
-pub(super) fn add(movie: &mut Movie, start: u64, moof: &[u8]) -> Result<(), Wrong> {
+/// Adds the samples of a fragment that begins at `start`, as long as no track has more than `samples_max`.
+pub(super) fn add(movie: &mut Movie, start: u64, moof: &[u8], samples_max: usize) -> Result<(), Wrong> {
     // Where data begins of which nothing is said: behind that of the track before (§8.8.7.1).
     let mut behind = start;
     for child in Boxes(b"moof", moof) {
         if let (b"traf", traf) = child? {
-            behind = track_fragment(movie, start, behind, traf)?;
+            behind = track_fragment(movie, start, behind, traf, samples_max)?;
         }
     }
     Ok(())
 }
 
 /// Returns where its data ends.
-fn track_fragment(movie: &mut Movie, start: u64, behind: u64, traf: &[u8]) -> Result<u64, Wrong> {
+fn track_fragment(movie: &mut Movie, start: u64, behind: u64, traf: &[u8], samples_max: usize) -> Result<u64, Wrong> {
     let header = find(b"traf", traf, b"tfhd")?.ok_or(Wrong::new(b"traf", "has no tfhd"))?;
     let mut f = Fields(header);
     let mut read = || {
@@ -63,7 +63,7 @@ fn track_fragment(movie: &mut Movie, start: u64, behind: u64, traf: &[u8]) -> Re
     let mut offset = base;
     for child in Boxes(b"traf", traf) {
         if let (b"trun", trun) = child? {
-            run(&mut track.samples, trun, base, defaults, &mut offset, &mut dts)?;
+            run(&mut track.samples, trun, base, defaults, &mut offset, &mut dts, samples_max)?;
         }
     }
     Ok(offset)
@@ -76,6 +76,7 @@ fn run(
     defaults: Defaults,
     offset: &mut u64,
     dts: &mut i64,
+    samples_max: usize,
 ) -> Result<(), Wrong> {
     const SHORT: Wrong = Wrong::new(b"trun", "is shorter than it says");
     let mut f = Fields(trun);
@@ -87,8 +88,8 @@ fn run(
     if flags & 4 != 0 {
         f.skip(4).ok_or(SHORT)?;
     }
-    if samples.len() + count as usize > SAMPLES_MAX {
-        return Err(Wrong::new(b"trun", "makes more than four million samples"));
+    if samples.len().saturating_add(count as usize) > samples_max {
+        return Err(Wrong::new(b"trun", "makes more samples than are read"));
     }
     for _ in 0..count {
         let mut field = |flag: u32, default: u32| if flags & flag != 0 { f.u32() } else { Some(default) };

@@ -6,11 +6,13 @@
 
 mod entry;
 mod fragment;
+mod live;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Coding, ParameterSets};
+pub use entry::{Coding, ParameterSets, sets_of_record};
+pub use live::{LiveError, LiveTrack};
 
 use self::table::sample_table;
 
@@ -112,6 +114,11 @@ impl Movie {
     /// # Errors
     /// The first box that makes no sense.
     pub fn parse(moov: &[u8]) -> Result<Self, Wrong> {
+        Self::parse_within(moov, SAMPLES_MAX)
+    }
+
+    /// Of a track that has more than `samples_max` samples, nothing is read: it is wrong.
+    fn parse_within(moov: &[u8], samples_max: usize) -> Result<Self, Wrong> {
         let header = find(b"moov", moov, b"mvhd")?.ok_or(Wrong::new(b"moov", "has no mvhd"))?;
         let timescale = versioned(header, |f, wide| {
             f.skip(if wide { 16 } else { 8 })?;
@@ -122,7 +129,7 @@ impl Movie {
         for child in Boxes(b"moov", moov) {
             let (name, trak) = child?;
             if name == b"trak" {
-                movie.track(trak, timescale)?;
+                movie.track(trak, timescale, samples_max)?;
             }
         }
         if let Some(mvex) = find(b"moov", moov, b"mvex")? {
@@ -140,10 +147,10 @@ impl Movie {
     /// # Errors
     /// The first box that makes no sense; samples before it are added.
     pub fn fragment(&mut self, start: u64, moof: &[u8]) -> Result<(), Wrong> {
-        fragment::add(self, start, moof)
+        fragment::add(self, start, moof, SAMPLES_MAX)
     }
 
-    fn track(&mut self, trak: &[u8], movie_timescale: u32) -> Result<(), Wrong> {
+    fn track(&mut self, trak: &[u8], movie_timescale: u32, samples_max: usize) -> Result<(), Wrong> {
         let must = |of: &'static [u8; 4], bytes, name: &[u8; 4]| {
             find(of, bytes, name)?.ok_or(Wrong::new(of, "lacks a box that every track has"))
         };
@@ -188,7 +195,7 @@ impl Movie {
             language: letters(language),
             edit,
             more_edits,
-            samples: sample_table(stbl)?,
+            samples: sample_table(stbl, samples_max)?,
         });
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! The sample table of a file that is not fragmented (ISO/IEC 14496-12 §8.6, §8.7).
 
-use super::{Fields, SAMPLES_MAX, Sample, Wrong, find};
+use super::{Fields, Sample, Wrong, find};
 
 /// All samples of an `stbl` box; none where all of them are in fragments.
-pub(super) fn sample_table(stbl: &[u8]) -> Result<Vec<Sample>, Wrong> {
+pub(super) fn sample_table(stbl: &[u8], samples_max: usize) -> Result<Vec<Sample>, Wrong> {
     let sizes = Sizes::parse(stbl)?;
     if sizes.count == 0 {
         return Ok(Vec::new());
     }
-    if sizes.count > SAMPLES_MAX {
-        return Err(Wrong::new(b"stsz", "has more than four million samples"));
+    if sizes.count > samples_max {
+        return Err(Wrong::new(b"stsz", "has more samples than are read"));
     }
     let chunks = chunks(stbl)?;
     let runs = list(stbl, b"stsc", 12)?.ok_or(Wrong::new(b"stbl", "has no stsc"))?;

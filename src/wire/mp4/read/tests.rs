@@ -130,7 +130,7 @@ fn what_is_wrong_is_named() {
         (1, make(b"ctts", &[&words(&[0, 1, 4, 40])]), "box `ctts`: has times for fewer samples"),
         (2, make(b"stsc", &[&words(&[0, 1, 1, 1, 1])]), "box `stsc`: has chunks for fewer samples"),
         (3, make(b"stsz", &[&words(&[0, 0, 6, 1])]), "box `stsz`: is shorter than it says"),
-        (3, make(b"stsz", &[&words(&[0, 1, 1 << 30])]), "box `stsz`: has more than four million"),
+        (3, make(b"stsz", &[&words(&[0, 1, 1 << 30])]), "box `stsz`: has more samples than are read"),
         (3, make(b"stz2", &[]), "box `stbl`: has no stsz"),
         (4, make(b"free", &[]), "box `stbl`: has neither stco nor co64"),
         (4, words(&[900, 0]), "box `stbl`: is cut off"),

@@ -1,32 +1,37 @@
 //! The core that ties segmenter, selector and window together.
 
+mod publish;
+mod render;
+mod restore;
+
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
-use super::catalogue::{Catalogue, Rendition};
+use super::catalogue::Catalogue;
 use super::compare::Comparer;
-use super::edge::{Edge, Published, Row, Track};
-use super::event::{Change, PackageEvent, Refusal, Verdict};
-use super::front::{self, Facts, Front};
+use super::edge::{Edge, Row};
+use super::event::{PackageEvent, Refusal, Verdict};
+use super::front::Front;
+use super::keep::Keep;
 use super::layout::{Kind, Layout};
-use super::names::tag_of;
 use super::remux::Remuxer;
-use super::rope::{Deflater, Rope};
-use super::segmenter::{Coding, Segmenter, Whole};
+use super::rope::Deflater;
+use super::segmenter::{Coding, Segmenter};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Listing, Open, Playlist, Snapshot};
-use super::window::{Entry, Object, Window};
-use super::{Config, PackageError, hls, trick};
+use super::snapshot::Snapshot;
+use super::window::Window;
+use super::{Config, PackageError, trick};
+
 use crate::clock::Now;
 use crate::config::Profile;
+use crate::dvr::Place;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
-use crate::monitor::{PublishStatus, RenditionStatus};
+use crate::monitor::PublishStatus;
 use crate::wire::mp4::VideoConfig;
 
 /// Segments a rendition of a pipeline may have under construction: encoders overlap two. Beyond, the oldest is given up.
@@ -65,6 +70,8 @@ pub struct Packager {
     decided: Option<Now>,
     wake: Option<Now>,
     events: Vec<PackageEvent>,
+    /// For [`Self::take_keeps`].
+    keeps: Vec<Keep>,
     /// Whole segments for [`Self::take_saved`], as they came.
     saved: Vec<Saved>,
     /// What players are told that does not change with the rows.
@@ -131,10 +138,10 @@ impl Packager {
         let video = config.video.len();
         let kind = |r| if r < video { Kind::Video } else { Kind::Audio };
         let kinds: Vec<Kind> = (0..names.len()).map(kind).chain(trick.map(|_| Kind::Trick)).collect();
-        let window = Window::new(&layout, config.window, kinds.len(), config.serve.hls_ts);
+        let window = Window::new(&layout, config.window, kinds.len(), config.disk, config.serve.hls_ts);
         // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
         let slab = |bitrate: u32| {
-            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.retained() as f64 / 2.0;
+            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.in_memory() as f64 / 2.0;
             Shelf::new(bytes as u64)
         };
         let bitrates = config.video.iter().map(|v| v.rate.max_bitrate()).chain(config.audio.iter().map(|a| a.bitrate));
@@ -157,6 +164,7 @@ impl Packager {
             decided: None,
             wake: None,
             events: Vec::new(),
+            keeps: Vec::new(),
             saved: Vec::new(),
             snapshot: Arc::default(),
             status: PublishStatus::default(),
@@ -244,7 +252,7 @@ impl Packager {
     }
 
     /// A pipeline brought a whole segment.
-    fn lock(&mut self, which: PipelineId, n: SegmentNumber) {
+    pub(super) fn lock(&mut self, which: PipelineId, n: SegmentNumber) {
         if self.selector.line_mut(which).is_some_and(|line| !mem::replace(&mut line.locked, true)) {
             self.tell(PackageEvent::Locked { pipeline: which, number: n });
         }
@@ -331,96 +339,24 @@ impl Packager {
         }
     }
 
-    /// Puts the next row of the edge to rest and lists it; the segment, too, with the last one. False when there is no memory.
-    fn publish_row(&mut self, now: Now, from: &[PipelineId], change: Option<(PipelineId, Change)>) -> bool {
-        let Some(mut edge) = self.edge.take() else { return false };
-        let (n, k) = (edge.number(), edge.rows());
-        let mut row = Vec::with_capacity(from.len());
-        for (r, &p) in from.iter().enumerate() {
-            let Some(part) = self.selector.line(p).and_then(|line| line.part(n, r, k)).cloned() else { return false };
-            let expected = self.expected(r);
-            match self.shelves[r].append(&part.pieces, expected) {
-                Ok(stored) => row.push((stored, part)),
-                Err(error) => {
-                    self.no_memory(p, r, n, &error);
-                    return false;
-                }
-            }
-        }
-        if let Some((to, why)) = change {
-            self.tell(PackageEvent::Switched { number: n, part: Some(k), to, why });
-        }
-        if let Some(&one) = from.first().filter(|first| from.iter().all(|p| p == *first)) {
-            self.selector.on_air = Some(one);
-        }
-        if let Some(trick) = self.trick.filter(|_| k == 0) {
-            let line = self.selector.line(from[trick]);
-            edge.first_picture = line.and_then(|line| line.first_picture(n, trick)).unwrap_or_default();
-        }
-        edge.published(from, row);
-        match edge.is_complete() {
-            true => self.close(now, edge),
-            false => {
-                self.edge = Some(edge);
-                true
-            }
-        }
-    }
-
-    /// Bytes that a segment of a rendition may have.
-    fn expected(&self, r: usize) -> u64 {
-        let bitrate = match self.config.video.get(r) {
-            Some(rung) => rung.rate.max_bitrate(),
-            None => self.config.audio.get(r - self.config.video.len()).map_or(0, |rung| rung.bitrate),
-        };
-        // A quarter for what rate controls overshoot in one segment, and boxes.
-        (f64::from(bitrate) / 8.0 * self.layout.longest() * 1.25) as u64
-    }
-
-    /// Lists the segment whose rows are all published.
-    fn close(&mut self, now: Now, edge: Edge) -> bool {
-        let (n, from) = (edge.number(), edge.from());
-        let mut objects = Vec::with_capacity(edge.tracks().len() + 1);
-        for (shelf, track) in self.shelves.iter_mut().zip(edge.tracks()) {
-            let (Some(stored), Some(last)) = (shelf.complete(), track.parts.last()) else { return false };
-            objects.push(Object { stored, tag: tag_of(&last.upto) });
-        }
-        if let Some(of) = self.trick {
-            let pieces = trick::segment(&self.layout, n, &edge.first_picture);
-            match self.store_trick(&pieces) {
-                Ok(object) => objects.push(object),
-                Err(error) => {
-                    self.no_memory(from.unwrap_or(PipelineId::A), of, n, &error);
-                    return false;
-                }
-            }
-        }
-        let real: Vec<bool> = edge.tracks().iter().map(|track| track.real).collect();
-        let parts = edge.tracks().iter().map(|track| track.parts.clone()).collect();
-        self.list(now, n, from, objects, &real, parts);
-        // What they have made whole so far is compared; the ends of the rest are still on their way.
-        let taken = PipelineId::BOTH.map(|p| self.take_waiting(p, n));
-        self.decided(now, n, taken);
-        if self.config.pipelines.len() == 1
-            && let Some(only) = from
-        {
-            // Nobody waits for the end of what is published already.
-            if let Some(line) = self.selector.line_mut(only) {
-                line.open.iter_mut().for_each(|open| open.retain(|m, _| *m > n));
-            }
-            self.lock(only, n);
-        }
-        true
-    }
-
-    fn no_memory(&mut self, pipeline: PipelineId, r: usize, number: SegmentNumber, error: &std::io::Error) {
-        let (rendition, why) = (self.names[r].clone(), Refusal::Storage(error.kind()));
-        self.tell(PackageEvent::Refused { pipeline, rendition, number, why });
-    }
-
     /// What came whole since the last call, where [`Config::save`] is set.
     pub fn take_saved(&mut self) -> Vec<Saved> {
         mem::take(&mut self.saved)
+    }
+
+    /// What is to be kept since the last call, where [`Config::disk`] is set.
+    pub fn take_keeps(&mut self) -> Vec<Keep> {
+        mem::take(&mut self.keeps)
+    }
+
+    /// A segment is on disk: its tracks lie there, in order.
+    pub fn stored(&mut self, number: SegmentNumber, places: Vec<Place>) {
+        self.window.stored(number, places);
+    }
+
+    /// What lies before this segment is gone from the disk.
+    pub fn expired(&mut self, before: SegmentNumber) {
+        self.window.expire(&self.layout, before);
     }
 
     /// When [`Self::poll`] has something to decide even if nothing arrives. `None` before the first publication.
@@ -478,7 +414,7 @@ impl Packager {
         self.published.as_ref()?.difference(rendition, video)
     }
 
-    fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
+    pub(super) fn refuse(&mut self, from: PipelineId, r: usize, n: SegmentNumber, why: Refusal) {
         let rendition = self.names[r].clone();
         // Nothing is kept of numbers out of range.
         if why != Refusal::OutOfRange {
@@ -501,152 +437,15 @@ impl Packager {
         }
     }
 
-    fn tell(&mut self, event: PackageEvent) {
+    pub(super) fn tell(&mut self, event: PackageEvent) {
         if self.events.len() >= EVENTS_MAX {
             self.events.remove(0);
         }
         self.events.push(event);
     }
 
-    fn carry_out(&mut self, now: Now, n: SegmentNumber, decision: Decision) {
-        let mut taken: [Vec<Made>; 2] = PipelineId::BOTH.map(|p| self.take_waiting(p, n));
-        let source = |p: PipelineId, made: &[Vec<Made>; 2], r: usize| match &made[p.index()][r] {
-            Made::Whole(whole) => Some(whole.clone()),
-            _ => None,
-        };
-        let (from, wholes) = match decision {
-            Decision::Take { from, change } => {
-                self.go_on_air(n, from, change);
-                (Some(from), (0..self.names.len()).map(|r| source(from, &taken, r)).collect::<Option<Vec<_>>>())
-            }
-            Decision::Mix => {
-                let first = self.selector.on_air.unwrap_or(PipelineId::A);
-                let of = |r| source(first, &taken, r).or_else(|| source(first.other(), &taken, r));
-                (None, (0..self.names.len()).map(of).collect())
-            }
-            Decision::Gap | Decision::Wait(_) => (None, None),
-        };
-        let published = wholes.and_then(|wholes| self.store(now, n, from, wholes));
-        if published.is_none() {
-            // Nothing to compare with either.
-            taken = [Vec::new(), Vec::new()];
-            let parts = self.give_up_edge(n);
-            let entry = self.entry(n, Vec::new(), parts);
-            self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
-            self.status.gaps += 1;
-            self.tell(PackageEvent::Gap { number: n });
-        }
-        self.decided(now, n, taken);
-    }
-
-    /// Segment `n` is decided, and this is what each pipeline has made of it.
-    fn decided(&mut self, now: Now, n: SegmentNumber, taken: [Vec<Made>; 2]) {
-        if !taken[0].is_empty() && self.config.pipelines.len() == 2 {
-            let selector = &self.selector;
-            self.comparer.open(n, taken, |p, r| selector.line(p).is_some_and(|line| !line.alive || line.makes(n, r)));
-        }
-        self.decided = Some(now);
-        self.status.newest = Some(n.0);
-    }
-
-    /// What was published of segment `n` part by part, where it could not be finished so.
-    fn give_up_edge(&mut self, n: SegmentNumber) -> Vec<Vec<Published>> {
-        let edge = self.edge.take_if(|edge| edge.number() == n && edge.rows() > 0);
-        edge.map(|edge| edge.tracks().iter().map(|track| track.parts.clone()).collect()).unwrap_or_default()
-    }
-
-    fn entry(&self, n: SegmentNumber, objects: Vec<Object>, parts: Vec<Vec<Published>>) -> Entry {
-        let gap = objects.is_empty();
-        let layout = &self.layout;
-        let lines = self.kinds.iter().map(|&kind| hls::segment_lines(layout, kind, n, gap)).collect();
-        let of_parts = |(&kind, parts): (&Kind, &Vec<_>)| hls::part_lines(layout, kind, n, parts, true);
-        let part_lines = self.kinds.iter().zip(&parts).map(of_parts).collect();
-        Entry { number: n, objects, lines, parts, part_lines }
-    }
-
-    /// What a pipeline has made of segment `n`; numbers before it will not be asked for any more.
-    fn take_waiting(&mut self, which: PipelineId, n: SegmentNumber) -> Vec<Made> {
-        let renditions = self.names.len();
-        let Some(line) = self.selector.line_mut(which) else { return Candidate::new(renditions).made };
-        let later = line.waiting.split_off(&n.next());
-        let mut upto = mem::replace(&mut line.waiting, later);
-        upto.remove(&n).unwrap_or_else(|| Candidate::new(renditions)).made
-    }
-
-    fn go_on_air(&mut self, number: SegmentNumber, to: PipelineId, change: Option<Change>) {
-        if let Some(why) = change {
-            self.tell(PackageEvent::Switched { number, part: None, to, why });
-        }
-        self.selector.on_air = Some(to);
-    }
-
-    /// Puts a segment's renditions to rest and lists it. `None`, told as a refusal, when there is no memory.
-    fn store(&mut self, now: Now, n: SegmentNumber, from: Option<PipelineId>, wholes: Vec<Whole>) -> Option<()> {
-        let mut objects = Vec::with_capacity(wholes.len() + 1);
-        let coded = |w: &Whole| w.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect::<Vec<_>>();
-        for (r, whole) in wholes.iter().enumerate() {
-            let stored = self.shelves[r].store(&coded(whole));
-            match stored {
-                Ok(stored) => objects.push(Object { stored, tag: tag_of(&whole.digest) }),
-                Err(error) => {
-                    self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), r, n, &error);
-                    return None;
-                }
-            }
-        }
-        if let Some(of) = self.trick {
-            match self.store_trick(&trick::segment(&self.layout, n, wholes[of].first_picture())) {
-                Ok(object) => objects.push(object),
-                Err(error) => {
-                    self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), of, n, &error);
-                    return None;
-                }
-            }
-        }
-        if self.published.is_none() {
-            let catalogue = Catalogue::new(&self.config, &self.layout, &wholes);
-            let remuxer = || Arc::new(Remuxer::new(self.layout, &catalogue));
-            self.remuxer = self.config.serve.hls_ts.then(remuxer);
-            self.published = Some(catalogue);
-            self.drop_unlike();
-        }
-        // Repeats are pictures of the programme; slate and silence are not.
-        let real: Vec<bool> = wholes.iter().map(|w| w.filled.slate == 0 && w.filled.silent_samples == 0).collect();
-        let parts = self.give_up_edge(n);
-        self.list(now, n, from, objects, &real, parts);
-        Some(())
-    }
-
-    fn store_trick(&mut self, pieces: &[Bytes]) -> std::io::Result<Object> {
-        let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
-        // Its shelf stands behind all others.
-        let shelf = self.shelves.last_mut().ok_or(std::io::ErrorKind::NotFound)?;
-        Ok(Object { stored: shelf.store(pieces)?, tag: tag_of(&digest.into()) })
-    }
-
-    /// Lists a segment that is at rest.
-    fn list(
-        &mut self,
-        now: Now,
-        n: SegmentNumber,
-        from: Option<PipelineId>,
-        objects: Vec<Object>,
-        real: &[bool],
-        parts: Vec<Vec<Published>>,
-    ) {
-        if let Some(published) = &mut self.published {
-            let size = |(r, o): (usize, &Object)| (o.stored.len(), real.get(r).copied().unwrap_or(true));
-            published.measure(&self.layout, n, objects.iter().enumerate().map(size));
-        }
-        let entry = self.entry(n, objects, parts);
-        self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
-        self.status.segments += 1;
-        let end = self.layout.grid().segment_start(n.next()).to_utc();
-        self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
-    }
-
     /// Segments that came before anything was published, with parameter sets other than the published ones.
-    fn drop_unlike(&mut self) {
+    pub(super) fn drop_unlike(&mut self) {
         let mut unlike = Vec::new();
         for p in PipelineId::BOTH {
             let waiting: &BTreeMap<_, Candidate> = match self.selector.line(p) {
@@ -683,87 +482,5 @@ impl Packager {
             }
             self.tell(PackageEvent::Compared { number, verdict });
         }
-    }
-
-    /// Makes the snapshot anew; with a segment also what only changes with segments.
-    fn render(&mut self, now: Now) {
-        let newest = self.window.newest();
-        if self.snapshot.newest() != newest {
-            self.render_front(now);
-        }
-        let (Some(published), Some(front)) = (&self.published, &self.front) else { return };
-        let (serve, layout, window) = (self.config.serve, self.layout, &self.window);
-        let renditions: Arc<[_]> = published.renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
-        let open = self.open();
-        let low =
-            open.as_ref().filter(|_| serve.low_latency_hls).map(|open| hls::Low { open, renditions: &renditions });
-        let cache = front::playlist_cache(&layout);
-        let mut playlist = |r: usize, rendition: &Rendition| {
-            let of = hls::Media { rendition: r, kind: rendition.kind(), init: &published.init, low: low.as_ref() };
-            let mut rope = Rope::new(&mut self.deflater);
-            hls::media(&mut rope, &layout, window, of);
-            let whole = rope.finish(hls::TYPE, cache);
-            let mut rope = Rope::new(&mut self.deflater);
-            let delta = low.is_some() && hls::delta(&mut rope, &layout, window, of);
-            let delta = if delta { rope.finish(hls::TYPE, cache) } else { whole.clone() };
-            Playlist { whole, delta }
-        };
-        let all = published.renditions.iter().enumerate().filter(|_| serve.hls);
-        let playlists = all.map(|(r, rendition)| playlist(r, rendition)).collect();
-        let listing = Listing {
-            layout,
-            published: now,
-            renditions: Arc::clone(&renditions),
-            front: Arc::clone(front),
-            remuxer: self.remuxer.clone(),
-            playlists,
-            blocks: low.is_some(),
-            window: self.window.view(),
-            open,
-            grows: serve.low_latency_dash,
-        };
-        self.snapshot = Arc::new(Snapshot { listing: Some(listing) });
-    }
-
-    /// Headers, the multivariant playlist, manifests, figures.
-    fn render_front(&mut self, now: Now) {
-        let Some(published) = &self.published else { return };
-        let (layout, window, serve) = (&self.layout, &self.window, self.config.serve);
-        let renditions = &published.renditions;
-        let averages: Vec<u64> =
-            renditions.iter().enumerate().map(|(r, it)| window.average(layout, r, it.kind())).collect();
-        let status = |(rendition, &average_bitrate): (&Rendition, &u64)| RenditionStatus {
-            id: rendition.id.clone(),
-            codec: rendition.codec.clone(),
-            size: rendition.size(),
-            average_bitrate,
-            peak_bitrate: rendition.bandwidth.peak(),
-        };
-        self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
-        (self.status.transport_made, self.status.transport_failed) =
-            self.remuxer.as_ref().map_or((0, 0), |remuxer| remuxer.counts());
-        let facts = Facts {
-            layout: *layout,
-            serve,
-            profiles: Arc::clone(&self.profiles),
-            catalogue: published.clone(),
-            window: window.clone(),
-            averages,
-            published: now.utc,
-            time_uri: self.config.time_uri.clone(),
-        };
-        self.front = Some(Arc::new(Front::new(facts, &mut self.deflater)));
-    }
-
-    /// The live edge as players see it.
-    fn open(&self) -> Option<Open> {
-        let number = self.window.newest()?.next();
-        let edge = self.edge.as_ref().filter(|edge| edge.number() == number);
-        self.config.serve.has_parts().then(|| Open {
-            number,
-            tracks: edge.map_or_else(|| vec![Track::default(); self.names.len()], |edge| edge.tracks().to_vec()),
-            rows: edge.map_or(0, Edge::rows),
-            total: self.layout.rows(number),
-        })
     }
 }

@@ -1,0 +1,58 @@
+//! What publishing costs as the window grows: five renditions of tiny pictures, windows of a minute to a day, and what a playlist request
+//! of the largest costs.
+
+#![allow(clippy::unwrap_used)] // a measurement that cannot be taken should stop there
+
+mod studio;
+
+use std::time::Instant;
+
+use studio::{PARTS, Studio, rss_kb};
+use tandem::package::Lookup;
+
+const DAY: u32 = 43_200;
+const RENDITIONS: usize = 5;
+/// Segments that are measured.
+const MEASURED: u32 = 200;
+
+fn main() {
+    let mut result = String::from("RESULT");
+    for segments in [30, 300, 1800, 10_800, DAY] {
+        let before = rss_kb();
+        let mut studio = Studio::new(RENDITIONS, segments);
+        for _ in 0..u64::from(segments + 100) * PARTS {
+            studio.part();
+        }
+        let grown = rss_kb().saturating_sub(before);
+        let begin = Instant::now();
+        for _ in 0..u64::from(MEASURED) * PARTS {
+            studio.part();
+        }
+        let each = begin.elapsed() / MEASURED;
+        let snapshot = studio.packager.snapshot();
+        let find = |path: &str, query| match snapshot.ask(path, query) {
+            Lookup::Found(found) => found,
+            other => panic!("{path}: {other:?}"),
+        };
+        let begin = Instant::now();
+        for _ in 0..10_000 {
+            std::hint::black_box(find("v0/index.m3u8", None));
+        }
+        let request = begin.elapsed() / 10_000;
+        let playlist = find("v0/index.m3u8", None);
+        let (plain, coded) = (playlist.body.len(), playlist.gzip.map_or(0, |coded| coded.len()));
+        let delta = find("v0/index.m3u8", Some("_HLS_skip=YES")).body.len();
+        println!(
+            "{segments:6} segments: {} us a segment ({PARTS} rows, {RENDITIONS} renditions, manifests), {} ns to find a playlist; \
+             playlist {plain} B, {coded} B gzip, delta {delta} B; manifest {} B; {grown} kB resident",
+            each.as_micros(),
+            request.as_nanos(),
+            find("manifest.mpd", None).body.len(),
+        );
+        result.push_str(&format!(" publish_us_{segments}={}", each.as_micros()));
+        if segments == DAY {
+            result.push_str(&format!(" day_rss_kb={grown} day_delta_bytes={delta}"));
+        }
+    }
+    println!("{result}");
+}

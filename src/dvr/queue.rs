@@ -1,0 +1,244 @@
+//! What waits for the disk: bounded by bytes. When it is full the segment that comes is lost, whole.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Tag;
+use super::Track;
+use super::sync::Outcome;
+use crate::media::SegmentNumber;
+
+/// What a command takes besides its bytes: nothing is free, so that no number of small ones grows without bound.
+const COMMAND_BYTES: usize = 256;
+
+/// One step of the window.
+#[derive(Debug)]
+pub(super) enum Command {
+    Part { number: SegmentNumber, part: u16, objects: Vec<(Track, Bytes)> },
+    Closed { number: SegmentNumber, tags: Vec<(Track, Tag)>, note: Bytes },
+    Gap { number: SegmentNumber, note: Bytes },
+}
+
+impl Command {
+    pub(super) fn number(&self) -> SegmentNumber {
+        match self {
+            Self::Part { number, .. } | Self::Closed { number, .. } | Self::Gap { number, .. } => *number,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        COMMAND_BYTES
+            + match self {
+                Self::Part { objects, .. } => objects.iter().map(|(_, bytes)| bytes.len() + 64).sum(),
+                Self::Closed { tags, note, .. } => note.len() + tags.len() * 18,
+                Self::Gap { note, .. } => note.len(),
+            }
+    }
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub(super) enum Work {
+    Command(Command),
+    /// This segment was lost on its way here; the caller was told.
+    Abandoned(SegmentNumber),
+    Note(Bytes),
+    Synced(Outcome),
+    /// The time is up.
+    Nothing,
+    /// Nothing more will come.
+    End,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    filled: Condvar,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    commands: VecDeque<Command>,
+    /// Of the commands, and of the one that is being written.
+    bytes: usize,
+    writing: usize,
+    /// The newest counts.
+    note: Option<Bytes>,
+    /// As many as the sync thread has jobs, which are few.
+    outcomes: VecDeque<Outcome>,
+    /// The segment that is being left out.
+    lost: Option<SegmentNumber>,
+    /// A segment that is being left out, of which the writer has the beginning.
+    abandoned: Option<SegmentNumber>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { inner: Mutex::default(), filled: Condvar::new(), bytes_max }
+    }
+
+    /// Takes a command, or not. `Err`: its segment is lost now.
+    pub(super) fn push(&self, command: Command) -> Result<(), SegmentNumber> {
+        let (number, bytes) = (command.number(), command.bytes());
+        let mut inner = self.lock();
+        if inner.lost == Some(number) || inner.closed {
+            return Ok(());
+        }
+        if inner.bytes + bytes > self.bytes_max {
+            inner.lost = Some(number);
+            inner.abandon(number, matches!(command, Command::Part { part: 0, .. }));
+            drop(inner);
+            self.filled.notify_one();
+            return Err(number);
+        }
+        inner.bytes += bytes;
+        inner.commands.push_back(command);
+        drop(inner);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Puts the caller's state in place of the one before, which may not have been written yet.
+    pub(super) fn note(&self, note: Bytes) {
+        self.lock().note = Some(note);
+        self.filled.notify_one();
+    }
+
+    /// What the sync thread has done.
+    pub(super) fn synced(&self, outcome: Outcome) {
+        self.lock().outcomes.push_back(outcome);
+        self.filled.notify_one();
+    }
+
+    /// The next thing to do; waits for one, but not longer than `limit`.
+    pub(super) fn take(&self, limit: Duration) -> Work {
+        let mut inner = self.lock();
+        inner.bytes -= std::mem::take(&mut inner.writing);
+        if let Some(work) = inner.next() {
+            return work;
+        }
+        let waited = self.filled.wait_timeout_while(inner, limit, |inner| inner.is_idle());
+        waited.unwrap_or_else(PoisonError::into_inner).0.next().unwrap_or(Work::Nothing)
+    }
+
+    /// Nothing more will be put in.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics half-way.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn next(&mut self) -> Option<Work> {
+        // What is known comes before what is new: a note is never older than the segments that are stored after it was given.
+        if let Some(outcome) = self.outcomes.pop_front() {
+            return Some(Work::Synced(outcome));
+        }
+        if let Some(note) = self.note.take() {
+            return Some(Work::Note(note));
+        }
+        if let Some(number) = self.abandoned.take() {
+            return Some(Work::Abandoned(number));
+        }
+        if let Some(command) = self.commands.pop_front() {
+            self.writing = command.bytes();
+            return Some(Work::Command(command));
+        }
+        self.closed.then_some(Work::End)
+    }
+
+    fn is_idle(&self) -> bool {
+        let nothing = self.outcomes.is_empty() && self.note.is_none() && self.abandoned.is_none();
+        nothing && self.commands.is_empty() && !self.closed
+    }
+
+    /// Takes out what waits of a segment, of which this is the `first` part or a later one. If its beginning is not among it, the writer has it, and
+    /// is told; it cannot have begun another one before it has heard of this.
+    fn abandon(&mut self, number: SegmentNumber, first: bool) {
+        let mut begun = !first;
+        while let Some(command) = self.commands.pop_back_if(|command| command.number() == number) {
+            self.bytes -= command.bytes();
+            begun &= !matches!(command, Command::Part { part: 0, .. });
+        }
+        if begun && self.commands.is_empty() {
+            self.abandoned.get_or_insert(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(number: u64, part: u16, len: usize) -> Command {
+        let objects = vec![(Track(0), Bytes::from(vec![7; len]))];
+        Command::Part { number: SegmentNumber(number), part, objects }
+    }
+
+    fn all(queue: &Queue) -> Vec<String> {
+        let mut got = Vec::new();
+        loop {
+            got.push(match queue.take(Duration::ZERO) {
+                Work::Command(Command::Part { number, part, .. }) => format!("{number}.{part}"),
+                Work::Abandoned(number) => format!("without {number}"),
+                Work::Note(note) => String::from_utf8_lossy(&note).into_owned(),
+                Work::Nothing => return got,
+                other => format!("{other:?}"),
+            });
+        }
+    }
+
+    #[test]
+    fn a_segment_that_does_not_fit_is_left_out_whole() {
+        let queue = Queue::new(5000);
+        assert_eq!(queue.push(part(1, 0, 1000)), Ok(()));
+        assert_eq!(queue.push(part(2, 0, 1000)), Ok(()));
+        assert_eq!(queue.push(part(2, 1, 1000)), Ok(()));
+        assert_eq!(queue.push(part(2, 2, 2000)), Err(SegmentNumber(2)), "told once");
+        assert_eq!(queue.push(part(2, 3, 1)), Ok(()), "and no more");
+        assert_eq!(queue.push(part(3, 0, 1000)), Ok(()), "there is room again");
+        assert_eq!(all(&queue), ["1.0", "3.0"]);
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    #[test]
+    fn the_writer_hears_of_a_segment_it_has_begun() {
+        let queue = Queue::new(3000);
+        queue.push(part(1, 0, 1000)).expect("room");
+        queue.push(part(1, 1, 1000)).expect("room");
+        assert!(matches!(queue.take(Duration::ZERO), Work::Command(_)));
+        assert_eq!(queue.push(part(1, 2, 1000)), Err(SegmentNumber(1)), "what is being written counts");
+        assert_eq!(all(&queue), ["without 1"]);
+    }
+
+    #[test]
+    fn only_the_newest_note_waits_and_it_goes_first() {
+        let queue = Queue::new(3000);
+        queue.push(part(1, 0, 10)).expect("room");
+        queue.note(Bytes::from_static(b"old"));
+        queue.note(Bytes::from_static(b"new"));
+        assert_eq!(all(&queue), ["new", "1.0"]);
+    }
+
+    #[test]
+    fn small_commands_are_bounded_too() {
+        let queue = Queue::new(10_000);
+        let took =
+            (0..1000).filter(|n| queue.push(Command::Gap { number: SegmentNumber(*n), note: Bytes::new() }).is_ok());
+        assert_eq!(took.count(), 10_000 / COMMAND_BYTES);
+    }
+}

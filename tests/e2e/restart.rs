@@ -1,0 +1,145 @@
+//! The main process dies and comes back: players find what they had, bytes under their URLs stay what they were, numbers go on.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Options, Publisher, Publishers, Server};
+
+/// A channel of low latency whose window is kept on disk.
+fn kept(window: &str) -> Options {
+    let extra =
+        format!("latency = \"low\"\npart = \"200ms\"\nwindow = \"{window}\"\n[channel.dvr]\nfolder = \"window\"\n");
+    Options { extra, ..Options::default() }
+}
+
+/// A viewer that remembers what every URL answered.
+#[derive(Debug, Default)]
+struct Memory {
+    bodies: BTreeMap<String, Vec<u8>>,
+    /// Media sequence, newest whole segment, and parts behind it, of each rendition.
+    edges: BTreeMap<String, (u64, u64, usize)>,
+    /// What is listed now of segments and parts.
+    listed: Vec<String>,
+}
+
+const RENDITIONS: [&str; 4] = ["v360", "v180", "audio", "trick"];
+
+fn get(url: &str) -> Option<(u16, Vec<u8>)> {
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    let agent = ureq::Agent::new_with_config(config.timeout_global(Some(Duration::from_secs(20))).build());
+    let mut answer = agent.get(url).call().ok()?;
+    let body = answer.body_mut().read_to_vec().ok()?;
+    Some((answer.status().as_u16(), body))
+}
+
+impl Memory {
+    /// Looks at every playlist and fetches what is new. False while the origin does not answer.
+    fn look(&mut self, base: &str) -> bool {
+        self.listed.clear();
+        for rendition in RENDITIONS {
+            let Some((200, playlist)) = get(&format!("{base}/{rendition}/index.m3u8")) else { return false };
+            let playlist = String::from_utf8(playlist).expect("text");
+            assert!(!playlist.contains("DISCONTINUITY"), "{playlist}");
+            let sequence = playlist.lines().find_map(|l| l.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")).expect("a number");
+            let sequence: u64 = sequence.parse().expect("a number");
+            let (mut newest, mut behind, mut gap) = (sequence, 0, false);
+            let mut urls = Vec::new();
+            for line in playlist.lines() {
+                match line {
+                    "#EXT-X-GAP" => gap = true,
+                    _ if line.starts_with("#EXT-X-PART:") => {
+                        let name = line.split("URI=\"").nth(1).and_then(|l| l.split('"').next()).expect("URI");
+                        behind += 1;
+                        if !line.contains("GAP=YES") {
+                            urls.push(format!("{rendition}/{name}"));
+                        }
+                    }
+                    _ if line.starts_with("#EXT-X-MAP:") => {
+                        let name = line.split("URI=\"").nth(1).and_then(|l| l.split('"').next()).expect("URI");
+                        urls.push(format!("{rendition}/{name}"));
+                    }
+                    _ if line.starts_with('#') => {}
+                    name => {
+                        if !std::mem::take(&mut gap) {
+                            urls.push(format!("{rendition}/{name}"));
+                        }
+                        (newest, behind) = (newest + 1, 0);
+                    }
+                }
+            }
+            let edge = (sequence, newest, behind);
+            if let Some(before) = self.edges.insert(rendition.to_owned(), edge) {
+                assert!(edge.0 >= before.0, "{rendition}: media sequence fell from {before:?} to {edge:?}");
+                assert!(
+                    (edge.1, edge.2) >= (before.1, before.2),
+                    "{rendition}: the edge fell from {before:?} to {edge:?}"
+                );
+            }
+            for url in urls {
+                self.listed.push(url.clone());
+                if self.bodies.contains_key(&url) {
+                    continue;
+                }
+                match get(&format!("{base}/{url}")) {
+                    Some((200, body)) => drop(self.bodies.insert(url, body)),
+                    Some((404, _)) => {}
+                    other => return other.is_some_and(|(status, _)| panic!("{url}: {status}")),
+                }
+            }
+        }
+        true
+    }
+
+    /// Fetches all that is listed again: the bytes are those of the first time.
+    fn check(&self, base: &str) -> usize {
+        let mut checked = 0;
+        for url in &self.listed {
+            let Some(known) = self.bodies.get(url) else { continue };
+            let (status, body) = get(&format!("{base}/{url}")).expect("the origin answers");
+            // It may have left the window meanwhile.
+            assert!(status == 404 || body == *known, "{url} changed: {} bytes were {}", body.len(), known.len());
+            checked += usize::from(status == 200);
+        }
+        checked
+    }
+}
+
+/// `make soak`: fifty deaths.
+pub fn deaths_of_the_main_process(deaths: u64) {
+    let mut server = Server::start(&kept("40s"));
+    let _publishers = Publishers::start(&server, &["s1", "s2", "s3", "s4"], Publisher::SrtLiveTransmit);
+    server.wait_on_air();
+    let base = server.hls().trim_end_matches("/index.m3u8").to_owned();
+    let mut memory = Memory::default();
+    let (mut slowest, mut checked) = (Duration::ZERO, 0);
+    for i in 0..deaths {
+        let until = Instant::now() + Duration::from_millis(1500 + i * 733 % 2000);
+        while Instant::now() < until {
+            assert!(memory.look(&base));
+        }
+        server.restart_after_kill();
+        let began = Instant::now();
+        // At once, before any encoder has begun: the same window.
+        while !memory.look(&base) {
+            assert!(began.elapsed() < Duration::from_secs(30), "nothing is served again:\n{}", server.log_tail());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        slowest = slowest.max(began.elapsed());
+        checked += memory.check(&base);
+        server.wait("a segment of each pipeline again", |s| {
+            s.status()["pipelines"].as_array().is_some_and(|all| all.iter().all(|p| p["locked"] == true))
+        });
+    }
+    assert!(memory.look(&base));
+    eprintln!("{deaths} deaths: served again within {slowest:?}; {checked} bodies fetched again, all the same");
+    assert!(checked > 40 * deaths as usize, "{checked}");
+    // Nothing is missing but what was on its way when it died.
+    let status = server.status();
+    assert_eq!(status["dvr"]["lost"], 0, "{status:#}");
+    assert!(status["publish"]["gaps"].as_u64() <= Some(4), "{status:#}");
+}
+
+#[test]
+fn a_killed_main_process_serves_what_it_served() {
+    deaths_of_the_main_process(3);
+}
