@@ -1,14 +1,15 @@
 //! An immutable view of a channel's window: everything the origin may serve at one moment.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocking::{Directives, Edge, Verdict};
 use super::content::Content;
 use super::edge::{Published, Track};
+use super::front::{Front, TRANSPORT};
 use super::layout::{Kind, Layout};
 use super::names::{part_tag, quoted, segment_name};
+use super::remux::Remuxer;
 use super::slab::Stored;
 use super::window::{Object, View};
 use crate::clock::Now;
@@ -48,6 +49,8 @@ pub enum Lookup {
     Growing(Growing),
     /// The answer comes with one of the next snapshots: ask them, for this long at most (RFC 8216bis §6.2.5.2).
     Wait(Duration),
+    /// A segment that has yet to be made of what lies on disk: that may block.
+    Making(Making),
     /// A media segment that will exist in this time, counted from [`Snapshot::published`], if all goes well.
     NotYet(Duration),
     /// A media segment that was there and was evicted, or never came.
@@ -65,6 +68,22 @@ pub struct Growing {
     pub content_type: &'static str,
     rendition: usize,
     number: SegmentNumber,
+}
+
+/// A segment of transport stream whose CMAF lies on disk.
+#[derive(Clone, Debug)]
+pub struct Making {
+    remuxer: Arc<Remuxer>,
+    rendition: usize,
+    number: SegmentNumber,
+    objects: Vec<Object>,
+}
+
+impl Making {
+    /// Makes it. Blocks while the disk is read.
+    pub fn make(&self) -> Lookup {
+        self.remuxer.segment(self.rendition, self.number, &self.objects).map_or(Lookup::Gone, Lookup::Found)
+    }
 }
 
 /// What a snapshot has of a segment that grew.
@@ -89,8 +108,10 @@ pub(super) struct Listing {
     pub published: Now,
     /// Names and kinds, in the order of an entry's objects.
     pub renditions: Arc<[(RenditionId, Kind)]>,
-    /// Headers, the multivariant playlist and manifests, by their path.
-    pub fixed: Arc<BTreeMap<String, Resource>>,
+    /// Headers, and all texts that change with segments alone, by their path.
+    pub front: Arc<Front>,
+    /// Makes segments of transport stream; none where they are not served.
+    pub remuxer: Option<Arc<Remuxer>>,
     /// Media playlists by rendition; none where HLS is not served.
     pub playlists: Vec<Playlist>,
     /// A playlist that is asked for ahead of its time is waited for.
@@ -126,14 +147,21 @@ impl Snapshot {
     /// Finds `path`, which is relative to `/live/{channel}/`: `index.m3u8`, `manifest.mpd`, `v720/index.m3u8`,
     /// `v720/init-1a2b3c4d.mp4`; segments by the decode time of their first sample, as all playlists list them,
     /// `v720/t44881740000000.m4s`, and by their number, `v720/897634800.m4s`; their parts, counted from 0,
-    /// `v720/t44881740000000.2.m4s`. `query` may hold delivery directives (RFC 8216bis §6.2.5); the rest of it means nothing.
+    /// `v720/t44881740000000.2.m4s`; below `ts/` the same of transport streams, `ts/v720/t44881740000000.ts`. `query` may hold delivery directives
+    /// (RFC 8216bis §6.2.5), and of what lists renditions, which ones (docs/views.md); the rest of it means nothing.
     pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         let Some(listing) = &self.listing else { return Lookup::Unknown };
-        if let Some(text) = listing.fixed.get(path) {
-            return Lookup::Found(text.clone());
+        if let Some(found) = listing.front.ask(path, query) {
+            return found;
+        }
+        if let Some(why) = Front::misplaced(query) {
+            return Lookup::Bad(why);
         }
         if let Some(playlist) = listing.playlist_named(path) {
             return listing.playlist(playlist, query);
+        }
+        if let Some(found) = listing.transport(path) {
+            return found;
         }
         let Some((rendition, name)) = listing.object_named(path) else { return Lookup::Unknown };
         match name {
@@ -186,15 +214,19 @@ impl Snapshot {
         let segments = listing.window.entries().filter(|e| !e.is_gap()).flat_map(|e| {
             let name =
                 |(id, kind): &(RenditionId, Kind)| format!("{id}/{}", segment_name(&listing.layout, *kind, e.number));
-            listing.renditions.iter().map(name).collect::<Vec<_>>()
+            let transport = |(r, (id, _)): (usize, &(RenditionId, Kind))| {
+                Some(format!("{TRANSPORT}/{id}/{}", listing.remuxer.as_ref()?.segment_name(r, e.number)?))
+            };
+            let all = listing.renditions.iter();
+            all.clone().map(name).chain(all.enumerate().filter_map(transport)).collect::<Vec<_>>()
         });
         let playlists = listing.renditions.iter().zip(&listing.playlists).map(|((id, _), _)| playlist_path(id));
-        listing.fixed.keys().cloned().chain(playlists).chain(segments).collect()
+        listing.front.paths().cloned().chain(playlists).chain(segments).collect()
     }
 }
 
-/// What media playlists are called.
-const PLAYLIST: &str = "index.m3u8";
+/// What playlists are called.
+pub(super) const PLAYLIST: &str = "index.m3u8";
 
 fn playlist_path(rendition: &RenditionId) -> String {
     format!("{rendition}/{PLAYLIST}")
@@ -319,6 +351,28 @@ impl Listing {
                 return Lookup::Wait(self.layout.grid().segment());
             }
         }
+        self.absent(number)
+    }
+
+    /// A segment of transport stream; `None` where `path` is none of them.
+    fn transport(&self, path: &str) -> Option<Lookup> {
+        let remuxer = self.remuxer.as_ref()?;
+        let (id, name) = path.strip_prefix(TRANSPORT)?.strip_prefix('/')?.split_once('/')?;
+        let r = self.renditions.iter().position(|(r, _)| r.as_str() == id)?;
+        let n = remuxer.segment_named(r, name)?;
+        Some(match self.window.entry(n).filter(|entry| !entry.is_gap()) {
+            Some(entry) => {
+                let (remuxer, objects) = (Arc::clone(remuxer), entry.objects.clone());
+                let in_memory = objects.iter().all(|object| object.rest.in_memory().is_some());
+                let making = Making { remuxer, rendition: r, number: n, objects };
+                if in_memory { making.make() } else { Lookup::Making(making) }
+            }
+            None => self.absent(n),
+        })
+    }
+
+    /// A segment that is not there: not yet, or not any more.
+    fn absent(&self, number: SegmentNumber) -> Lookup {
         let newest = self.window.newest().map_or(0, |n| n.0);
         match number.0.checked_sub(newest) {
             // One segment a segment duration, the last one at `published`.

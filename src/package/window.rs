@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dash;
 use super::edge::Published;
 use super::layout::{Kind, Layout};
 use super::rest::Rest;
 use super::rope::{Deflater, Sealed};
+use super::{dash, hls_ts};
 use crate::dvr::Place;
 use crate::media::SegmentNumber;
 
@@ -50,6 +50,8 @@ pub(super) struct Block {
     entries: Vec<Arc<Entry>>,
     /// Lines of all of them, by rendition; and where each entry's begin.
     lines: Vec<(Sealed, Vec<u32>)>,
+    /// The same of playlists of transport streams, by [`Window::TIMES`], for they name no rendition; none where there are none.
+    transport: Vec<(Sealed, Vec<u32>)>,
     /// What a manifest says of them, by [`Window::TIMES`].
     times: Vec<Sealed>,
     /// Some of its media is in memory.
@@ -72,7 +74,7 @@ const BLOCK_MAX: usize = 64;
 const DISK_WITHIN: Duration = Duration::from_secs(300);
 
 /// The published segments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     /// Segments whose media stays in memory, whatever the disk does; none where all of it does.
     memory: Option<usize>,
@@ -82,6 +84,8 @@ pub(super) struct Window {
     retained: usize,
     fresh: usize,
     block: usize,
+    /// Blocks have lines of transport streams, too.
+    transport: bool,
     /// The oldest first; then `tail`. Numbers are contiguous.
     blocks: Arc<[Arc<Block>]>,
     tail: Arc<[Arc<Entry>]>,
@@ -136,18 +140,28 @@ impl Block {
         kinds: &[Kind],
         entries: &[Arc<Entry>],
         before: Option<&Self>,
+        transport: bool,
         deflater: &mut Deflater,
     ) -> Self {
-        let mut line = |r: usize| {
+        let written = |line: &dyn Fn(&Entry) -> String| {
             let mut starts = Vec::with_capacity(entries.len());
             let mut text = String::new();
             for entry in entries {
                 starts.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
-                text.push_str(entry.lines.get(r).map_or("", String::as_str));
+                text.push_str(&line(entry));
             }
+            (text, starts)
+        };
+        let mut line = |r: usize| {
+            let (text, starts) = written(&|entry| entry.lines.get(r).cloned().unwrap_or_default());
             (deflater.seal(text, before.map(|block| &block.lines[r].0)), starts)
         };
         let lines = (0..kinds.len()).map(&mut line).collect();
+        let mut line = |(i, kind): (usize, &Kind)| {
+            let (text, starts) = written(&|entry| hls_ts::segment_lines(layout, *kind, entry.number, entry.is_gap()));
+            (deflater.seal(text, before.map(|block| &block.transport[i].0)), starts)
+        };
+        let transport = Window::TIMES.iter().enumerate().filter(|_| transport).map(&mut line).collect();
         let mut time = |(i, kind): (usize, &Kind)| {
             let mut text = String::new();
             dash::timeline(&mut text, layout, entries.iter().filter(|e| !e.is_gap()).map(|e| e.number), *kind);
@@ -159,7 +173,7 @@ impl Block {
             Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() })
         };
         let in_memory = entries.iter().flat_map(|e| &e.objects).any(|o| o.rest.in_memory().is_some());
-        Self { entries: entries.iter().map(bare).collect(), lines, times, in_memory }
+        Self { entries: entries.iter().map(bare).collect(), lines, transport, times, in_memory }
     }
 
     /// The same with its media on disk; `None` if some of it is not there.
@@ -178,7 +192,8 @@ impl Block {
             Some(Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() }))
         };
         let entries = self.entries.iter().map(moved).collect::<Option<Vec<_>>>()?;
-        Some(Self { entries, lines: self.lines.clone(), times: self.times.clone(), in_memory: false })
+        let (lines, transport) = (self.lines.clone(), self.transport.clone());
+        Some(Self { entries, lines, transport, times: self.times.clone(), in_memory: false })
     }
 
     fn last(&self) -> Option<SegmentNumber> {
@@ -213,11 +228,12 @@ impl<'a> Listed<'a> {
 
     /// Lines in the playlist of rendition `r` of what is in a block that is listed in part.
     pub fn front_lines(&self, r: usize) -> &'a str {
-        let lines = self.front.and_then(|(block, skip)| {
-            let (sealed, starts) = block.lines.get(r)?;
-            std::str::from_utf8(sealed.text.get(*starts.get(skip)? as usize..)?).ok()
-        });
-        lines.unwrap_or("")
+        self.front.and_then(|(block, skip)| behind(block.lines.get(r)?, skip)).unwrap_or("")
+    }
+
+    /// The same in playlists of transport streams.
+    pub fn front_transport(&self, kind: Kind) -> &'a str {
+        self.front.and_then(|(block, skip)| behind(block.transport.get(Window::time(kind))?, skip)).unwrap_or("")
     }
 
     /// The entries in that block.
@@ -230,11 +246,22 @@ impl<'a> Listed<'a> {
         self.blocks.iter().filter_map(move |block| block.lines.get(r).map(|(sealed, _)| sealed))
     }
 
+    /// The same in playlists of transport streams.
+    pub fn transport(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
+        let at = Window::time(kind);
+        self.blocks.iter().filter_map(move |block| block.transport.get(at).map(|(sealed, _)| sealed))
+    }
+
     /// What a manifest says of whole blocks.
     pub fn times(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
         let at = Window::time(kind);
         self.blocks.iter().filter_map(move |block| block.times.get(at))
     }
+}
+
+/// The lines behind the first `skip` entries of a block.
+fn behind((sealed, starts): &(Sealed, Vec<u32>), skip: usize) -> Option<&str> {
+    std::str::from_utf8(sealed.text.get(*starts.get(skip)? as usize..)?).ok()
 }
 
 impl Window {
@@ -245,9 +272,9 @@ impl Window {
         usize::from(kind == Kind::Audio)
     }
 
-    /// For `renditions` of them, that lists so much of the past.
+    /// For `renditions` of them, that lists so much of the past; in playlists of transport streams, too, where `transport` says so.
     /// With `disk` media that waits for its eviction lies there.
-    pub fn new(layout: &Layout, window: Duration, renditions: usize, disk: bool) -> Self {
+    pub fn new(layout: &Layout, window: Duration, renditions: usize, disk: bool, transport: bool) -> Self {
         let segment = layout.grid().segment();
         let segments = |d: Duration| usize::try_from(d.as_nanos().div_ceil(segment.as_nanos())).unwrap_or(usize::MAX);
         let listed = segments(window).max(LISTED_MIN);
@@ -260,6 +287,7 @@ impl Window {
             retained,
             fresh: segments(Duration::from_secs(FRESH * layout.target_duration())),
             block: (retained / 16).clamp(4, BLOCK_MAX),
+            transport,
             blocks: Arc::default(),
             tail: Arc::default(),
             len: 0,
@@ -347,7 +375,7 @@ impl Window {
         self.len += 1;
         if tail.len() >= self.fresh + self.block {
             let rest = tail.split_off(self.block);
-            let block = Block::new(layout, kinds, &tail, self.blocks.last().map(Arc::as_ref), deflater);
+            let block = Block::new(layout, kinds, &tail, self.blocks.last().map(Arc::as_ref), self.transport, deflater);
             self.blocks = self.blocks.iter().cloned().chain([Arc::new(block)]).collect();
             tail = rest;
         }
