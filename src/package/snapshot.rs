@@ -165,7 +165,8 @@ impl Snapshot {
         }
         let Some((rendition, name)) = listing.object_named(path) else { return Lookup::Unknown };
         match name {
-            Name::Segment(number) => listing.segment(rendition, number),
+            Name::Segment(number) => listing.segment(rendition, number, false),
+            Name::Numbered(number) => listing.segment(rendition, number, true),
             Name::Part(number, part) => listing.part(rendition, number, part),
         }
     }
@@ -193,7 +194,9 @@ impl Snapshot {
     pub fn stored(&self, path: &str) -> Option<Stored> {
         let listing = self.listing.as_ref()?;
         match listing.object_named(path)? {
-            (rendition, Name::Segment(number)) => listing.object(rendition, number)?.rest.in_memory().cloned(),
+            (rendition, Name::Segment(number) | Name::Numbered(number)) => {
+                listing.object(rendition, number)?.rest.in_memory().cloned()
+            }
             (_, Name::Part(..)) => None,
         }
     }
@@ -235,7 +238,10 @@ fn playlist_path(rendition: &RenditionId) -> String {
 /// What a path below a rendition means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
+    /// By its time: whoever asks was told of it.
     Segment(SegmentNumber),
+    /// By its number: clients may go by the clock.
+    Numbered(SegmentNumber),
     Part(SegmentNumber, u64),
 }
 
@@ -251,7 +257,7 @@ impl Listing {
                 Some((ticks, part)) => Name::Part(at(ticks)?, digits(part)?),
                 None => Name::Segment(at(name)?),
             },
-            None => Name::Segment(SegmentNumber(digits(name)?)),
+            None => Name::Numbered(SegmentNumber(digits(name)?)),
         };
         Some((rendition, name))
     }
@@ -331,7 +337,7 @@ impl Listing {
         self.window.entry(number)?.objects.get(rendition)
     }
 
-    fn segment(&self, rendition: usize, number: SegmentNumber) -> Lookup {
+    fn segment(&self, rendition: usize, number: SegmentNumber, by_number: bool) -> Lookup {
         if let Some(object) = self.object(rendition, number) {
             return Lookup::Found(Resource {
                 content_type: content_type(self.renditions[rendition].1),
@@ -341,15 +347,15 @@ impl Listing {
                 gzip: None,
             });
         }
-        if let Some(open) = self.open.as_ref().filter(|_| self.grows && self.renditions[rendition].1 != Kind::Trick) {
-            if number == open.number && open.rows > 0 {
-                let content_type = content_type(self.renditions[rendition].1);
-                return Lookup::Growing(Growing { content_type, rendition, number });
-            }
-            // Clients that go by the clock ask for a segment when its first part is due.
-            if number == open.number || open.rows == open.total && number == open.number.next() {
-                return Lookup::Wait(self.layout.grid().segment());
-            }
+        let grows = self.grows && self.renditions[rendition].1 != Kind::Trick;
+        if self.open.as_ref().is_some_and(|open| grows && number == open.number && open.rows > 0) {
+            let content_type = content_type(self.renditions[rendition].1);
+            return Lookup::Growing(Growing { content_type, rendition, number });
+        }
+        // Clients that go by the clock ask for a segment when it, or its first part, is due; encoding takes some time more.
+        let ahead = number.0.checked_sub(self.window.newest().map_or(0, |n| n.0));
+        if by_number && (ahead == Some(1) || grows && ahead == Some(2)) {
+            return Lookup::Wait(self.layout.grid().segment() * 2);
         }
         self.absent(number)
     }
@@ -375,8 +381,9 @@ impl Listing {
     fn absent(&self, number: SegmentNumber) -> Lookup {
         let newest = self.window.newest().map_or(0, |n| n.0);
         match number.0.checked_sub(newest) {
-            // One segment a segment duration, the last one at `published`.
+            // One segment a segment duration, the last one at `published`; one that grows is there from its beginning on.
             Some(ahead @ 1..) => {
+                let ahead = if self.grows { ahead - 1 } else { ahead };
                 let segment = self.layout.grid().segment();
                 Lookup::NotYet(segment.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)))
             }
