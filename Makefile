@@ -53,7 +53,7 @@ bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name
 	cargo build --release --locked
 	@scripts/bench.sh
 
-.PHONY: bench-encode bench-determinism bench-latency bench-relay bench-srt-loss
+.PHONY: bench-encode bench-determinism bench-latency bench-package bench-relay bench-srt-loss
 bench-encode: deps-test web ## CPU of an encode process against ffmpeg, bare x264, and a warm pair
 	@scripts/bench/encode.sh
 
@@ -62,6 +62,9 @@ bench-determinism: deps-test web ## Bits and CPU that equal bytes cost
 
 bench-latency: deps-test web ## TS in to part out, stage by stage; on a quiet machine
 	@scripts/bench/latency.sh
+
+bench-package: deps-test ## CPU of packaging alone against ffmpeg -c copy; channels a core carries
+	@scripts/bench/package.sh
 
 bench-relay: deps-test web ## CPU of 100 relayed sources against srt-live-transmit
 	@scripts/bench/relay.sh

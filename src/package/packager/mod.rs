@@ -9,7 +9,6 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sha2::Digest;
 
 use super::catalogue::Catalogue;
 use super::compare::Comparer;
