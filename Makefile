@@ -63,7 +63,7 @@ bench-determinism: deps-test web ## Bits and CPU that equal bytes cost
 bench-latency: deps-test web ## TS in to part out, stage by stage; on a quiet machine
 	@scripts/bench/latency.sh
 
-bench-package: deps-test ## CPU of packaging alone against ffmpeg -c copy; channels a core carries
+bench-package: deps-test web ## CPU of packaging alone against ffmpeg -c copy; channels a core carries
 	@scripts/bench/package.sh
 
 bench-relay: deps-test web ## CPU of 100 relayed sources against srt-live-transmit

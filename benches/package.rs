@@ -110,7 +110,10 @@ fn ffmpeg(file: &Path, format: &str) -> Cost {
     let tmpfs = Path::new("/dev/shm");
     let folder = if tmpfs.is_dir() { tempfile::tempdir_in(tmpfs) } else { tempfile::tempdir() }.unwrap();
     let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-y", "-i"]).arg(file).args(["-map", "0:v:0", "-map", "0:a:0", "-c", "copy"]);
+    command.args(["-v", "error", "-y", "-i"]).arg(file);
+    // What a transport stream calls its formats, and its ADTS headers, have no place in MP4.
+    let copy = "-map 0:v:0 -map 0:a:0 -c copy -tag:v avc1 -tag:a mp4a -bsf:a aac_adtstoasc";
+    command.args(copy.split_whitespace());
     let (seconds, listed) = (SEGMENT.as_secs().to_string(), LISTED.to_string());
     match format {
         "hls" => command.args(["-f", "hls", "-hls_segment_type", "fmp4", "-hls_time", &seconds]).args([

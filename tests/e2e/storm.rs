@@ -1,6 +1,7 @@
 //! Every fault of the list, one after the other, on a channel of low latency that is served in all forms and kept on disk; while checkers that
 //! share nothing with us judge each output, while every picture is accounted for, and while players play.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -39,7 +40,7 @@ impl Stage {
         for port in &ports {
             command.args(["--to", &format!("udp://127.0.0.1:{port}")]);
         }
-        let signal = Process::start("tandem signal", command.stdout(std::process::Stdio::null()));
+        let signal = Process::start("tandem signal", command.stdout(Stdio::null()).stderr(Stdio::null()));
         server.wait_on_air();
         Self { server, signal, ports, legs }
     }
