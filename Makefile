@@ -41,7 +41,7 @@ check: deps web fmt-check clippy deny ## The quick rules: format, clippy, licenc
 	cargo test --locked --test layering
 
 .PHONY: soak
-soak: deps-soak web ## The long runs, two hours of real time: ledgers of 10 min, equal segments for 5 min, a minute a player; SECONDS_EACH=60 for a taste
+soak: deps-soak web ## The long runs, two and a half hours of real time: ledgers of 10 min, equal segments for 5 min, a minute a player; SECONDS_EACH=60 for a taste
 	TANDEM_SOAK_SECONDS=$(SECONDS_EACH) cargo nextest run --locked --test e2e --run-ignored only --no-capture
 
 .PHONY: fuzz

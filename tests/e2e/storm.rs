@@ -35,14 +35,9 @@ impl Stage {
         let server = Server::start(&Options { extra: extra.to_owned(), ..Options::default() });
         let ports = SOURCES.map(|_| free_udp());
         let legs = [0, 1, 2, 3].map(|i| Some(leg(&server, ports[i], i)));
-        let mut command = tandem();
-        command.args(["signal", "--size", "640x360", "--bitrate", "1500k", "--rate", "25"]);
-        for port in &ports {
-            command.args(["--to", &format!("udp://127.0.0.1:{port}")]);
-        }
-        let signal = Process::start("tandem signal", command.stdout(Stdio::null()).stderr(Stdio::null()));
-        server.wait_on_air();
-        Self { server, signal, ports, legs }
+        let stage = Self { signal: programme(&ports), server, ports, legs };
+        stage.server.wait_on_air();
+        stage
     }
 
     /// Both pipelines show their source, and have delivered whole segments.
@@ -156,14 +151,24 @@ impl Stage {
     fn slate(&mut self) -> (f64, f64) {
         eprintln!("{:.1}: all sources silent", now());
         let begin = now();
-        signal(self.signal.pid(), "STOP");
+        self.signal.kill();
         std::thread::sleep(SILENCE);
         let slate = |id| self.server.pipeline(id)["showing"] == "slate";
         assert!(slate("a") && slate("b"), "{:#}", self.server.status());
-        signal(self.signal.pid(), "CONT");
+        self.signal = programme(&self.ports);
         self.settle();
         (begin, now())
     }
+}
+
+/// The test signal to all publishers.
+fn programme(ports: &[u16]) -> Process {
+    let mut command = tandem();
+    command.args(["signal", "--size", "640x360", "--bitrate", "1500k", "--rate", "25"]);
+    for port in ports {
+        command.args(["--to", &format!("udp://127.0.0.1:{port}")]);
+    }
+    Process::start("tandem signal", command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 fn leg(server: &Server, port: u16, i: usize) -> Process {
