@@ -27,8 +27,8 @@ const FPS: u32 = 25;
 const LOOP_SECONDS: usize = 64;
 const LOOPS: usize = 9;
 pub const CLIP_SECONDS: usize = LOOP_SECONDS * LOOPS;
-/// What a gateway hands over at a time, bytes, when it is busy.
-const PORTION: usize = 7 * 188 * 16;
+/// Read at a time, bytes.
+const PORTION: usize = 128 * 1024;
 
 /// Makes the stream, unless it is there.
 pub fn clip(folder: &Path) -> PathBuf {
