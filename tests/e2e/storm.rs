@@ -16,6 +16,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// What one round of faults takes at most, silence included, on a machine that is up to it.
 const ROUND: Duration = Duration::from_secs(80);
 
+/// What it is called, and how it is brought about.
+type Fault = (&'static str, fn(&mut Stage));
+
 /// A channel and its publishers, each of which can be taken away and brought back.
 struct Stage {
     server: Server,
@@ -30,13 +33,15 @@ fn now() -> f64 {
 
 impl Stage {
     fn on_air() -> Self {
-        let extra = "latency = \"low\"\npart = \"200ms\"\nwindow = \"60s\"\n\
+        let extra = "latency = \"low\"\npart = \"200ms\"\nwindow = \"30s\"\n\
                      serve = [\"hls\", \"ll-hls\", \"dash\", \"ll-dash\"]\n[channel.dvr]\nfolder = \"window\"\n";
         let server = Server::start(&Options { extra: extra.to_owned(), ..Options::default() });
         let ports = SOURCES.map(|_| free_udp());
         let legs = [0, 1, 2, 3].map(|i| Some(leg(&server, ports[i], i)));
         let stage = Self { signal: programme(&ports), server, ports, legs };
         stage.server.wait_on_air();
+        // A manifest by number offers the whole window from the start, also what was before there was a channel.
+        stage.server.wait("the window is full", |s| s.status()["publish"]["segments"].as_u64() > Some(16));
         stage
     }
 
@@ -128,7 +133,7 @@ impl Stage {
     /// Faults that nobody may notice, one after the other, until this instant. How many there were.
     fn unseen(&mut self, until: Instant) -> u32 {
         let mut faults = 0;
-        let all: [(&str, fn(&mut Self)); 5] = [
+        let all: [Fault; 5] = [
             ("encoder killed", |s| s.kill_encoder()),
             ("encoder stopped for 0.9 s", |s| s.hold_encoder_up()),
             ("source switched", Self::switch_source),
