@@ -473,7 +473,7 @@ mod tests {
                     part_lines: Vec::new(),
                 };
                 window.push(&layout, &[Kind::Video], entry, &mut deflater);
-                window.expire(&layout, SegmentNumber(n + 1 - kept));
+                window.expire(&layout, SegmentNumber((n + 1).saturating_sub(kept)));
                 let oldest = SegmentNumber((n + 1 - offered).max(1000));
                 assert!(window.view().entry(oldest).is_some(), "{seconds} s: {oldest:?} of {n}");
             }
