@@ -474,7 +474,7 @@ mod tests {
                 };
                 window.push(&layout, &[Kind::Video], entry, &mut deflater);
                 window.expire(&layout, SegmentNumber((n + 1).saturating_sub(kept)));
-                let oldest = SegmentNumber((n + 1 - offered).max(1000));
+                let oldest = SegmentNumber((n + 1).saturating_sub(offered).max(1000));
                 assert!(window.view().entry(oldest).is_some(), "{seconds} s: {oldest:?} of {n}");
             }
         }
