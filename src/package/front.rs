@@ -291,7 +291,8 @@ impl Facts {
                 rope.text().push_str(&hls_ts::multivariant(layout, catalogue, &rounded, &base));
             }
             Form::Dash(form) => {
-                let listed = u32::try_from(window.listed_max()).unwrap_or(u32::MAX);
+                // What there is, and not what there will be: clients that go by the clock would ask for it.
+                let listed = u32::try_from(window.listed().len()).unwrap_or(u32::MAX);
                 let facts = dash::Facts {
                     published: self.published,
                     depth: layout.grid().segment().saturating_mul(listed),

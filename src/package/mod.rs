@@ -49,6 +49,7 @@ pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;
 pub use snapshot::{Cache, Growing, Growth, Lookup, Making, Resource, Snapshot};
+pub use window::kept_for;
 
 /// What one channel's packager needs to know.
 #[derive(Clone, Debug)]

@@ -73,6 +73,34 @@ const BLOCK_MAX: usize = 64;
 /// what lies before it.
 const DISK_WITHIN: Duration = Duration::from_secs(300);
 
+/// How long a disk must keep what was published for a window that lists so much of the past. What leaves the disk earlier leaves the window,
+/// and a whole block of it: segments that manifests still offer.
+pub fn kept_for(window: Duration, segment: Duration) -> Duration {
+    let Sizes { retained, block, .. } = Sizes::of(window, segment);
+    segment.saturating_mul(u32::try_from(retained + block).unwrap_or(u32::MAX))
+}
+
+/// Of a window, in segments.
+struct Sizes {
+    listed: usize,
+    retained: usize,
+    block: usize,
+}
+
+impl Sizes {
+    fn of(window: Duration, segment: Duration) -> Self {
+        let listed = segments(window, segment).max(LISTED_MIN);
+        let linger = segments((window + segment).min(LINGER_MAX), segment).max(2);
+        let retained = listed + linger;
+        Self { listed, retained, block: (retained / 16).clamp(4, BLOCK_MAX) }
+    }
+}
+
+/// Segments it takes to last so long.
+fn segments(d: Duration, segment: Duration) -> usize {
+    usize::try_from(d.as_nanos().div_ceil(segment.as_nanos().max(1))).unwrap_or(usize::MAX)
+}
+
 /// The published segments.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
@@ -276,17 +304,15 @@ impl Window {
     /// With `disk` media that waits for its eviction lies there.
     pub fn new(layout: &Layout, window: Duration, renditions: usize, disk: bool, transport: bool) -> Self {
         let segment = layout.grid().segment();
-        let segments = |d: Duration| usize::try_from(d.as_nanos().div_ceil(segment.as_nanos())).unwrap_or(usize::MAX);
-        let listed = segments(window).max(LISTED_MIN);
-        let linger = segments((window + segment).min(LINGER_MAX)).max(2);
-        let retained = listed + linger;
+        let segments = |d: Duration| segments(d, segment);
+        let Sizes { listed, retained, block } = Sizes::of(window, segment);
         Self {
             memory: disk.then(|| segments(DISK_WITHIN)),
             places: BTreeMap::new(),
             listed,
             retained,
             fresh: segments(Duration::from_secs(FRESH * layout.target_duration())),
-            block: (retained / 16).clamp(4, BLOCK_MAX),
+            block,
             transport,
             blocks: Arc::default(),
             tail: Arc::default(),
@@ -445,5 +471,40 @@ impl Window {
         let seconds = ticks as f64 / f64::from(layout.timescale(kind).hz());
         let bytes = self.bytes.get(rendition).copied().unwrap_or(0);
         if seconds > 0.0 { (bytes as f64 * 8.0 / seconds) as u64 } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{FrameRate, Grid};
+
+    /// What is published of a window on a disk that keeps no more than it is asked to.
+    #[test]
+    fn what_leaves_the_disk_was_offered_by_nobody() {
+        let grid = Grid::new(Duration::from_secs(2), FrameRate::new(25, 1).expect("a rate")).expect("a grid");
+        let layout = Layout::new(grid, Duration::from_millis(200));
+        for seconds in [8, 40, 60, 600, 3600] {
+            let listed = Duration::from_secs(seconds);
+            let mut window = Window::new(&layout, listed, 1, true, false);
+            let mut deflater = Deflater::default();
+            let kept = segments(kept_for(listed, grid.segment()), grid.segment()) as u64;
+            // RFC 8216 §6.2.2: as long again behind the removal, which we do for two minutes at most.
+            let offered = seconds / 2 + (seconds / 2 + 1).min(60);
+            for n in 1000..4000 {
+                // Gaps: they need no disk to lie on.
+                let entry = Entry {
+                    number: SegmentNumber(n),
+                    objects: Vec::new(),
+                    lines: vec![String::new()],
+                    parts: Vec::new(),
+                    part_lines: Vec::new(),
+                };
+                window.push(&layout, &[Kind::Video], entry, &mut deflater);
+                window.expire(&layout, SegmentNumber((n + 1).saturating_sub(kept)));
+                let oldest = SegmentNumber((n + 1).saturating_sub(offered).max(1000));
+                assert!(window.view().entry(oldest).is_some(), "{seconds} s: {oldest:?} of {n}");
+            }
+        }
     }
 }

@@ -29,4 +29,5 @@ mod restart;
 mod rtp;
 mod soak;
 mod srt;
+mod storm;
 mod warm;
