@@ -41,7 +41,7 @@ check: deps web fmt-check clippy deny ## The quick rules: format, clippy, licenc
 	cargo test --locked --test layering
 
 .PHONY: soak
-soak: deps-soak web ## The long runs, two hours of real time: ledgers of 10 min, equal segments for 5 min, a minute a player; SECONDS_EACH=60 for a taste
+soak: deps-soak web ## The long runs, two and a half hours of real time: ledgers of 10 min, equal segments for 5 min, a minute a player; SECONDS_EACH=60 for a taste
 	TANDEM_SOAK_SECONDS=$(SECONDS_EACH) cargo nextest run --locked --test e2e --run-ignored only --no-capture
 
 .PHONY: fuzz
@@ -53,7 +53,14 @@ bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name
 	cargo build --release --locked
 	@scripts/bench.sh
 
-.PHONY: bench-encode bench-determinism bench-latency bench-relay bench-srt-loss
+.PHONY: bench-blocking bench-window
+bench-blocking: deps-test web ## How soon 2,000 waiting LL-HLS clients have the next part
+	@scripts/bench/blocking.sh
+
+bench-window: deps-test web ## What publishing costs in windows of a minute to a day
+	@scripts/bench/window.sh
+
+.PHONY: bench-encode bench-determinism bench-latency bench-package bench-relay bench-srt-loss
 bench-encode: deps-test web ## CPU of an encode process against ffmpeg, bare x264, and a warm pair
 	@scripts/bench/encode.sh
 
@@ -62,6 +69,9 @@ bench-determinism: deps-test web ## Bits and CPU that equal bytes cost
 
 bench-latency: deps-test web ## TS in to part out, stage by stage; on a quiet machine
 	@scripts/bench/latency.sh
+
+bench-package: deps-test web ## CPU of packaging alone against ffmpeg -c copy; channels a core carries
+	@scripts/bench/package.sh
 
 bench-relay: deps-test web ## CPU of 100 relayed sources against srt-live-transmit
 	@scripts/bench/relay.sh

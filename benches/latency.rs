@@ -281,6 +281,7 @@ fn packager(video: &[VideoRung], grid: Grid) -> Packager {
         grid,
         part: Duration::from_millis(u64::from(PART_MS)),
         serve: tandem::config::Serve::default(),
+        profiles: Vec::new(),
         window: Duration::from_secs(20),
         pipelines: vec![PipelineId::A],
         video: video.to_vec(),

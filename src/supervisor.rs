@@ -95,6 +95,12 @@ async fn supervise(config: Config, save: Option<PathBuf>) -> Result<(), RunError
     for channel in config.channels.iter().filter(|channel| channel.encodes()) {
         info!("HLS       http://{}/live/{}/index.m3u8", served_at, channel.id);
         info!("DASH      http://{}/live/{}/manifest.mpd", served_at, channel.id);
+        if channel.serve.hls_ts {
+            info!("HLS-TS    http://{}/live/{}/ts/index.m3u8", served_at, channel.id);
+        }
+        for profile in &channel.profiles {
+            info!("profile   http://{}/live/{}/{}/", served_at, channel.id, profile.id);
+        }
     }
 
     tokio::select! {

@@ -40,6 +40,7 @@ impl Studio {
             grid,
             part: PART,
             serve: Serve { hls: true, low_latency_hls: true, dash: true, ..Serve::default() },
+            profiles: Vec::new(),
             window: grid.segment() * segments,
             pipelines: vec![PipelineId::A],
             video: (0..renditions).map(rung).collect(),

@@ -16,7 +16,7 @@ use crate::config;
 use crate::dvr::{self, Folder, Recovered, Settings, State, Store, Track};
 use crate::media::SegmentNumber;
 use crate::monitor::{DvrStatus, EventKind, Severity};
-use crate::package::{Head, Keep, Kept, KeptObject, KeptState, Packager};
+use crate::package::{Head, Keep, Kept, KeptObject, KeptState, Packager, kept_for};
 
 impl Channel {
     /// Goes on with a window that was kept, if it is one of this channel as it is configured now. To be called before anything else;
@@ -141,7 +141,8 @@ impl Disk {
         dvr: &config::Dvr,
         inputs: mpsc::Sender<Input>,
     ) -> (Option<Self>, Option<Found>) {
-        let settings = Settings::new(dvr.folder.clone(), config.grid.segment(), config.window, dvr.size_max);
+        let segment = config.grid.segment();
+        let settings = Settings::new(dvr.folder.clone(), segment, kept_for(config.window, segment), dvr.size_max);
         let mut keeper = Keeper { settings, inputs, store: None, head: None, failed: false };
         let found = keeper.find();
         let (keeps, queue) = sync_channel(KEEPS_MAX);

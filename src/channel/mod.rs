@@ -361,6 +361,7 @@ impl Channel {
             grid: self.config.grid,
             part: self.config.part,
             serve: self.config.serve,
+            profiles: self.config.profiles.clone(),
             window: self.config.window,
             pipelines: self.pipelines.iter().map(|p| p.id).collect(),
             video: plan.video.clone(),

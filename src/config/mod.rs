@@ -18,6 +18,7 @@ mod ladder;
 mod memory;
 mod merge;
 mod output;
+mod profile;
 mod pulled;
 mod report;
 mod schema;
@@ -28,6 +29,7 @@ mod spread;
 mod summary;
 mod units;
 mod validate;
+mod view;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -37,6 +39,8 @@ pub use cidr::Cidr;
 pub use report::{Mistake, Report};
 pub use schema::schema;
 pub use summary::Summary;
+pub(crate) use view::Offer;
+pub use view::{Filter, Order, View};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]

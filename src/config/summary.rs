@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use super::units::{spell, spell_bitrate};
 use super::{
-    Channel, Condition, Config, DatagramInput, Input, Ladder, Output, Redundancy, SrtMode, Takes, Way, is_public,
+    Channel, Condition, Config, DashForm, DatagramInput, HlsForm, Input, Ladder, Output, Redundancy, SrtMode, Takes,
+    Way, is_public,
 };
 use crate::encode::ladder::{RateControl, VideoRung};
 
@@ -152,6 +153,19 @@ fn write_channel(f: &mut fmt::Formatter<'_>, channel: &Channel, shared: SocketAd
         let what = [(pictures, "pictures"), (sound, "sound")].into_iter().filter(|(on, _)| *on);
         let what: Vec<_> = what.map(|(_, what)| what).collect();
         writeln!(f, "  probe    decodes {} of all {} sources", what.join(" and "), channel.sources.len())?;
+    }
+    for profile in &channel.profiles {
+        let hls = profile.hls.map(|form| match form {
+            HlsForm::Segments => "HLS",
+            HlsForm::Parts => "LL-HLS",
+            HlsForm::TransportStream => "HLS-TS",
+        });
+        let dash = profile.dash.map(|form| match form {
+            DashForm::Segments => "DASH",
+            DashForm::LowLatency => "LL-DASH",
+        });
+        let forms: Vec<_> = hls.into_iter().chain(dash).collect();
+        writeln!(f, "  profile  {} by {}", profile.id, forms.join(" and "))?;
     }
     if let Some(loudness) = &channel.loudness {
         writeln!(f, "  loudness {} LUFS, peaks below {} dBTP", loudness.target, loudness.true_peak)?;

@@ -129,6 +129,10 @@ impl Checks<'_, '_> {
             InstructionSetFile::Host => ladder,
             InstructionSetFile::Avx2 => ladder.map(Ladder::portable),
         };
+        if let Some(ladder) = &ladder {
+            serve::names(self.document, file.serve.as_ref(), serve, ladder);
+        }
+        let profiles = self.profiles(&file.profile, serve, ladder.as_ref(), grid.rate());
         let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
         let deterministic = file.deterministic.unwrap_or(true);
@@ -166,6 +170,7 @@ impl Checks<'_, '_> {
             grid,
             part,
             serve,
+            profiles: profiles?,
             window,
             dvr,
             hold,
@@ -201,7 +206,7 @@ impl Checks<'_, '_> {
             file.memory_max.as_ref().map(|key| &key.span),
             file.template.as_ref().map(|key| &key.span),
         ];
-        for span in spans.into_iter().flatten() {
+        for span in spans.into_iter().flatten().chain(file.profile.iter().map(|profile| &profile.span)) {
             let mend = "remove it, or give the channel a ladder";
             self.document.mistake(span, "means nothing where nothing is encoded (ladder = \"none\")", mend);
         }

@@ -364,6 +364,11 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let gaps = counts(registry, "channel_gap_segments", "Segments no pipeline delivered.");
     let compared =
         counts(registry, "channel_compared_segments", "Segments of both pipelines, by what came of comparing them.");
+    let transport = counts(
+        registry,
+        "channel_transport_segments",
+        "Segments of transport stream asked for, by what came of making them.",
+    );
     let average = gauges(registry, "rendition_average_bitrate", "Measured average.", bits_per_second());
     let peak = gauges(registry, "rendition_peak_bitrate", "Measured peak.", bits_per_second());
     let loudness = gauges(registry, "rendition_loudness", "Of the last minute, before the gain.", other("lufs"));
@@ -395,6 +400,11 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
             let mut labels = labels();
             labels.push(("verdict", verdict.into()));
             add(&compared, labels, count);
+        }
+        for (verdict, count) in [("made", publish.transport_made), ("failed", publish.transport_failed)] {
+            let mut labels = labels();
+            labels.push(("verdict", verdict.into()));
+            add(&transport, labels, count);
         }
         for rendition in &publish.renditions {
             let labels = || vec![("channel", channel.id.to_string()), ("rendition", rendition.id.to_string())];

@@ -74,6 +74,13 @@ impl Place {
         Self { media, offset, len }
     }
 
+    /// All of a file.
+    #[cfg(test)]
+    pub(crate) fn whole(path: PathBuf) -> io::Result<Self> {
+        let len = std::fs::metadata(&path)?.len();
+        Ok(Self::new(Arc::new(Media::new(path, Track(0))), 0, len))
+    }
+
     /// The file it lies in.
     pub fn media(&self) -> &Arc<Media> {
         &self.media

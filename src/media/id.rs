@@ -80,6 +80,11 @@ name! {
 }
 
 name! {
+    /// What a class of devices is offered of a channel; unique inside its channel, renditions included. Part of its URLs.
+    ProfileId
+}
+
+name! {
     /// One rung of the ladder or one audio track; unique inside its channel. Part of every media URL.
     RenditionId
 }

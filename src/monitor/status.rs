@@ -439,6 +439,12 @@ pub struct PublishStatus {
     pub differs: u64,
     /// Segments only one delivered.
     pub one_missing: u64,
+    /// Segments of transport stream that were made because somebody asked for them.
+    #[serde(default)]
+    pub transport_made: u64,
+    /// Those that could not be made.
+    #[serde(default)]
+    pub transport_failed: u64,
     /// Each rendition as listed.
     pub renditions: Vec<RenditionStatus>,
 }

@@ -12,7 +12,7 @@ use crate::media::ChannelId;
 use crate::package::{Lookup, Snapshot};
 
 /// Where players begin: the presence of one of them says that a channel publishes.
-const ENTRIES: [&str; 3] = ["index.m3u8", "manifest.mpd", "low.mpd"];
+const ENTRIES: [&str; 4] = ["index.m3u8", "manifest.mpd", "low.mpd", "ts/index.m3u8"];
 
 /// Every channel the origin knows. One owner changes it; any number of requests read it.
 #[derive(Debug, Default)]

@@ -2,7 +2,8 @@
 //!
 //! In:    requests; the newest snapshot of each channel through the [`Directory`].
 //! Out:   answers whose bodies are windows into the snapshots' memory; [`Counters`].
-//! Never: takes a lock on a request's way, copies media, changes anything: every request only reads.
+//! Never: copies media, but where a transport stream is made of it; takes a lock on a request's way, but for a look at which of those are
+//!        made; changes anything else: requests only read.
 //!
 //! `route` says what a path means, `conditional` what a request's conditions and ranges mean, `respond` what is
 //! answered; they are pure. `waiting` is for what

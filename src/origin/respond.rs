@@ -109,7 +109,7 @@ pub fn respond(method: &Method, headers: &HeaderMap, found: Lookup) -> Response<
         }
         Lookup::Bad(why) => bad_request(method, why),
         // Whoever can wait has waited.
-        Lookup::Wait(_) | Lookup::Growing(_) => unavailable(method, "not in time\n"),
+        Lookup::Wait(_) | Lookup::Growing(_) | Lookup::Making(_) => unavailable(method, "not in time\n"),
         Lookup::Gone => with_cache(plain(method, StatusCode::NOT_FOUND, "gone\n"), GONE),
         Lookup::Unknown => with_cache(plain(method, StatusCode::NOT_FOUND, "not found\n"), UNKNOWN),
     }

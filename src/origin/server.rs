@@ -26,7 +26,7 @@ use super::route::{Route, route};
 use super::shell::{self, Limits};
 use super::waiting;
 use crate::clock;
-use crate::package::{Cache, Lookup, Snapshot};
+use crate::package::{Cache, Lookup, Making, Snapshot};
 
 /// Connections the kernel holds for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -144,6 +144,15 @@ impl Service<Request<Incoming>> for Origin {
                     answer
                 }))
             }
+            Step::Make(feed, making) => {
+                let shard = Arc::clone(&self.shard);
+                Answer::Later(Box::pin(async move {
+                    let made = tokio::task::spawn_blocking(move || making.make()).await;
+                    let (kind, answer) = served(&request, &feed, made.unwrap_or(Lookup::Gone));
+                    shard.request(kind, answer.status());
+                    answer
+                }))
+            }
         }
     }
 }
@@ -154,6 +163,8 @@ enum Step {
     Now(Kind, Response<Body>),
     /// It comes with one of the channel's next snapshots, within this time.
     Later(ChannelFeed, Duration),
+    /// It is made of what lies on disk, which may block.
+    Make(ChannelFeed, Making),
 }
 
 /// An answer in the making. Most are there at once and cost no memory of their own.
@@ -192,7 +203,7 @@ fn served(request: &Request<Incoming>, feed: &ChannelFeed, found: Lookup) -> (Ki
     let kind = match &found {
         Lookup::Found(resource) if resource.cache == Cache::Immutable => Kind::Media,
         Lookup::Found(_) | Lookup::Wait(_) => Kind::Manifest,
-        Lookup::NotYet(_) | Lookup::Gone | Lookup::Growing(_) => Kind::Media,
+        Lookup::NotYet(_) | Lookup::Gone | Lookup::Growing(_) | Lookup::Making(_) => Kind::Media,
         Lookup::Unknown if !feed.publishes() => return (Kind::Manifest, respond::starting(method)),
         Lookup::Unknown | Lookup::Bad(_) => Kind::Other,
     };
@@ -242,6 +253,7 @@ impl Origin {
         };
         match feed.ask(path, request.uri().query()) {
             Lookup::Wait(patience) => Step::Later(feed, patience),
+            Lookup::Making(making) => Step::Make(feed, making),
             found => {
                 let (kind, answer) = served(request, &feed, found);
                 Step::Now(kind, answer)

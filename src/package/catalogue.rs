@@ -22,6 +22,8 @@ pub(super) struct Rendition {
     /// RFC 6381.
     pub codec: String,
     pub media: Media,
+    /// The most that its encoder may make, bits a second; of trick play nobody says.
+    pub limit: u32,
     pub bandwidth: Bandwidth,
 }
 
@@ -61,12 +63,14 @@ impl Rendition {
 }
 
 /// All renditions, and how they belong together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Catalogue {
     /// As configured, pictures before sound; the trick-play track behind them.
     pub renditions: Vec<Rendition>,
     /// Name of all headers.
     pub init: String,
+    /// Pictures in this format are listed first, whatever players decode.
+    lead: Option<VideoFormat>,
     /// What the sample entries say, by rendition; none for sound.
     configs: Vec<Option<VideoConfig>>,
 }
@@ -93,6 +97,7 @@ impl Catalogue {
                 init: init.into(),
                 codec: entry.codec(),
                 media: Media::Video(picture),
+                limit: rung.rate.max_bitrate(),
                 bandwidth: Bandwidth::limited(rung.rate.max_bitrate()),
             });
         }
@@ -110,6 +115,7 @@ impl Catalogue {
                 init: init.into(),
                 codec: "mp4a.40.2".to_owned(),
                 media: Media::Audio { language, channels: rung.channels },
+                limit: rung.bitrate,
                 bandwidth: Bandwidth::limited(rung.bitrate),
             });
         }
@@ -119,7 +125,14 @@ impl Catalogue {
         // One name for all headers, from the bytes of all: it can be said once for a whole adaptation set, and a header
         // that ever differs has another URL.
         let init = format!("init-{}.mp4", &hex(&all.finalize())[..8]);
-        Self { renditions, init, configs }
+        Self { renditions, init, lead: None, configs }
+    }
+
+    /// Some of the renditions, in this order, pictures in the format of `lead` first.
+    pub fn of(&self, places: &[usize], lead: Option<VideoFormat>) -> Self {
+        let pick = |&r: &usize| self.renditions.get(r).cloned();
+        let renditions = places.iter().filter_map(pick).collect();
+        Self { renditions, init: self.init.clone(), lead, configs: Vec::new() }
     }
 
     /// What the sample entries say, by rendition.
@@ -146,9 +159,11 @@ impl Catalogue {
         self.renditions.iter().enumerate().filter(move |(_, r)| right(r))
     }
 
-    /// The formats there are pictures in. What every player decodes comes first: some begin with the first one listed.
+    /// The formats there are pictures in. What every player decodes comes first, unless it is said otherwise: some begin with the first
+    /// one listed.
     pub fn formats(&self) -> impl Iterator<Item = VideoFormat> {
-        let all = [VideoFormat::H264, VideoFormat::Hevc, VideoFormat::Av1];
+        let mut all = [VideoFormat::H264, VideoFormat::Hevc, VideoFormat::Av1];
+        all.sort_by_key(|format| self.lead != Some(*format));
         all.into_iter().filter(|&format| self.pictures(format).next().is_some())
     }
 
@@ -202,6 +217,7 @@ fn trick(config: &Config, layout: &Layout, coded: &[Rendition], configs: &[Optio
         init: init.into(),
         codec: coded[of].codec.clone(),
         media: Media::Trick(picture),
+        limit: 0,
         // How large a single picture may get nobody limits.
         bandwidth: Bandwidth::measured(),
     })

@@ -23,6 +23,8 @@ pub(super) struct Facts<'a> {
     pub depth: Duration,
     /// Where clients may ask for the time.
     pub time_uri: &'a str,
+    /// Leads from the manifest to the renditions.
+    pub base: &'a str,
 }
 
 /// How a manifest names segments.
@@ -212,7 +214,9 @@ fn adaptation_set(
     let scale = layout.timescale(set.kind).hz();
     let _ = write!(
         out,
-        "      <SegmentTemplate timescale=\"{scale}\" initialization=\"$RepresentationID$/{init}\" media=\"$RepresentationID$/",
+        "      <SegmentTemplate timescale=\"{scale}\" initialization=\"{0}$RepresentationID$/{init}\" \
+         media=\"{0}$RepresentationID$/",
+        facts.base,
     );
     if form.by_number() {
         // Segment n of the grid begins n segment durations behind the epoch, or within a frame of that.

@@ -191,8 +191,18 @@ fn edge(out: &mut String, layout: &Layout, of: Media<'_>, low: &Low<'_>) {
     }
 }
 
+/// How a multivariant playlist names media playlists.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Links<'a> {
+    /// In front of the rendition.
+    pub base: &'a str,
+    /// Behind it.
+    pub name: &'a str,
+}
+
 /// The multivariant playlist; `averages` are bit rates by rendition.
-pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u64]) -> String {
+pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u64], links: Links<'_>) -> String {
+    let Links { base, name } = links;
     let all = &catalogue.renditions;
     let mut out = String::from("#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     let groups = catalogue.sound_groups();
@@ -202,7 +212,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
     let name_of = |k: usize| if groups.len() == 1 { "audio".to_owned() } else { format!("audio-{}", k + 1) };
     for (k, members) in groups.iter().enumerate().filter(|_| grouped) {
         for (i, &r) in members.iter().enumerate() {
-            sound(&mut out, &all[r], &name_of(k), i == 0);
+            sound(&mut out, &all[r], &name_of(k), i == 0, links);
         }
     }
     let audio = |k: usize| if grouped { format!(",AUDIO=\"{}\"", name_of(k)) } else { String::new() };
@@ -224,7 +234,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
                 let _ = writeln!(
                     out,
                     "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}{sound_codec}\",\
-                     RESOLUTION={width}x{height},FRAME-RATE={:.3}{group}\n{}/index.m3u8",
+                     RESOLUTION={width}x{height},FRAME-RATE={:.3}{group}\n{base}{}/{name}",
                     declared(r) + most(members, &declared),
                     average(r) + most(members, &average),
                     rendition.codec,
@@ -238,7 +248,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
         let Some(&r) = members.first() else { continue };
         let _ = writeln!(
             out,
-            "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"{}\n{}/index.m3u8",
+            "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"{}\n{base}{}/{name}",
             most(members, &declared),
             most(members, &average),
             all[r].codec,
@@ -251,7 +261,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
         let _ = writeln!(
             out,
             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\",RESOLUTION={width}x{height},\
-             URI=\"{}/index.m3u8\"",
+             URI=\"{base}{}/{name}\"",
             declared(r),
             average(r),
             rendition.codec,
@@ -262,16 +272,18 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
 }
 
 /// One rendition of sound in a group.
-fn sound(out: &mut String, rendition: &Rendition, group: &str, default: bool) {
+fn sound(out: &mut String, rendition: &Rendition, group: &str, default: bool, links: Links<'_>) {
     let catalogue::Media::Audio { language, channels } = &rendition.media else { return };
     // A name for the viewer; the same in every group, as it is the same member of each.
     let name = language.name.unwrap_or(if language.tag == "und" { "Audio" } else { &language.tag });
     let _ = writeln!(
         out,
         "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{name}\",LANGUAGE=\"{}\",DEFAULT={},AUTOSELECT=YES,\
-         CHANNELS=\"{channels}\",URI=\"{}/index.m3u8\"",
+         CHANNELS=\"{channels}\",URI=\"{}{}/{}\"",
         language.tag,
         if default { "YES" } else { "NO" },
+        links.base,
         rendition.id,
+        links.name,
     );
 }

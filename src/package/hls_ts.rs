@@ -1,4 +1,4 @@
-//! HLS playlists of transport stream segments (RFC 8216), for players that know no CMAF. Text only: numbers and renditions
+//! HLS playlists of transport stream segments (RFC 8216), for players that know no CMAF. Text only: window and renditions
 //! in, playlist out.
 //!
 //! Their segments are those of the other playlists, with the same numbers, dates and gaps. A rendition of pictures has the
@@ -9,7 +9,9 @@ use std::fmt::Write;
 use super::catalogue::{Catalogue, Media};
 use super::layout::{Kind, Layout};
 use super::names::date;
+use super::rope::Rope;
 use super::transport::{FRAMES_PER_PES, carries, tables};
+use super::window::Window;
 use crate::media::{AUDIO_FRAME_SAMPLES, AUDIO_RATE, SegmentNumber};
 
 /// Which renditions of CMAF a rendition of transport stream is made of, by their places in the catalogue.
@@ -31,7 +33,7 @@ pub(super) fn parts(catalogue: &Catalogue, r: usize) -> Option<Parts> {
 }
 
 /// The sound that goes with pictures: the default language's, with the fewest channels.
-fn default_sound(catalogue: &Catalogue) -> Option<usize> {
+pub(super) fn default_sound(catalogue: &Catalogue) -> Option<usize> {
     catalogue.sound_groups().first()?.first().copied()
 }
 
@@ -59,23 +61,28 @@ pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: 
     out
 }
 
-/// The media playlist of a rendition of this kind; `listed` are the window's numbers, and whether each is a gap.
-pub(super) fn media(layout: &Layout, kind: Kind, listed: impl Iterator<Item = (SegmentNumber, bool)>) -> String {
-    let mut listed = listed.peekable();
-    let first = listed.peek().map_or(0, |(n, _)| n.0);
+/// The media playlist of every rendition of this kind: it names none.
+pub(super) fn media(rope: &mut Rope<'_>, layout: &Layout, window: &Window, kind: Kind) {
+    let listed = window.listed();
     // §7: 3 for durations that are no whole seconds; nothing in it needs more. There never is a discontinuity, so its
     // sequence stays 0 and its tag is left out.
-    let mut out = format!(
-        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{first}\n\
-         #EXT-X-INDEPENDENT-SEGMENTS\n",
-        layout.target_duration()
+    let _ = write!(
+        rope.text(),
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n\
+         #EXT-X-INDEPENDENT-SEGMENTS\n{}",
+        layout.target_duration(),
+        listed.first().map_or(0, |n| n.0),
+        listed.front_transport(kind),
     );
-    listed.for_each(|(n, gap)| out.push_str(&segment_lines(layout, kind, n, gap)));
-    out
+    rope.sealed(listed.transport(kind));
+    for entry in listed.tail {
+        rope.text().push_str(&segment_lines(layout, kind, entry.number, entry.is_gap()));
+    }
 }
 
-/// The multivariant playlist; `averages` are bit rates of the CMAF by rendition.
-pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u64]) -> String {
+/// The multivariant playlist; `averages` are bit rates of the CMAF by rendition, `base` leads from it to the folder of
+/// transport streams.
+pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u64], base: &str) -> String {
     let all = &catalogue.renditions;
     let groups = catalogue.sound_groups();
     let languages = groups.first().map_or(0, Vec::len);
@@ -89,7 +96,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
     let name_of = |k: usize| if groups.len() == 1 { "audio".to_owned() } else { format!("audio-{}", k + 1) };
     for (k, members) in groups.iter().enumerate().filter(|_| languages > 1) {
         for (i, &r) in members.iter().enumerate() {
-            sound(&mut out, catalogue, r, &name_of(k), i == 0);
+            sound(&mut out, catalogue, r, &name_of(k), i == 0, base);
         }
     }
     let rate = |r: usize, bits: u64, most: bool| bit_rate(layout, all[r].kind(), bits, most);
@@ -120,7 +127,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
             let _ = write!(out, ",AUDIO=\"{}\"", name_of(k));
         }
         if let Some(r) = parts().next() {
-            let _ = writeln!(out, "\n{}/index.m3u8", all[r].id);
+            let _ = writeln!(out, "\n{base}{}/index.m3u8", all[r].id);
         }
     };
     pictures.iter().for_each(|&r| variant(Some(r), groups.first().map(|members| (0, members))));
@@ -130,7 +137,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
 }
 
 /// One rendition of sound in a group. The default one is in the variants themselves, and has no address (§4.3.4.2.1).
-fn sound(out: &mut String, catalogue: &Catalogue, r: usize, group: &str, default: bool) {
+fn sound(out: &mut String, catalogue: &Catalogue, r: usize, group: &str, default: bool, base: &str) {
     let rendition = &catalogue.renditions[r];
     let Media::Audio { language, channels } = &rendition.media else { return };
     let name = language.name.unwrap_or(if language.tag == "und" { "Audio" } else { &language.tag });
@@ -140,7 +147,7 @@ fn sound(out: &mut String, catalogue: &Catalogue, r: usize, group: &str, default
          CHANNELS=\"{channels}\"{}",
         language.tag,
         if default { "YES" } else { "NO" },
-        if default { String::new() } else { format!(",URI=\"{}/index.m3u8\"", rendition.id) },
+        if default { String::new() } else { format!(",URI=\"{base}{}/index.m3u8\"", rendition.id) },
     );
 }
 

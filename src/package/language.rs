@@ -88,6 +88,12 @@ impl Language {
         };
         Self { tag: tag.to_owned(), code, name }
     }
+
+    /// Whether a word means it: its tag, or either of its codes of three letters.
+    pub fn is(&self, word: &str) -> bool {
+        let tag = |tag: &str| self.tag.eq_ignore_ascii_case(tag);
+        tag(word) || word.as_bytes().try_into().is_ok_and(|code| tag(&Self::of_code(code).tag))
+    }
 }
 
 #[cfg(test)]

@@ -21,15 +21,18 @@ pub(super) enum Kind {
 pub(super) struct Layout {
     grid: Grid,
     slots_per_part: u64,
+    /// Slots, and AAC frames, of the longest segment: asked for with each part, and a thousand divisions to find out.
+    most_slots: u64,
+    most_frames: u64,
 }
 
 impl Layout {
     /// Parts of about `part`, all about equally long: a short one at the end of each segment would only cost a request.
     pub fn new(grid: Grid, part: Duration) -> Self {
-        let most = Self::most(|n| grid.slots(n));
+        let (most, most_frames) = (Self::most(|n| grid.slots(n)), Self::most(|n| grid.audio_frames(n)));
         let slots = Round::Nearest.divide(part.as_nanos() as i128, grid.slot_duration().as_nanos() as i128);
         let count = most.div_ceil(u64::try_from(slots).unwrap_or(1).clamp(1, most));
-        Self { grid, slots_per_part: most.div_ceil(count) }
+        Self { grid, slots_per_part: most.div_ceil(count), most_slots: most, most_frames }
     }
 
     pub const fn grid(&self) -> Grid {
@@ -161,7 +164,7 @@ impl Layout {
 
     /// `mfhd` sequence number of a part: rises with time and is the same on every host. It wraps at 32 bits, as the field does.
     pub fn sequence(&self, n: SegmentNumber, part: usize) -> u32 {
-        let parts = Self::most(|n| self.grid.slots(n)).div_ceil(self.slots_per_part);
+        let parts = self.most_slots.div_ceil(self.slots_per_part);
         (n.0.wrapping_mul(parts).wrapping_add(part as u64) & u64::from(u32::MAX)) as u32
     }
 
@@ -172,13 +175,9 @@ impl Layout {
 
     /// The longest any segment can last, seconds.
     pub fn longest(&self) -> f64 {
-        [Kind::Video, Kind::Audio]
-            .map(|kind| {
-                let units = Self::most(|n| self.units(kind, n));
-                (units * u64::from(self.unit_ticks(kind))) as f64 / f64::from(self.timescale(kind).hz())
-            })
-            .into_iter()
-            .fold(0.0, f64::max)
+        let seconds =
+            |kind, units: u64| (units * u64::from(self.unit_ticks(kind))) as f64 / f64::from(self.timescale(kind).hz());
+        seconds(Kind::Video, self.most_slots).max(seconds(Kind::Audio, self.most_frames))
     }
 
     /// Units of the longest segment. Lengths differ by one and come round within 1,001 segments (1001 is the largest

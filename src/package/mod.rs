@@ -13,23 +13,22 @@ mod content;
 mod dash;
 mod edge;
 mod event;
+mod front;
 mod hls;
-// Not asked for by the origin yet: tests are the only callers.
-#[cfg_attr(not(test), expect(dead_code))]
 mod hls_ts;
 mod keep;
 mod language;
 mod layout;
 mod names;
 mod packager;
+mod query;
+mod remux;
 mod rest;
 mod rope;
 mod segmenter;
 mod selector;
 mod slab;
 mod snapshot;
-// Not asked for by the origin yet: tests are the only callers.
-#[cfg_attr(not(test), expect(dead_code))]
 mod transport;
 mod trick;
 mod window;
@@ -39,9 +38,9 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::config::Serve;
+use crate::config::{Profile, Serve};
 use crate::encode::ladder::{AudioRung, VideoRung};
-use crate::media::{ChannelId, Grid, PipelineId, RenditionId};
+use crate::media::{ChannelId, Grid, PipelineId, ProfileId, RenditionId};
 
 pub use chunks::{Chunks, Next};
 pub use content::Content;
@@ -49,7 +48,8 @@ pub use event::{Change, PackageEvent, Refusal, Verdict};
 pub use keep::{Head, Keep, Kept, KeptObject, KeptState};
 pub use packager::{Packager, Saved};
 pub use slab::Stored;
-pub use snapshot::{Cache, Growing, Growth, Lookup, Resource, Snapshot};
+pub use snapshot::{Cache, Growing, Growth, Lookup, Making, Resource, Snapshot};
+pub use window::kept_for;
 
 /// What one channel's packager needs to know.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub struct Config {
     pub part: Duration,
     /// In which forms it goes out.
     pub serve: Serve,
+    /// What classes of devices are offered.
+    pub profiles: Vec<Profile>,
     /// How much of the past playlists and manifest list; at least four segments are.
     pub window: Duration,
     /// The channel's pipelines, one or two. With two, every segment is compared.
@@ -95,6 +97,9 @@ pub enum PackageError {
     /// Two renditions under one name.
     #[error("two renditions are called `{0}`")]
     SameName(RenditionId),
+    /// One name would mean two things in URLs.
+    #[error("a profile and a rendition are both called `{0}`")]
+    SameProfile(ProfileId),
     /// It goes into playlists as it stands.
     #[error("`{0}` is no language tag: write `en`, `deu`, `pt-BR`, or `und`")]
     Language(String),

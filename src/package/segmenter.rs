@@ -3,7 +3,6 @@
 //! In:    coded units of one segment in decode order. Out: a [`Whole`] segment, or the reason why there is none.
 //! Never: copies media, reads a clock, lets anything but units and grid decide a byte.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -104,8 +103,10 @@ fn first_picture(parts: &[Part], pieces: usize) -> &[Bytes] {
 pub(super) struct UnitPrint {
     /// Its place on the grid.
     pub position: u64,
-    /// Of its bytes, too. It is compared within this process only.
-    hash: u64,
+    /// Of its bytes. Digests say whether segments are equal; this only names the first unit that is not.
+    crc: u32,
+    bytes: u32,
+    key: bool,
 }
 
 /// A segment under construction.
@@ -201,9 +202,8 @@ impl Segmenter {
         if unit.material != Material::Source {
             self.made_up.push(unit.material);
         }
-        let mut hash = DefaultHasher::new();
-        (unit.position, unit.key, &unit.data).hash(&mut hash);
-        self.units.push(UnitPrint { position: unit.position, hash: hash.finish() });
+        let (crc, bytes) = (crc32fast::hash(&unit.data), u32::try_from(unit.data.len()).unwrap_or(u32::MAX));
+        self.units.push(UnitPrint { position: unit.position, crc, bytes, key: unit.key });
         self.room -= 1;
         if self.room == 0 {
             self.cut();

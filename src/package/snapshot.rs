@@ -1,14 +1,15 @@
 //! An immutable view of a channel's window: everything the origin may serve at one moment.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocking::{Directives, Edge, Verdict};
 use super::content::Content;
 use super::edge::{Published, Track};
+use super::front::{Front, TRANSPORT};
 use super::layout::{Kind, Layout};
 use super::names::{part_tag, quoted, segment_name};
+use super::remux::Remuxer;
 use super::slab::Stored;
 use super::window::{Object, View};
 use crate::clock::Now;
@@ -48,6 +49,8 @@ pub enum Lookup {
     Growing(Growing),
     /// The answer comes with one of the next snapshots: ask them, for this long at most (RFC 8216bis §6.2.5.2).
     Wait(Duration),
+    /// A segment that has yet to be made of what lies on disk: that may block.
+    Making(Making),
     /// A media segment that will exist in this time, counted from [`Snapshot::published`], if all goes well.
     NotYet(Duration),
     /// A media segment that was there and was evicted, or never came.
@@ -65,6 +68,22 @@ pub struct Growing {
     pub content_type: &'static str,
     rendition: usize,
     number: SegmentNumber,
+}
+
+/// A segment of transport stream whose CMAF lies on disk.
+#[derive(Clone, Debug)]
+pub struct Making {
+    remuxer: Arc<Remuxer>,
+    rendition: usize,
+    number: SegmentNumber,
+    objects: Vec<Object>,
+}
+
+impl Making {
+    /// Makes it. Blocks while the disk is read.
+    pub fn make(&self) -> Lookup {
+        self.remuxer.segment(self.rendition, self.number, &self.objects).map_or(Lookup::Gone, Lookup::Found)
+    }
 }
 
 /// What a snapshot has of a segment that grew.
@@ -89,8 +108,10 @@ pub(super) struct Listing {
     pub published: Now,
     /// Names and kinds, in the order of an entry's objects.
     pub renditions: Arc<[(RenditionId, Kind)]>,
-    /// Headers, the multivariant playlist and manifests, by their path.
-    pub fixed: Arc<BTreeMap<String, Resource>>,
+    /// Headers, and all texts that change with segments alone, by their path.
+    pub front: Arc<Front>,
+    /// Makes segments of transport stream; none where they are not served.
+    pub remuxer: Option<Arc<Remuxer>>,
     /// Media playlists by rendition; none where HLS is not served.
     pub playlists: Vec<Playlist>,
     /// A playlist that is asked for ahead of its time is waited for.
@@ -126,18 +147,26 @@ impl Snapshot {
     /// Finds `path`, which is relative to `/live/{channel}/`: `index.m3u8`, `manifest.mpd`, `v720/index.m3u8`,
     /// `v720/init-1a2b3c4d.mp4`; segments by the decode time of their first sample, as all playlists list them,
     /// `v720/t44881740000000.m4s`, and by their number, `v720/897634800.m4s`; their parts, counted from 0,
-    /// `v720/t44881740000000.2.m4s`. `query` may hold delivery directives (RFC 8216bis §6.2.5); the rest of it means nothing.
+    /// `v720/t44881740000000.2.m4s`; below `ts/` the same of transport streams, `ts/v720/t44881740000000.ts`. `query` may hold delivery directives
+    /// (RFC 8216bis §6.2.5), and of what lists renditions, which ones (docs/views.md); the rest of it means nothing.
     pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         let Some(listing) = &self.listing else { return Lookup::Unknown };
-        if let Some(text) = listing.fixed.get(path) {
-            return Lookup::Found(text.clone());
+        if let Some(found) = listing.front.ask(path, query) {
+            return found;
+        }
+        if let Some(why) = Front::misplaced(query) {
+            return Lookup::Bad(why);
         }
         if let Some(playlist) = listing.playlist_named(path) {
             return listing.playlist(playlist, query);
         }
+        if let Some(found) = listing.transport(path) {
+            return found;
+        }
         let Some((rendition, name)) = listing.object_named(path) else { return Lookup::Unknown };
         match name {
-            Name::Segment(number) => listing.segment(rendition, number),
+            Name::Segment(number) => listing.segment(rendition, number, false),
+            Name::Numbered(number) => listing.segment(rendition, number, true),
             Name::Part(number, part) => listing.part(rendition, number, part),
         }
     }
@@ -165,7 +194,9 @@ impl Snapshot {
     pub fn stored(&self, path: &str) -> Option<Stored> {
         let listing = self.listing.as_ref()?;
         match listing.object_named(path)? {
-            (rendition, Name::Segment(number)) => listing.object(rendition, number)?.rest.in_memory().cloned(),
+            (rendition, Name::Segment(number) | Name::Numbered(number)) => {
+                listing.object(rendition, number)?.rest.in_memory().cloned()
+            }
             (_, Name::Part(..)) => None,
         }
     }
@@ -186,15 +217,19 @@ impl Snapshot {
         let segments = listing.window.entries().filter(|e| !e.is_gap()).flat_map(|e| {
             let name =
                 |(id, kind): &(RenditionId, Kind)| format!("{id}/{}", segment_name(&listing.layout, *kind, e.number));
-            listing.renditions.iter().map(name).collect::<Vec<_>>()
+            let transport = |(r, (id, _)): (usize, &(RenditionId, Kind))| {
+                Some(format!("{TRANSPORT}/{id}/{}", listing.remuxer.as_ref()?.segment_name(r, e.number)?))
+            };
+            let all = listing.renditions.iter();
+            all.clone().map(name).chain(all.enumerate().filter_map(transport)).collect::<Vec<_>>()
         });
         let playlists = listing.renditions.iter().zip(&listing.playlists).map(|((id, _), _)| playlist_path(id));
-        listing.fixed.keys().cloned().chain(playlists).chain(segments).collect()
+        listing.front.paths().cloned().chain(playlists).chain(segments).collect()
     }
 }
 
-/// What media playlists are called.
-const PLAYLIST: &str = "index.m3u8";
+/// What playlists are called.
+pub(super) const PLAYLIST: &str = "index.m3u8";
 
 fn playlist_path(rendition: &RenditionId) -> String {
     format!("{rendition}/{PLAYLIST}")
@@ -203,7 +238,10 @@ fn playlist_path(rendition: &RenditionId) -> String {
 /// What a path below a rendition means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
+    /// By its time: whoever asks was told of it.
     Segment(SegmentNumber),
+    /// By its number: clients may go by the clock.
+    Numbered(SegmentNumber),
     Part(SegmentNumber, u64),
 }
 
@@ -219,7 +257,7 @@ impl Listing {
                 Some((ticks, part)) => Name::Part(at(ticks)?, digits(part)?),
                 None => Name::Segment(at(name)?),
             },
-            None => Name::Segment(SegmentNumber(digits(name)?)),
+            None => Name::Numbered(SegmentNumber(digits(name)?)),
         };
         Some((rendition, name))
     }
@@ -299,7 +337,7 @@ impl Listing {
         self.window.entry(number)?.objects.get(rendition)
     }
 
-    fn segment(&self, rendition: usize, number: SegmentNumber) -> Lookup {
+    fn segment(&self, rendition: usize, number: SegmentNumber, by_number: bool) -> Lookup {
         if let Some(object) = self.object(rendition, number) {
             return Lookup::Found(Resource {
                 content_type: content_type(self.renditions[rendition].1),
@@ -309,20 +347,43 @@ impl Listing {
                 gzip: None,
             });
         }
-        if let Some(open) = self.open.as_ref().filter(|_| self.grows && self.renditions[rendition].1 != Kind::Trick) {
-            if number == open.number && open.rows > 0 {
-                let content_type = content_type(self.renditions[rendition].1);
-                return Lookup::Growing(Growing { content_type, rendition, number });
-            }
-            // Clients that go by the clock ask for a segment when its first part is due.
-            if number == open.number || open.rows == open.total && number == open.number.next() {
-                return Lookup::Wait(self.layout.grid().segment());
-            }
+        let grows = self.grows && self.renditions[rendition].1 != Kind::Trick;
+        if self.open.as_ref().is_some_and(|open| grows && number == open.number && open.rows > 0) {
+            let content_type = content_type(self.renditions[rendition].1);
+            return Lookup::Growing(Growing { content_type, rendition, number });
         }
+        // Clients that go by the clock ask for a segment when it, or its first part, is due; encoding takes some time more.
+        let ahead = number.0.checked_sub(self.window.newest().map_or(0, |n| n.0));
+        if by_number && (ahead == Some(1) || grows && ahead == Some(2)) {
+            return Lookup::Wait(self.layout.grid().segment() * 2);
+        }
+        self.absent(number)
+    }
+
+    /// A segment of transport stream; `None` where `path` is none of them.
+    fn transport(&self, path: &str) -> Option<Lookup> {
+        let remuxer = self.remuxer.as_ref()?;
+        let (id, name) = path.strip_prefix(TRANSPORT)?.strip_prefix('/')?.split_once('/')?;
+        let r = self.renditions.iter().position(|(r, _)| r.as_str() == id)?;
+        let n = remuxer.segment_named(r, name)?;
+        Some(match self.window.entry(n).filter(|entry| !entry.is_gap()) {
+            Some(entry) => {
+                let (remuxer, objects) = (Arc::clone(remuxer), entry.objects.clone());
+                let in_memory = objects.iter().all(|object| object.rest.in_memory().is_some());
+                let making = Making { remuxer, rendition: r, number: n, objects };
+                if in_memory { making.make() } else { Lookup::Making(making) }
+            }
+            None => self.absent(n),
+        })
+    }
+
+    /// A segment that is not there: not yet, or not any more.
+    fn absent(&self, number: SegmentNumber) -> Lookup {
         let newest = self.window.newest().map_or(0, |n| n.0);
         match number.0.checked_sub(newest) {
-            // One segment a segment duration, the last one at `published`.
+            // One segment a segment duration, the last one at `published`; one that grows is there from its beginning on.
             Some(ahead @ 1..) => {
+                let ahead = if self.grows { ahead - 1 } else { ahead };
                 let segment = self.layout.grid().segment();
                 Lookup::NotYet(segment.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)))
             }

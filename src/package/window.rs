@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dash;
 use super::edge::Published;
 use super::layout::{Kind, Layout};
 use super::rest::Rest;
 use super::rope::{Deflater, Sealed};
+use super::{dash, hls_ts};
 use crate::dvr::Place;
 use crate::media::SegmentNumber;
 
@@ -50,6 +50,8 @@ pub(super) struct Block {
     entries: Vec<Arc<Entry>>,
     /// Lines of all of them, by rendition; and where each entry's begin.
     lines: Vec<(Sealed, Vec<u32>)>,
+    /// The same of playlists of transport streams, by [`Window::TIMES`], for they name no rendition; none where there are none.
+    transport: Vec<(Sealed, Vec<u32>)>,
     /// What a manifest says of them, by [`Window::TIMES`].
     times: Vec<Sealed>,
     /// Some of its media is in memory.
@@ -71,8 +73,36 @@ const BLOCK_MAX: usize = 64;
 /// what lies before it.
 const DISK_WITHIN: Duration = Duration::from_secs(300);
 
+/// How long a disk must keep what was published for a window that lists so much of the past. What leaves the disk earlier leaves the window,
+/// and a whole block of it: segments that manifests still offer.
+pub fn kept_for(window: Duration, segment: Duration) -> Duration {
+    let Sizes { retained, block, .. } = Sizes::of(window, segment);
+    segment.saturating_mul(u32::try_from(retained + block).unwrap_or(u32::MAX))
+}
+
+/// Of a window, in segments.
+struct Sizes {
+    listed: usize,
+    retained: usize,
+    block: usize,
+}
+
+impl Sizes {
+    fn of(window: Duration, segment: Duration) -> Self {
+        let listed = segments(window, segment).max(LISTED_MIN);
+        let linger = segments((window + segment).min(LINGER_MAX), segment).max(2);
+        let retained = listed + linger;
+        Self { listed, retained, block: (retained / 16).clamp(4, BLOCK_MAX) }
+    }
+}
+
+/// Segments it takes to last so long.
+fn segments(d: Duration, segment: Duration) -> usize {
+    usize::try_from(d.as_nanos().div_ceil(segment.as_nanos().max(1))).unwrap_or(usize::MAX)
+}
+
 /// The published segments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     /// Segments whose media stays in memory, whatever the disk does; none where all of it does.
     memory: Option<usize>,
@@ -82,6 +112,8 @@ pub(super) struct Window {
     retained: usize,
     fresh: usize,
     block: usize,
+    /// Blocks have lines of transport streams, too.
+    transport: bool,
     /// The oldest first; then `tail`. Numbers are contiguous.
     blocks: Arc<[Arc<Block>]>,
     tail: Arc<[Arc<Entry>]>,
@@ -136,18 +168,28 @@ impl Block {
         kinds: &[Kind],
         entries: &[Arc<Entry>],
         before: Option<&Self>,
+        transport: bool,
         deflater: &mut Deflater,
     ) -> Self {
-        let mut line = |r: usize| {
+        let written = |line: &dyn Fn(&Entry) -> String| {
             let mut starts = Vec::with_capacity(entries.len());
             let mut text = String::new();
             for entry in entries {
                 starts.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
-                text.push_str(entry.lines.get(r).map_or("", String::as_str));
+                text.push_str(&line(entry));
             }
+            (text, starts)
+        };
+        let mut line = |r: usize| {
+            let (text, starts) = written(&|entry| entry.lines.get(r).cloned().unwrap_or_default());
             (deflater.seal(text, before.map(|block| &block.lines[r].0)), starts)
         };
         let lines = (0..kinds.len()).map(&mut line).collect();
+        let mut line = |(i, kind): (usize, &Kind)| {
+            let (text, starts) = written(&|entry| hls_ts::segment_lines(layout, *kind, entry.number, entry.is_gap()));
+            (deflater.seal(text, before.map(|block| &block.transport[i].0)), starts)
+        };
+        let transport = Window::TIMES.iter().enumerate().filter(|_| transport).map(&mut line).collect();
         let mut time = |(i, kind): (usize, &Kind)| {
             let mut text = String::new();
             dash::timeline(&mut text, layout, entries.iter().filter(|e| !e.is_gap()).map(|e| e.number), *kind);
@@ -159,7 +201,7 @@ impl Block {
             Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() })
         };
         let in_memory = entries.iter().flat_map(|e| &e.objects).any(|o| o.rest.in_memory().is_some());
-        Self { entries: entries.iter().map(bare).collect(), lines, times, in_memory }
+        Self { entries: entries.iter().map(bare).collect(), lines, transport, times, in_memory }
     }
 
     /// The same with its media on disk; `None` if some of it is not there.
@@ -178,7 +220,8 @@ impl Block {
             Some(Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() }))
         };
         let entries = self.entries.iter().map(moved).collect::<Option<Vec<_>>>()?;
-        Some(Self { entries, lines: self.lines.clone(), times: self.times.clone(), in_memory: false })
+        let (lines, transport) = (self.lines.clone(), self.transport.clone());
+        Some(Self { entries, lines, transport, times: self.times.clone(), in_memory: false })
     }
 
     fn last(&self) -> Option<SegmentNumber> {
@@ -213,11 +256,12 @@ impl<'a> Listed<'a> {
 
     /// Lines in the playlist of rendition `r` of what is in a block that is listed in part.
     pub fn front_lines(&self, r: usize) -> &'a str {
-        let lines = self.front.and_then(|(block, skip)| {
-            let (sealed, starts) = block.lines.get(r)?;
-            std::str::from_utf8(sealed.text.get(*starts.get(skip)? as usize..)?).ok()
-        });
-        lines.unwrap_or("")
+        self.front.and_then(|(block, skip)| behind(block.lines.get(r)?, skip)).unwrap_or("")
+    }
+
+    /// The same in playlists of transport streams.
+    pub fn front_transport(&self, kind: Kind) -> &'a str {
+        self.front.and_then(|(block, skip)| behind(block.transport.get(Window::time(kind))?, skip)).unwrap_or("")
     }
 
     /// The entries in that block.
@@ -230,11 +274,22 @@ impl<'a> Listed<'a> {
         self.blocks.iter().filter_map(move |block| block.lines.get(r).map(|(sealed, _)| sealed))
     }
 
+    /// The same in playlists of transport streams.
+    pub fn transport(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
+        let at = Window::time(kind);
+        self.blocks.iter().filter_map(move |block| block.transport.get(at).map(|(sealed, _)| sealed))
+    }
+
     /// What a manifest says of whole blocks.
     pub fn times(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
         let at = Window::time(kind);
         self.blocks.iter().filter_map(move |block| block.times.get(at))
     }
+}
+
+/// The lines behind the first `skip` entries of a block.
+fn behind((sealed, starts): &(Sealed, Vec<u32>), skip: usize) -> Option<&str> {
+    std::str::from_utf8(sealed.text.get(*starts.get(skip)? as usize..)?).ok()
 }
 
 impl Window {
@@ -245,21 +300,20 @@ impl Window {
         usize::from(kind == Kind::Audio)
     }
 
-    /// For `renditions` of them, that lists so much of the past.
+    /// For `renditions` of them, that lists so much of the past; in playlists of transport streams, too, where `transport` says so.
     /// With `disk` media that waits for its eviction lies there.
-    pub fn new(layout: &Layout, window: Duration, renditions: usize, disk: bool) -> Self {
+    pub fn new(layout: &Layout, window: Duration, renditions: usize, disk: bool, transport: bool) -> Self {
         let segment = layout.grid().segment();
-        let segments = |d: Duration| usize::try_from(d.as_nanos().div_ceil(segment.as_nanos())).unwrap_or(usize::MAX);
-        let listed = segments(window).max(LISTED_MIN);
-        let linger = segments((window + segment).min(LINGER_MAX)).max(2);
-        let retained = listed + linger;
+        let segments = |d: Duration| segments(d, segment);
+        let Sizes { listed, retained, block } = Sizes::of(window, segment);
         Self {
             memory: disk.then(|| segments(DISK_WITHIN)),
             places: BTreeMap::new(),
             listed,
             retained,
             fresh: segments(Duration::from_secs(FRESH * layout.target_duration())),
-            block: (retained / 16).clamp(4, BLOCK_MAX),
+            block,
+            transport,
             blocks: Arc::default(),
             tail: Arc::default(),
             len: 0,
@@ -347,7 +401,7 @@ impl Window {
         self.len += 1;
         if tail.len() >= self.fresh + self.block {
             let rest = tail.split_off(self.block);
-            let block = Block::new(layout, kinds, &tail, self.blocks.last().map(Arc::as_ref), deflater);
+            let block = Block::new(layout, kinds, &tail, self.blocks.last().map(Arc::as_ref), self.transport, deflater);
             self.blocks = self.blocks.iter().cloned().chain([Arc::new(block)]).collect();
             tail = rest;
         }
@@ -417,5 +471,40 @@ impl Window {
         let seconds = ticks as f64 / f64::from(layout.timescale(kind).hz());
         let bytes = self.bytes.get(rendition).copied().unwrap_or(0);
         if seconds > 0.0 { (bytes as f64 * 8.0 / seconds) as u64 } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{FrameRate, Grid};
+
+    /// What is published of a window on a disk that keeps no more than it is asked to.
+    #[test]
+    fn what_leaves_the_disk_was_offered_by_nobody() {
+        let grid = Grid::new(Duration::from_secs(2), FrameRate::new(25, 1).expect("a rate")).expect("a grid");
+        let layout = Layout::new(grid, Duration::from_millis(200));
+        for seconds in [8, 40, 60, 600, 3600] {
+            let listed = Duration::from_secs(seconds);
+            let mut window = Window::new(&layout, listed, 1, true, false);
+            let mut deflater = Deflater::default();
+            let kept = segments(kept_for(listed, grid.segment()), grid.segment()) as u64;
+            // RFC 8216 §6.2.2: as long again behind the removal, which we do for two minutes at most.
+            let offered = seconds / 2 + (seconds / 2 + 1).min(60);
+            for n in 1000..4000 {
+                // Gaps: they need no disk to lie on.
+                let entry = Entry {
+                    number: SegmentNumber(n),
+                    objects: Vec::new(),
+                    lines: vec![String::new()],
+                    parts: Vec::new(),
+                    part_lines: Vec::new(),
+                };
+                window.push(&layout, &[Kind::Video], entry, &mut deflater);
+                window.expire(&layout, SegmentNumber((n + 1).saturating_sub(kept)));
+                let oldest = SegmentNumber((n + 1).saturating_sub(offered).max(1000));
+                assert!(window.view().entry(oldest).is_some(), "{seconds} s: {oldest:?} of {n}");
+            }
+        }
     }
 }

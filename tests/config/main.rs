@@ -6,6 +6,7 @@
 mod channel;
 mod ladders;
 mod mistakes;
+mod profiles;
 mod schema;
 mod sources;
 

@@ -179,6 +179,14 @@ fn each_mistake_is_named_with_its_mend() {
             "channel[c].deinterlace",
             "\"blend\" or \"top\"",
         ),
+        (
+            "serve",
+            "id = \"c\"",
+            "id = \"c\"\nserve = [\"hls\", \"ts\"]",
+            3,
+            "channel[c].serve[1]",
+            "hls, ll-hls, hls-ts",
+        ),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
             "port 0",

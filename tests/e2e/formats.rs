@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandem::clock;
+use tandem::config::{DashForm, Filter, HlsForm, Profile, View};
 use tandem::encode::ipc::{CodedUnit, Filled, Material, RenditionIndex, SegmentEnd};
 use tandem::encode::ladder::{AudioRung, RateControl, VideoEncoder, VideoRung};
-use tandem::media::{ChannelId, FrameRate, Grid, PipelineId, RenditionId, SegmentNumber};
+use tandem::media::{ChannelId, FrameRate, Grid, PipelineId, ProfileId, RenditionId, SegmentNumber};
 use tandem::origin::{ChannelFeed, Directory, Limits, Running, start};
 use tandem::package::{Config, Packager};
 use tandem::wire::codec::annexb::nal_units;
@@ -111,8 +112,9 @@ fn config() -> Config {
     Config {
         channel: ChannelId::new("formats").unwrap(),
         grid: Grid::new(Duration::from_secs(2), FrameRate::new(25, 1).unwrap()).unwrap(),
-        serve: tandem::config::Serve { hls: true, dash: true, ..Default::default() },
+        serve: tandem::config::Serve { hls: true, hls_ts: true, dash: true, ..Default::default() },
         part: Duration::from_millis(500),
+        profiles: vec![tv()],
         window: Duration::from_secs(20),
         pipelines: vec![PipelineId::A],
         video: vec![
@@ -131,6 +133,15 @@ fn config() -> Config {
         disk: false,
         save: false,
     }
+}
+
+/// For devices that know H.264 and stereo alone.
+fn tv() -> Profile {
+    let mut view = View::default();
+    for (filter, text) in [(Filter::Codec, "h264"), (Filter::Channels, "1-2"), (Filter::Trick, "none")] {
+        view.set(filter, text).unwrap();
+    }
+    Profile { id: ProfileId::new("tv").unwrap(), hls: Some(HlsForm::Segments), dash: Some(DashForm::Segments), view }
 }
 
 enum Media {
@@ -284,6 +295,58 @@ fn ffmpeg_decodes_each_format_from_hls_and_dash() {
         "%+8",
     ]);
     assert!(pictures.len() >= 4 && pictures.iter().all(|p| p.starts_with('I')), "{pictures:?}");
+}
+
+#[test]
+fn ffmpeg_decodes_transport_streams() {
+    let live = Live::start();
+    for (rendition, codec) in [("h264", "h264"), ("hevc", "hevc")] {
+        let url = live.url(&format!("ts/{rendition}/index.m3u8"));
+        let mut streams = probe(&["-show_entries", "stream=codec_name", &url]);
+        streams.sort();
+        streams.dedup();
+        assert_eq!(streams, ["aac", codec], "{rendition}");
+        assert_eq!(decoded(&url, "0:v", "6"), 150, "{rendition}");
+    }
+    // The variants, and of the other languages German; all of them play.
+    let streams = probe(&["-show_entries", "stream=codec_name", &live.url("ts/index.m3u8")]);
+    for codec in ["h264", "hevc", "aac"] {
+        assert!(streams.iter().any(|s| s == codec), "no {codec} in {streams:?}");
+    }
+    assert_eq!(decoded(&live.url("ts/index.m3u8"), "0:v:0", "6"), 150);
+    let german = probe(&["-show_entries", "stream=codec_name", &live.url("ts/deu/index.m3u8")]);
+    assert!(german.iter().all(|s| s == "aac") && !german.is_empty(), "{german:?}");
+    // One segment is the same bytes and has the same tag for everybody, and its type is told.
+    let playlist = curl(&[&live.url("ts/h264/index.m3u8")]);
+    let segment = playlist.lines().rfind(|l| !l.starts_with('#')).unwrap();
+    let head = curl(&["-I", &live.url(&format!("ts/h264/{segment}"))]).to_ascii_lowercase();
+    for field in ["200 ok", "content-type: video/mp2t", "cache-control: public, max-age=3600, immutable", "etag: \""] {
+        assert!(head.contains(field), "no {field} in {head}");
+    }
+}
+
+#[test]
+fn ffmpeg_plays_views_and_profiles() {
+    let live = Live::start();
+    for (path, codec) in [
+        ("index.m3u8?codec=h264&lang=de", "h264"),
+        ("manifest.mpd?aws.manifestfilter=video_codec%3Ah265%3Baudio_language%3Ade", "hevc"),
+        ("tv/index.m3u8", "h264"),
+        ("tv/manifest.mpd", "h264"),
+    ] {
+        let mut streams = probe(&["-show_entries", "stream=codec_name", &live.url(path)]);
+        streams.sort();
+        streams.dedup();
+        assert_eq!(streams, ["aac", codec], "{path}");
+        assert_eq!(decoded(&live.url(path), "0:v:0", "4"), 100, "{path}");
+    }
+    let refused = curl(&["-i", &live.url("index.m3u8?height=high")]);
+    assert!(refused.contains("400 Bad Request") && refused.contains("height (video_height) takes lines"), "{refused}");
+}
+
+fn curl(args: &[&str]) -> String {
+    let out = Command::new("curl").args(["-s", "-m", "10"]).args(args).output().unwrap();
+    String::from_utf8(out.stdout).unwrap()
 }
 
 /// Six seconds of each rendition, given with its codec, decode from HLS and from DASH.

@@ -30,4 +30,5 @@ mod rtp;
 mod soak;
 mod spread;
 mod srt;
+mod storm;
 mod warm;

@@ -1,6 +1,7 @@
 //! The main process dies and comes back: players find what they had, bytes under their URLs stay what they were, numbers go on.
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Options, Publisher, Publishers, Server};
@@ -142,4 +143,60 @@ pub fn deaths_of_the_main_process(deaths: u64) {
 #[test]
 fn a_killed_main_process_serves_what_it_served() {
     deaths_of_the_main_process(3);
+}
+
+/// A file system of so many bytes, for as long as the test runs.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn of(at: &std::path::Path, options: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a folder");
+        let mounted = mount(&["-t", "tmpfs", "-o", options, "tmpfs", &at.display().to_string()]);
+        mounted.then(|| Self(at.to_owned()))
+    }
+
+    fn again(&self, options: &str) {
+        assert!(mount(&["-o", &format!("remount,{options}"), &self.0.display().to_string()]), "remount {options}");
+    }
+}
+
+fn mount(arguments: &[&str]) -> bool {
+    Command::new("mount").args(arguments).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_and_one_that_cannot_be_written_cost_nothing_but_the_window_on_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = Mount::of(folder.path(), "ro,size=1m") else {
+        eprintln!("SKIPPED: nothing may be mounted here");
+        return;
+    };
+    let extra = format!("window = \"20s\"\n[channel.dvr]\nfolder = \"{}\"\n", folder.path().display());
+    let server = Server::start(&Options { extra, ..Options::default() });
+    let _publishers = Publishers::start(&server, &["s1", "s2", "s3", "s4"], Publisher::SrtLiveTransmit);
+    server.wait_on_air();
+    let failing = |s: &Server, so: bool| s.status()["dvr"]["failing"] == so;
+    let newest = |s: &Server| s.status()["publish"]["newest"].as_u64().expect("published");
+    let goes_on = |what: &str| {
+        let then = newest(&server) + 3;
+        server.wait(what, |s| newest(s) >= then);
+    };
+    server.wait("the disk cannot be written, and that is told", |s| failing(s, true));
+    assert!(server.log().contains("dvr-failing"), "{}", server.log_tail());
+    goes_on("segments beside a disk that cannot be written");
+    disk.again("rw,size=1m");
+    server.wait("the disk can be written, and that is told", |s| failing(s, false));
+    server.wait("the disk is full, and that is told", |s| failing(s, true));
+    goes_on("segments beside a full disk");
+    disk.again("size=200m");
+    server.wait("the disk has room again", |s| failing(s, false));
+    let status = server.status();
+    assert_eq!(status["publish"]["gaps"], 0, "{status:#}");
+    assert!(status["dvr"]["lost"].as_u64() > Some(0), "{status:#}");
 }

@@ -34,6 +34,19 @@ fn a_minute_in_each_player() {
     crate::players::play(60);
 }
 
+/// Nothing but the pictures that were made up while nothing came.
+#[test]
+#[ignore = "eleven minutes"]
+fn every_fault_while_every_output_is_judged() {
+    crate::storm::is_weathered(seconds());
+}
+
+#[test]
+#[ignore = "eleven minutes"]
+fn five_players_through_faults_that_nobody_may_notice() {
+    crate::storm::is_not_noticed((seconds() / 5).max(30) as u32);
+}
+
 #[test]
 #[ignore = "five minutes"]
 fn twenty_deaths_of_the_one_that_encodes() {

@@ -445,6 +445,7 @@ pub fn config(script: &Script) -> config::Channel {
         serve: config::Serve {
             hls: true,
             low_latency_hls: script.parts(),
+            hls_ts: false,
             dash: true,
             low_latency_dash: script.parts(),
         },
@@ -478,6 +479,7 @@ pub fn config(script: &Script) -> config::Channel {
             .to_vec(),
         failover: failover(script),
         outputs: Vec::new(),
+        profiles: Vec::new(),
         ladder: config::Ladder {
             file: "model.toml".into(),
             auto: false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::failover::Failover;
 use super::output::Output;
+use super::profile::Profile;
 use super::secret::Secret;
 use super::source::{Input, Source};
 use crate::encode::ipc::{Deinterlace, InputLoss, Loudness};
@@ -24,6 +25,8 @@ pub struct Channel {
     pub part: Duration,
     /// What the origin serves.
     pub serve: Serve,
+    /// What classes of devices are offered.
+    pub profiles: Vec<Profile>,
     /// How much of the past the playlists list.
     pub window: Duration,
     /// Where the window is kept on disk, too.
@@ -91,6 +94,8 @@ pub struct Serve {
     pub hls: bool,
     /// With parts in them (RFC 8216bis, LL-HLS).
     pub low_latency_hls: bool,
+    /// HLS playlists of transport stream segments.
+    pub hls_ts: bool,
     /// A DASH manifest of whole segments.
     pub dash: bool,
     /// A DASH manifest of segments that are delivered while they grow.

@@ -3,6 +3,7 @@
 mod channel;
 mod failover;
 mod output;
+mod profile;
 mod secret;
 mod server;
 mod source;
@@ -10,6 +11,7 @@ mod source;
 pub use channel::{Channel, Dvr, Ladder, Pipeline, Publish, Redundancy, Serve};
 pub use failover::{Condition, Content, Failover, Limits, Revert, SourceOrder};
 pub use output::{Destination, Matrix, OUTPUTS_MAX, Output, Record, RtpOutput, SrtOutput, Takes, Way};
+pub use profile::{DashForm, HlsForm, Profile};
 pub use secret::Secret;
 pub use server::{Control, Ingest, Origin, SrtListener};
 pub use source::{

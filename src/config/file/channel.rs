@@ -8,6 +8,7 @@ use serde::{Deserialize, de};
 
 use super::failover::FailoverFile;
 use super::output::OutputFile;
+use super::profile::ProfileFile;
 use super::source::SourceFile;
 use crate::config::document::Mark;
 use crate::config::units::{Bytes, Lufs, Rate, SecretRef, Time, TruePeak};
@@ -32,8 +33,9 @@ pub(in crate::config) struct ChannelFile {
     /// Duration of a part (CMAF chunk): whole frames, at most the segment. Default: the longest up to 500 ms (200 ms with
     /// latency = "low") that divides the segment evenly.
     pub part: Option<Mark<Time>>,
-    /// What the origin serves: "hls"; "ll-hls", the same playlists with parts, blocking reload and delta updates; "dash"; "ll-dash",
-    /// a manifest of its own and segments that are sent while they grow. Default ["hls", "dash"], and all four with latency = "low".
+    /// What the origin serves: "hls"; "ll-hls", the same playlists with parts, blocking reload and delta updates; "hls-ts", playlists of
+    /// their own with transport stream segments, for players from before CMAF; "dash"; "ll-dash", a manifest of its own and segments that are
+    /// sent while they grow. Default ["hls", "dash"], and with latency = "low" those for low latency, too.
     #[schemars(with = "Option<Vec<FormatFile>>")]
     pub serve: Option<Mark<Vec<FormatFile>>>,
     /// How much of the past the playlists list: 3 segments to 1 h, which is kept in memory; to 24 h with `dvr`. Default "60s".
@@ -92,6 +94,8 @@ pub(in crate::config) struct ChannelFile {
     /// The contribution feeds; at least one.
     #[schemars(length(min = 1))]
     pub source: Vec<Mark<SourceFile>>,
+    /// Device profiles: what classes of devices are offered, at addresses of their own.
+    pub profile: Vec<Mark<ProfileFile>>,
     /// Where the transport stream goes on to as it came: to other hosts, and to files.
     pub output: Vec<Mark<OutputFile>>,
 }
@@ -127,6 +131,8 @@ pub(in crate::config) enum FormatFile {
     Hls,
     /// Playlists of segments and parts.
     LlHls,
+    /// Playlists of transport stream segments.
+    HlsTs,
     /// A manifest of whole segments.
     Dash,
     /// A manifest of segments that grow.

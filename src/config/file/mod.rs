@@ -6,6 +6,7 @@ mod channel;
 mod failover;
 mod ladder;
 mod output;
+mod profile;
 mod source;
 
 use schemars::JsonSchema;
@@ -18,6 +19,7 @@ pub(super) use channel::*;
 pub(super) use failover::*;
 pub(super) use ladder::*;
 pub(super) use output::*;
+pub(super) use profile::*;
 pub(super) use source::*;
 
 /// A Tandem configuration: channels, and where they are served.

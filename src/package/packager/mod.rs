@@ -14,17 +14,20 @@ use super::catalogue::Catalogue;
 use super::compare::Comparer;
 use super::edge::{Edge, Row};
 use super::event::{PackageEvent, Refusal, Verdict};
+use super::front::Front;
 use super::keep::Keep;
 use super::layout::{Kind, Layout};
+use super::remux::Remuxer;
 use super::rope::Deflater;
 use super::segmenter::{Coding, Segmenter};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
-use super::snapshot::{Resource, Snapshot};
+use super::snapshot::Snapshot;
 use super::window::Window;
 use super::{Config, PackageError, trick};
 
 use crate::clock::Now;
+use crate::config::Profile;
 use crate::dvr::Place;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{PipelineId, RenditionId, SegmentNumber};
@@ -61,6 +64,8 @@ pub struct Packager {
     edge: Option<Edge>,
     /// What players were told with the first published segment.
     published: Option<Catalogue>,
+    /// Makes transport streams, where they are served and something is published.
+    remuxer: Option<Arc<Remuxer>>,
     /// When the newest number was decided.
     decided: Option<Now>,
     wake: Option<Now>,
@@ -70,7 +75,8 @@ pub struct Packager {
     /// Whole segments for [`Self::take_saved`], as they came.
     saved: Vec<Saved>,
     /// What players are told that does not change with the rows.
-    fixed: Arc<BTreeMap<String, Resource>>,
+    front: Option<Arc<Front>>,
+    profiles: Arc<[Profile]>,
     snapshot: Arc<Snapshot>,
     status: PublishStatus,
 }
@@ -116,6 +122,10 @@ impl Packager {
         if let Some(name) = names.iter().find(twice) {
             return Err(PackageError::SameName(name.clone()));
         }
+        let taken = |p: &&Profile| names.iter().any(|name| name.as_str() == p.id.as_str());
+        if let Some(profile) = config.profiles.iter().find(taken) {
+            return Err(PackageError::SameProfile(profile.id.clone()));
+        }
         if !matches!(config.pipelines[..], [_] | [PipelineId::A, PipelineId::B] | [PipelineId::B, PipelineId::A]) {
             return Err(PackageError::Pipelines);
         }
@@ -128,7 +138,7 @@ impl Packager {
         let video = config.video.len();
         let kind = |r| if r < video { Kind::Video } else { Kind::Audio };
         let kinds: Vec<Kind> = (0..names.len()).map(kind).chain(trick.map(|_| Kind::Trick)).collect();
-        let window = Window::new(&layout, config.window, kinds.len(), config.disk);
+        let window = Window::new(&layout, config.window, kinds.len(), config.disk, config.serve.hls_ts);
         // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
         let slab = |bitrate: u32| {
             let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.in_memory() as f64 / 2.0;
@@ -147,8 +157,10 @@ impl Packager {
             window,
             deflater: Deflater::default(),
             edge: None,
-            fixed: Arc::default(),
+            front: None,
+            profiles: config.profiles.as_slice().into(),
             published: None,
+            remuxer: None,
             decided: None,
             wake: None,
             events: Vec::new(),

@@ -1,6 +1,7 @@
 //! From a decision to what is listed: rows and segments are put to rest, and what is to be kept is noted.
 
 use std::mem;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -10,6 +11,7 @@ use super::super::edge::{Edge, Published};
 use super::super::event::{Change, PackageEvent, Refusal};
 use super::super::keep::{Head, Keep, Note};
 use super::super::names::tag_of;
+use super::super::remux::Remuxer;
 use super::super::rest::Rest;
 use super::super::segmenter::Whole;
 use super::super::selector::{Candidate, Decision, Made};
@@ -189,6 +191,13 @@ impl Packager {
         self.selector.on_air = Some(to);
     }
 
+    /// From here on players are told of these renditions.
+    pub(super) fn begins(&mut self, catalogue: Catalogue) {
+        let remuxer = || Arc::new(Remuxer::new(self.layout, &catalogue));
+        self.remuxer = self.config.serve.hls_ts.then(remuxer);
+        self.published = Some(catalogue);
+    }
+
     /// Puts a segment's renditions to rest and lists it. `None`, told as a refusal, when there is no memory.
     pub(super) fn store(
         &mut self,
@@ -222,7 +231,7 @@ impl Packager {
             let configs = wholes.iter().map(|whole| whole.video.clone()).collect();
             let catalogue = Catalogue::new(&self.config, &self.layout, configs);
             self.keep(|config| Keep::Head(Head::new(config, &catalogue).write()));
-            self.published = Some(catalogue);
+            self.begins(catalogue);
             self.drop_unlike();
         }
         // Repeats are pictures of the programme; slate and silence are not.

@@ -1,17 +1,13 @@
 //! What players are told: a snapshot of what is listed, with playlists and manifests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use sha2::{Digest, Sha256};
 
 use super::super::catalogue::Rendition;
 use super::super::edge::{Edge, Track};
-use super::super::layout::Layout;
-use super::super::names::entity_tag;
+use super::super::front::{Facts, Front, playlist_cache};
+use super::super::hls;
 use super::super::rope::Rope;
-use super::super::snapshot::{Cache, Listing, Open, Playlist, Resource, Snapshot, content_type};
-use super::super::{dash, hls};
+use super::super::snapshot::{Listing, Open, Playlist, Snapshot};
 use super::Packager;
 use crate::clock::Now;
 use crate::monitor::RenditionStatus;
@@ -21,9 +17,9 @@ impl Packager {
     pub(super) fn render(&mut self, now: Now) {
         let newest = self.window.newest();
         if self.snapshot.newest() != newest {
-            self.render_fixed(now);
+            self.render_front(now);
         }
-        let Some(published) = &self.published else { return };
+        let (Some(published), Some(front)) = (&self.published, &self.front) else { return };
         let (serve, layout, window) = (self.config.serve, self.layout, &self.window);
         let renditions: Arc<[_]> = published.renditions.iter().map(|r| (r.id.clone(), r.kind())).collect();
         let open = self.open();
@@ -46,7 +42,8 @@ impl Packager {
             layout,
             published: now,
             renditions: Arc::clone(&renditions),
-            fixed: Arc::clone(&self.fixed),
+            front: Arc::clone(front),
+            remuxer: self.remuxer.clone(),
             playlists,
             blocks: low.is_some(),
             window: self.window.view(),
@@ -57,7 +54,7 @@ impl Packager {
     }
 
     /// Headers, the multivariant playlist, manifests, figures.
-    fn render_fixed(&mut self, now: Now) {
+    fn render_front(&mut self, now: Now) {
         let Some(published) = &self.published else { return };
         let (layout, window, serve) = (&self.layout, &self.window, self.config.serve);
         let renditions = &published.renditions;
@@ -71,34 +68,19 @@ impl Packager {
             peak_bitrate: rendition.bandwidth.peak(),
         };
         self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
-        let cache = playlist_cache(layout);
-        let facts = dash::Facts {
+        (self.status.transport_made, self.status.transport_failed) =
+            self.remuxer.as_ref().map_or((0, 0), |remuxer| remuxer.counts());
+        let facts = Facts {
+            layout: *layout,
+            serve,
+            profiles: Arc::clone(&self.profiles),
+            catalogue: published.clone(),
+            window: window.clone(),
+            averages,
             published: now.utc,
-            depth: layout.grid().segment().saturating_mul(u32::try_from(window.listed_max()).unwrap_or(u32::MAX)),
-            time_uri: &self.config.time_uri,
+            time_uri: self.config.time_uri.clone(),
         };
-        let mut fixed = BTreeMap::new();
-        for rendition in renditions {
-            fixed.insert(format!("{}/{}", rendition.id, published.init), init_resource(rendition));
-        }
-        if serve.hls {
-            // Rounded, so that the multivariant playlist stays the same while nothing much changes.
-            let rounded: Vec<u64> = averages.iter().map(|a| a.next_multiple_of(10_000)).collect();
-            let mut rope = Rope::new(&mut self.deflater);
-            rope.text().push_str(&hls::multivariant(layout, published, &rounded));
-            fixed.insert("index.m3u8".to_owned(), rope.finish(hls::TYPE, cache));
-        }
-        let forms = [
-            (serve.dash, "manifest.mpd", dash::Form::Timeline),
-            (serve.dash, "number.mpd", dash::Form::Number),
-            (serve.low_latency_dash, "low.mpd", dash::Form::LowLatency),
-        ];
-        for (_, name, form) in forms.into_iter().filter(|(wanted, ..)| *wanted) {
-            let mut rope = Rope::new(&mut self.deflater);
-            dash::manifest(&mut rope, layout, window, published, facts, form);
-            fixed.insert(name.to_owned(), rope.finish(dash::TYPE, cache));
-        }
-        self.fixed = Arc::new(fixed);
+        self.front = Some(Arc::new(Front::new(facts, &mut self.deflater)));
     }
 
     /// The live edge as players see it.
@@ -111,20 +93,5 @@ impl Packager {
             rows: edge.map_or(0, Edge::rows),
             total: self.layout.rows(number),
         })
-    }
-}
-
-/// Half a segment: a cache that keeps a playlist longer hides the next segment.
-fn playlist_cache(layout: &Layout) -> Cache {
-    Cache::For(layout.grid().segment() / 2)
-}
-
-fn init_resource(rendition: &Rendition) -> Resource {
-    Resource {
-        content_type: content_type(rendition.kind()),
-        etag: entity_tag(&Sha256::digest(&rendition.init)),
-        cache: Cache::Immutable,
-        body: rendition.init.clone().into(),
-        gzip: None,
     }
 }

@@ -29,7 +29,7 @@ impl Packager {
     ) -> Result<Option<Self>, PackageError> {
         let mut packager = Self::new(config, now)?;
         let Some(catalogue) = head.catalogue(&packager.config, &packager.layout) else { return Ok(None) };
-        packager.published = Some(catalogue);
+        packager.begins(catalogue);
         let oldest =
             packager.layout.grid().segment_at(now.channel_time()).0.saturating_sub(packager.window.listed_max() as u64);
         let mut open = None;

@@ -54,7 +54,7 @@ fn boxes(data: &[u8]) -> String {
 }
 
 /// Ten segments, the seventh a gap; 300 ms from the end of each interval to its delivery.
-fn with_a_gap(config: Config) -> Packager {
+pub(super) fn with_a_gap(config: Config) -> Packager {
     let t0 = start_of(&config, FIRST);
     let segment = config.grid.segment();
     let mut p = up(config, t0, &PipelineId::BOTH);

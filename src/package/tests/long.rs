@@ -23,7 +23,8 @@ fn publish(p: &mut Packager, now: Now, n: u64) {
 
 fn day(segments: u32) -> Config {
     let config = Config { pipelines: vec![PipelineId::A], ..with_parts(config()) };
-    Config { window: config.grid.segment() * segments, ..config }
+    let serve = Serve { hls_ts: true, ..config.serve };
+    Config { window: config.grid.segment() * segments, serve, ..config }
 }
 
 /// What a playlist lists: numbers by the names, and gaps.
@@ -65,6 +66,14 @@ fn blocks_change_nothing_that_is_said() {
             before.replace(String::from_utf8(resource.etag.to_vec()).expect("text")).as_deref(),
             std::str::from_utf8(&resource.etag).ok()
         );
+        let transport = found(&snapshot, "ts/v180/index.m3u8");
+        let listed = String::from_utf8(transport.body.bytes().to_vec()).expect("text");
+        assert_eq!(numbers(&listed.replace(".ts\n", ".m4s\n")), want, "after {n}");
+        assert_eq!(listed.matches("#EXT-X-GAP").count(), gaps, "after {n}");
+        let mut unpacked = String::new();
+        let gzip = transport.gzip.expect("compressed").bytes();
+        flate2::read::GzDecoder::new(&gzip[..]).read_to_string(&mut unpacked).expect("gzip");
+        assert_eq!(unpacked, listed, "after {n}");
         // The manifest lists the same segments.
         let manifest = text(&snapshot, "manifest.mpd");
         let video = manifest.split("</SegmentTimeline>").next().expect("a timeline");

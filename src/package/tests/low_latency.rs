@@ -298,6 +298,10 @@ fn a_segment_that_grows() {
     let (mut p, t) = running();
     let name = format!("v360/{NEXT}.m4s");
     assert!(matches!(p.snapshot().lookup(&name), Lookup::Wait(_)));
+    // The clock of a client may say that the next one has begun while this one is still on its way.
+    let next = format!("v360/{}.m4s", NEXT + 1);
+    assert!(matches!(p.snapshot().lookup(&next), Lookup::Wait(_)));
+    assert!(matches!(p.snapshot().lookup(&format!("v360/{}.m4s", NEXT + 2)), Lookup::NotYet(_)));
     deliver_row(&mut p, ms(t, 500), A, NEXT, 0, 0);
     p.poll(ms(t, 500));
     let Lookup::Growing(growing) = p.snapshot().lookup(&name) else { panic!("it has begun") };

@@ -6,7 +6,8 @@ mod long;
 mod low_latency;
 mod selection;
 mod simulation;
-mod transport;
+pub(super) mod transport;
+mod views;
 mod warm;
 
 use std::path::PathBuf;
@@ -78,6 +79,7 @@ fn config_at(rate: FrameRate) -> Config {
         grid: Grid::new(Duration::from_secs(2), rate).expect("good grid"),
         part: Duration::from_millis(480),
         serve: Serve { hls: true, dash: true, ..Serve::default() },
+        profiles: Vec::new(),
         window: Duration::from_secs(12),
         pipelines: PipelineId::BOTH.to_vec(),
         video: vec![rung("v360", 700_000), rung("v180", 300_000)],
@@ -97,7 +99,7 @@ fn config_at(rate: FrameRate) -> Config {
 
 /// Parts of 0.4 s in playlists and manifest.
 fn with_parts(config: Config) -> Config {
-    let serve = Serve { hls: true, low_latency_hls: true, dash: true, low_latency_dash: true };
+    let serve = Serve { hls: true, low_latency_hls: true, dash: true, low_latency_dash: true, ..Serve::default() };
     Config { serve, part: Duration::from_millis(400), ..config }
 }
 

@@ -456,7 +456,8 @@ fn lookups_answer_by_arithmetic() {
     assert_eq!(plain, found(&snapshot, "manifest.mpd").body.bytes());
     assert!(snapshot.published().is_some_and(|at| at.utc < t.utc));
     for (name, path, want) in [
-        ("the next", format!("v360/{NEXT}.m4s"), "NotYet(2s)"),
+        ("the next, as asked for by the clock", format!("v360/{NEXT}.m4s"), "Wait(4s)"),
+        ("the one behind it", format!("v360/{}.m4s", NEXT + 1), "NotYet(4s)"),
         ("the next by its time", "v360/t44881740050000.m4s".into(), "NotYet(2s)"),
         ("the third after", format!("a1/{}.m4s", FIRST + 3), "NotYet(6s)"),
         ("before all", format!("v360/{}.m4s", FIRST - 1), "Gone"),

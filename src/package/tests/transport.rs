@@ -2,16 +2,18 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use quick_m3u8::config::ParsingOptionsBuilder;
 use quick_m3u8::tag::KnownTag;
 use quick_m3u8::{HlsLine, Reader};
 
-use super::golden::compare;
+use super::golden::{compare, with_a_gap};
 use super::judges::{access_units, adts_frames, ffmpeg, presentation_order};
 use super::*;
 use crate::demux::{self, Demux};
+use crate::dvr::Place;
 use crate::measure::{Indicator, Measure};
 use crate::media::{Item, TrackKind};
 use crate::package::catalogue::Catalogue;
@@ -315,9 +317,20 @@ proptest! {
     }
 }
 
-/// Ten segments, the seventh of them a gap.
-fn listed() -> impl Iterator<Item = (SegmentNumber, bool)> {
-    (4..10).map(|i| (SegmentNumber(FIRST + i), i == 6))
+/// What players are told of ten segments, the seventh of them a gap.
+fn on_air(config: Config) -> Arc<Snapshot> {
+    with_a_gap(with_transport(config)).snapshot()
+}
+
+fn with_transport(config: Config) -> Config {
+    let serve = Serve { hls_ts: true, ..config.serve };
+    Config { serve, ..config }
+}
+
+/// A catalogue of one segment, for whoever needs any.
+pub(in crate::package) fn catalogue() -> (Layout, Catalogue) {
+    let channel = Channel::new(config(), FIRST, 1);
+    (channel.layout, channel.catalogue)
 }
 
 #[test]
@@ -325,10 +338,11 @@ fn playlists() {
     let channel = Channel::new(config(), FIRST, 1);
     let averages = |channel: &Channel| vec![200_000; channel.catalogue.renditions.len()];
     let multivariant =
-        |channel: &Channel| hls_ts::multivariant(&channel.layout, &channel.catalogue, &averages(channel));
+        |channel: &Channel| hls_ts::multivariant(&channel.layout, &channel.catalogue, &averages(channel), "");
     compare("ts-multivariant.m3u8", &multivariant(&channel));
-    compare("ts-video.m3u8", &hls_ts::media(&channel.layout, Kind::Video, listed()));
-    compare("ts-audio.m3u8", &hls_ts::media(&channel.layout, Kind::Audio, listed()));
+    let snapshot = on_air(config());
+    compare("ts-video.m3u8", &text(&snapshot, "ts/v360/index.m3u8"));
+    compare("ts-audio.m3u8", &text(&snapshot, "ts/a1/index.m3u8"));
     let everything = Channel::new(config_of_everything(), FIRST, 1);
     compare("ts-multivariant-everything.m3u8", &multivariant(&everything));
     let with = |video: Vec<VideoRung>, audio: Vec<AudioRung>| {
@@ -343,13 +357,10 @@ fn playlists() {
 
 #[test]
 fn quick_m3u8_reads_the_playlists() {
-    let channel = Channel::new(config_of_everything(), FIRST, 1);
-    let averages = vec![200_000; channel.catalogue.renditions.len()];
-    let media = hls_ts::media(&channel.layout, Kind::Video, listed());
+    let snapshot = on_air(config_of_everything());
     // Three rungs that transport streams can carry, and the sound alone.
-    for (text, wanted) in
-        [(hls_ts::multivariant(&channel.layout, &channel.catalogue, &averages), 4), (media.clone(), 6)]
-    {
+    for (path, wanted) in [("ts/index.m3u8", 4), ("ts/v360/index.m3u8", 6), ("ts/deu/index.m3u8", 6)] {
+        let text = text(&snapshot, path);
         let options = ParsingOptionsBuilder::new().with_parsing_for_all_tags().build();
         let mut reader = Reader::from_str(&text, options);
         let mut uris = 0;
@@ -367,17 +378,105 @@ fn quick_m3u8_reads_the_playlists() {
 #[test]
 fn what_playlists_name_is_found() {
     let layout = Layout::new(config().grid, config().part);
-    for kind in [Kind::Video, Kind::Audio] {
-        let playlist = hls_ts::media(&layout, kind, listed());
+    let snapshot = on_air(config());
+    for (rendition, kind) in [("v360", Kind::Video), ("a1", Kind::Audio)] {
+        let playlist = text(&snapshot, &format!("ts/{rendition}/index.m3u8"));
         let names = playlist.lines().filter(|line| !line.starts_with('#'));
         let found: Vec<_> = names.map(|name| hls_ts::segment_named(&layout, kind, name)).collect();
-        let wanted: Vec<_> = listed().map(|(n, _)| Some(n)).collect();
+        let wanted: Vec<_> = (4..10).map(|i| Some(SegmentNumber(FIRST + i))).collect();
         assert_eq!(found, wanted, "{kind:?}");
     }
     // The first is right; the others are other names of it, names of nothing, and no names.
     let names = ["t44881740200000.ts", "t044881740200000.ts", "t+44881740200000.ts", "t44881740200001.ts", "t.ts", ""];
     let found = names.map(|name| hls_ts::segment_named(&layout, Kind::Video, name));
     assert_eq!(found, [Some(SegmentNumber(FIRST + 4)), None, None, None, None, None]);
+}
+
+#[test]
+fn segments_are_made_of_what_is_published() {
+    let snapshot = on_air(config());
+    let channel = Channel::new(config(), FIRST + 4, 6);
+    for (r, id, scale) in [(0, "v360", 25_000), (1, "v180", 25_000), (2, "a1", 48_000)] {
+        for (i, wanted) in channel.transport(r).iter().enumerate() {
+            let n = FIRST + 4 + i as u64;
+            let kind = channel.catalogue.renditions[r].kind();
+            assert_eq!(channel.layout.timescale(kind).hz(), scale);
+            let path = format!("ts/{id}/t{}.ts", channel.layout.start(kind, SegmentNumber(n)));
+            if n == FIRST + 6 {
+                assert!(matches!(snapshot.lookup(&path), Lookup::Gone), "a gap: {path}");
+                continue;
+            }
+            let resource = found(&snapshot, &path);
+            assert_eq!((resource.content_type, resource.cache), ("video/mp2t", Cache::Immutable));
+            assert!(resource.body.bytes() == wanted[..], "{path}");
+            // The same bytes in the same place, whoever asks again.
+            let again = found(&snapshot, &path);
+            assert_eq!(again.body.bytes().as_ptr(), resource.body.bytes().as_ptr(), "{path}");
+            assert_eq!(again.etag, resource.etag);
+            assert!(snapshot.paths().contains(&path));
+        }
+    }
+    let etag = |path: &str| found(&snapshot, path).etag;
+    let start = channel.layout.start(Kind::Video, SegmentNumber(FIRST + 9));
+    let (one, other) = (etag(&format!("ts/v360/t{start}.ts")), etag(&format!("ts/v180/t{start}.ts")));
+    assert!(one != other && one != etag(&format!("v360/t{start}.m4s")));
+    // What is none, or is none yet.
+    let next = channel.layout.start(Kind::Video, SegmentNumber(FIRST + 10));
+    assert!(matches!(snapshot.lookup(&format!("ts/v360/t{next}.ts")), Lookup::NotYet(_)));
+    for path in
+        ["ts/trick/index.m3u8", &format!("ts/trick/t{start}.ts"), "ts/v360/t1.ts", "ts/v360", "ts/none/t0.ts", "ts/"]
+    {
+        assert!(matches!(snapshot.lookup(path), Lookup::Unknown), "{path}");
+    }
+    // Where they are not served there are none.
+    let without = with_a_gap(config()).snapshot();
+    for path in ["ts/index.m3u8", "ts/v360/index.m3u8", &format!("ts/v360/t{start}.ts")] {
+        assert!(matches!(without.lookup(path), Lookup::Unknown), "{path}");
+    }
+}
+
+#[test]
+fn what_lies_on_disk_becomes_the_same_segment() {
+    const SEGMENTS: u64 = 30;
+    let pipelines = vec![PipelineId::A];
+    let config = with_transport(Config { disk: true, window: Duration::from_secs(40), pipelines, ..config() });
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let t0 = start_of(&config, FIRST);
+    let layout = Layout::new(config.grid, config.part);
+    let path = |n: u64| format!("ts/v360/t{}.ts", layout.start(Kind::Video, SegmentNumber(n)));
+    let mut p = up(config.clone(), t0, &[PipelineId::A]);
+    let mut tag = None;
+    for n in FIRST..FIRST + SEGMENTS {
+        let now = t0.after(Duration::from_secs(2 * (n - FIRST + 1)));
+        deliver_all(&mut p, now, PipelineId::A, n);
+        p.poll(now);
+        let snapshot = p.snapshot();
+        let place = |(id, kind): (&str, Kind)| {
+            let object = found(&snapshot, &format!("{id}/t{}.m4s", layout.start(kind, SegmentNumber(n))));
+            let file = folder.path().join(format!("{id}-{n}"));
+            std::fs::write(&file, object.body.bytes()).expect("file");
+            Place::whole(file).expect("file")
+        };
+        let tracks = [("v360", Kind::Video), ("v180", Kind::Video), ("a1", Kind::Audio), ("trick", Kind::Trick)];
+        p.stored(SegmentNumber(n), tracks.map(place).to_vec());
+        if n == FIRST {
+            tag = Some(found(&snapshot, &path(n)).etag);
+        }
+    }
+    let (old, new) = (p.snapshot().lookup(&path(FIRST)), p.snapshot().lookup(&path(FIRST + SEGMENTS - 1)));
+    assert!(matches!(new, Lookup::Found(_)), "what is in memory is made at once: {new:?}");
+    let Lookup::Making(making) = old else { panic!("it is on disk: {old:?}") };
+    let Lookup::Found(made) = making.make() else { panic!("it can be read") };
+    assert!(made.body.bytes() == Channel::new(config, FIRST, 1).transport(0)[0][..]);
+    assert_eq!(Some(made.etag), tag);
+}
+
+#[test]
+fn two_hosts_give_the_same_tags() {
+    let (one, other) = (on_air(config()), on_air(config()));
+    for path in one.paths().iter().filter(|path| path.ends_with(".ts")) {
+        assert_eq!(found(&one, path).etag, found(&other, path).etag, "{path}");
+    }
 }
 
 proptest! {

@@ -12,6 +12,7 @@ fn packager(config: &Config) -> Packager {
         grid: config.grid,
         part: Duration::from_millis(500),
         serve: Serve { hls: true, dash: true, ..Serve::default() },
+        profiles: Vec::new(),
         window: Duration::from_secs(60),
         pipelines: vec![PipelineId::B],
         video: config.video.clone(),

@@ -24,6 +24,7 @@ fn packaging(config: &Config) -> package::Config {
         grid: config.grid,
         part: Duration::from_millis(400),
         serve: Serve { hls: true, dash: true, ..Serve::default() },
+        profiles: Vec::new(),
         window: Duration::from_secs(60),
         pipelines: PipelineId::BOTH.to_vec(),
         video: config.video.clone(),
