@@ -54,6 +54,18 @@ fn twenty_deaths_of_the_one_that_encodes() {
 }
 
 #[test]
+#[ignore = "five minutes"]
+fn twenty_deaths_in_mid_segment_at_the_live_edge() {
+    crate::low::deaths_in_mid_segment(20);
+}
+
+#[test]
+#[ignore = "seven minutes"]
+fn fifty_deaths_of_the_main_process() {
+    crate::restart::deaths_of_the_main_process(50);
+}
+
+#[test]
 #[ignore = "a minute, and it measures"]
 fn what_flows_and_is_no_good_is_left_within_300_ms() {
     crate::detect::within_300_ms();
