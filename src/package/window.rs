@@ -354,13 +354,9 @@ impl Window {
             let (block, last) = (&self.blocks[i], self.blocks[i].last().unwrap_or(newest));
             if let Some(moved) = block.on_disk(&self.places).map(Arc::new) {
                 self.places.retain(|number, _| *number > last);
-                self.blocks = self
-                    .blocks
-                    .iter()
-                    .cloned()
-                    .enumerate()
-                    .map(|(k, old)| if k == i { Arc::clone(&moved) } else { old })
-                    .collect();
+                let mut blocks = self.blocks.to_vec();
+                blocks[i] = moved;
+                self.blocks = blocks.into();
             } else if last.0 + (memory as u64) < newest.0 {
                 lost = i + 1;
             }
@@ -396,7 +392,7 @@ impl Window {
         }
         self.count(layout, &entry, true);
         let number = entry.number;
-        let mut tail: Vec<_> = self.tail.iter().cloned().collect();
+        let mut tail = self.tail.to_vec();
         tail.push(entry);
         self.len += 1;
         if tail.len() >= self.fresh + self.block {

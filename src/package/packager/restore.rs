@@ -89,10 +89,8 @@ impl Packager {
                 })
                 .collect()
         };
-        // Parts are listed and kept at the live edge alone.
-        let young = self.window.newest().is_none_or(|newest| number > newest) && has_parts;
         let of_tracks = objects.iter().enumerate().take(self.names.len());
-        let parts = if young { of_tracks.map(parts).collect() } else { Vec::new() };
+        let parts = if has_parts { of_tracks.map(parts).collect() } else { Vec::new() };
         self.found(number, objects.iter().map(whole).collect(), parts);
     }
 
