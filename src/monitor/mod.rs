@@ -11,6 +11,7 @@ pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use merge::{MergeStatus, PathAlarm, PathStatus};
 pub use status::{
     ChannelStatus, ContentStatus, DvrStatus, HealthStatus, IngestStatus, LadderStatus, LeftOut, LinkStatus,
-    LoudnessStatus, OutputFigures, OutputStatus, PipelineStatus, ProbeStatus, PublishStatus, PublishingStatus,
-    ReaderStatus, RecordingStatus, RenditionStatus, SourceStatus, StandbyState, StandbyStatus, Thumbnail,
+    LoudnessStatus, ManifestStatus, OutputFigures, OutputStatus, PipelineStatus, ProbeStatus, PublishStatus,
+    PublishingStatus, ReaderStatus, RecordingStatus, RenditionStatus, SourceStatus, StandbyState, StandbyStatus,
+    Thumbnail,
 };

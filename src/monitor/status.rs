@@ -447,6 +447,18 @@ pub struct PublishStatus {
     pub transport_failed: u64,
     /// Each rendition as listed.
     pub renditions: Vec<RenditionStatus>,
+    /// What a player may be given: whatever lists renditions, of the channel and of its profiles.
+    #[serde(default)]
+    pub manifests: Vec<ManifestStatus>,
+}
+
+/// A text that lists renditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestStatus {
+    /// What it is, for people: "HLS", "LL-DASH", with the profile's name where it is one's.
+    pub name: String,
+    /// Where, below `/live/{channel}/`.
+    pub path: String,
 }
 
 /// One rendition as listed.

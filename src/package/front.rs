@@ -21,6 +21,7 @@ use super::{dash, hls, hls_ts, query};
 use crate::config::{DashForm, HlsForm, Offer, Order, Profile, Serve, View};
 use crate::encode::ladder::VideoFormat;
 use crate::media::AUDIO_RATE;
+use crate::monitor::ManifestStatus;
 
 /// The folder of transport streams.
 pub(super) const TRANSPORT: &str = "ts";
@@ -64,6 +65,20 @@ enum Form {
     Hls,
     HlsTs,
     Dash(dash::Form),
+}
+
+impl Form {
+    /// For people; `parts` are listed in playlists.
+    fn name(self, parts: bool) -> &'static str {
+        match self {
+            Self::Hls if parts => "LL-HLS",
+            Self::Hls => "HLS",
+            Self::HlsTs => "HLS-TS",
+            Self::Dash(dash::Form::Timeline) => "DASH",
+            Self::Dash(dash::Form::Number) => "DASH by number",
+            Self::Dash(dash::Form::LowLatency) => "LL-DASH",
+        }
+    }
 }
 
 /// Which text it is.
@@ -120,6 +135,23 @@ impl Front {
     /// All paths there are.
     pub fn paths(&self) -> impl Iterator<Item = &String> {
         self.texts.keys()
+    }
+
+    /// Those that list renditions, for people to give to players.
+    pub fn manifests(&self) -> Vec<ManifestStatus> {
+        let Facts { serve, profiles, .. } = &self.facts;
+        let everybody = forms(*serve).map(|(path, form)| ManifestStatus {
+            name: form.name(serve.low_latency_hls).to_owned(),
+            path: path.to_owned(),
+        });
+        let profiles = profiles.iter().flat_map(|profile| {
+            let parts = profile.hls == Some(HlsForm::Parts);
+            forms_of(profile).map(move |(name, form)| ManifestStatus {
+                name: format!("{} for {}", form.name(parts), profile.id),
+                path: format!("{}/{name}", profile.id),
+            })
+        });
+        everybody.chain(profiles).filter(|it| self.texts.contains_key(&it.path)).collect()
     }
 
     fn view(&self, form: Form, profile: Option<&Profile>, view: &View, usual: &Resource) -> Result<Resource, Refused> {

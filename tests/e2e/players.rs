@@ -99,6 +99,12 @@ impl Viewer {
         text
     }
 
+    /// Ends it before its time; what it saw until now. Only those in a browser.
+    pub fn enough(self) -> Seen {
+        signal(self.child.id(), "USR2");
+        self.seen()
+    }
+
     /// Waits until it ends.
     pub fn seen(mut self) -> Seen {
         let text = self.printed();

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::harness::{Options, Publisher, Publishers, Server};
+use crate::players::{Seen, Viewer};
 
 /// A channel of low latency whose window is kept on disk.
 fn kept(window: &str) -> Options {
@@ -105,12 +111,82 @@ impl Memory {
     }
 }
 
-/// `make soak`: fifty deaths.
-pub fn deaths_of_the_main_process(deaths: u64) {
+/// Players' worth of requests, for as long as it lives: each waits for the next segment's first part, takes the playlist, and begins again.
+struct Load {
+    over: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<usize>>,
+}
+
+impl Load {
+    fn of(base: &str, clients: usize) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let client = |i: usize| {
+            let (base, over) = (base.to_owned(), Arc::clone(&over));
+            let rendition = RENDITIONS[i % 3];
+            move || {
+                let mut answers = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let next = get(&format!("{base}/{rendition}/index.m3u8")).and_then(|(_, body)| next_segment(&body));
+                    let url = next.map(|msn| format!("{base}/{rendition}/index.m3u8?_HLS_msn={msn}&_HLS_part=0"));
+                    match url.and_then(|url| get(&url)) {
+                        Some((200, _)) => answers += 1,
+                        _ => std::thread::sleep(Duration::from_millis(20)),
+                    }
+                }
+                answers
+            }
+        };
+        Self { clients: (0..clients).map(|i| std::thread::spawn(client(i))).collect(), over }
+    }
+
+    /// Blocking reloads that were answered.
+    fn end(self) -> usize {
+        self.over.store(true, Ordering::Relaxed);
+        self.clients.into_iter().map(|client| client.join().expect("a client ends")).sum()
+    }
+}
+
+/// The number behind the last whole segment of a playlist, plus one: what a player that has all of it waits for.
+fn next_segment(playlist: &[u8]) -> Option<u64> {
+    let playlist = std::str::from_utf8(playlist).ok()?;
+    let first: u64 = playlist.lines().find_map(|l| l.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"))?.parse().ok()?;
+    Some(first + playlist.lines().filter(|l| !l.starts_with('#')).count() as u64 + 1)
+}
+
+/// A player whose origin died again and again, and who was never told anything: whatever stood goes on.
+fn recovered(seen: &Seen, deaths: u64) {
+    let Seen { json, .. } = seen;
+    let of = |key: &str| json[key].as_array().cloned().unwrap_or_default();
+    let (fatal, open) = (|e: &Value| e["fatal"] == true, |s: &Value| s["open"] == true);
+    let ended = of("errors").into_iter().filter(fatal).chain(of("stalls").into_iter().filter(open)).collect::<Vec<_>>();
+    assert!(ended.is_empty() && json["ended"] == false, "hls.js did not recover: {ended:?}\n{json:#}");
+    let number = |key: &str| json[key].as_f64().unwrap_or_default();
+    let (played, watched) = (number("played_seconds"), number("watched_seconds"));
+    let stood: f64 = of("stalls").iter().filter_map(|s| s["ms"].as_f64()).sum::<f64>() / 1000.0;
+    eprintln!(
+        "hls.js through {deaths} deaths: {played} of {watched} s played, {} stalls of {stood} s in all, {} jumps, {} decoded, age {}",
+        of("stalls").len(),
+        of("jumps").len(),
+        json["decoded"],
+        json["age_s"]
+    );
+    // What it is not shown is what nobody encoded: four seconds or so a death.
+    assert!(played > watched / 3.0, "{json:#}");
+}
+
+/// `make soak`: fifty deaths, `watched` in hls.js, with 32 clients who reload beside it.
+pub fn deaths_of_the_main_process(deaths: u64, watched: bool) {
     let mut server = Server::start(&kept("40s"));
     let _publishers = Publishers::start(&server, &["s1", "s2", "s3", "s4"], Publisher::SrtLiveTransmit);
     server.wait_on_air();
     let base = server.hls().trim_end_matches("/index.m3u8").to_owned();
+    let mut viewer = watched.then(|| {
+        server.wait("enough for a player to begin with", |s| s.status()["publish"]["segments"].as_u64() >= Some(6));
+        let mut viewer = Viewer::of(&server.hls(), "hlsjs", 3600, None);
+        viewer.wait_until_playing();
+        viewer
+    });
+    let load = Load::of(&base, if watched { 32 } else { 0 });
     let mut memory = Memory::default();
     let (mut slowest, mut checked) = (Duration::ZERO, 0);
     for i in 0..deaths {
@@ -132,7 +208,16 @@ pub fn deaths_of_the_main_process(deaths: u64) {
         });
     }
     assert!(memory.look(&base));
-    eprintln!("{deaths} deaths: served again within {slowest:?}; {checked} bodies fetched again, all the same");
+    if let Some(viewer) = viewer.take() {
+        let newest = |s: &Server| s.status()["publish"]["newest"].as_u64();
+        let then = newest(&server).map(|newest| newest + 6);
+        server.wait("six segments more", |s| newest(s) >= then);
+        recovered(&viewer.enough(), deaths);
+    }
+    let answered = load.end();
+    eprintln!(
+        "{deaths} deaths: served again within {slowest:?}; {checked} bodies fetched again, all the same; {answered} reloads waited"
+    );
     assert!(checked > 40 * deaths as usize, "{checked}");
     // Nothing is missing but what was on its way when it died.
     let status = server.status();
@@ -142,7 +227,7 @@ pub fn deaths_of_the_main_process(deaths: u64) {
 
 #[test]
 fn a_killed_main_process_serves_what_it_served() {
-    deaths_of_the_main_process(3);
+    deaths_of_the_main_process(3, false);
 }
 
 /// A file system of so many bytes, for as long as the test runs.

@@ -62,7 +62,7 @@ fn twenty_deaths_in_mid_segment_at_the_live_edge() {
 #[test]
 #[ignore = "seven minutes"]
 fn fifty_deaths_of_the_main_process() {
-    crate::restart::deaths_of_the_main_process(50);
+    crate::restart::deaths_of_the_main_process(50, true);
 }
 
 #[test]

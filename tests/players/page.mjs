@@ -18,7 +18,7 @@ const HEARD = 0.01;
 /** A picture whose luma spans less than this shows nothing. */
 const FLAT_LUMA = 16;
 
-/** Errors kept; a player without a server makes many a second. */
+/** Errors kept of those that end nothing, and of those that do; a player without a server makes many a second. */
 const ERRORS_MAX = 20;
 
 const video = document.getElementById('video');
@@ -96,7 +96,8 @@ window.report = () => {
 };
 
 function complain(fatal, text) {
-  if (seen.errors.length < ERRORS_MAX) seen.errors.push({ at_ms: Math.round(now() - seen.began), fatal, text: String(text).trim().slice(0, 300) });
+  if (seen.errors.filter(e => e.fatal === fatal).length >= ERRORS_MAX) return;
+  seen.errors.push({ at_ms: Math.round(now() - seen.began), fatal, text: String(text).trim().slice(0, 300) });
 }
 
 function listen() {

@@ -5,6 +5,7 @@
 //         [--screenshot FILE]
 //
 // Prints one JSON object; `faults` lists what is wrong. Says `playing` on the error stream once the playhead moves.
+// SIGUSR2 ends it before its time.
 // Exit: 0 no fault, 1 faults, 2 could not look. `CHROMIUM` names another browser than `chromium` on the path.
 
 import { createReadStream, existsSync } from 'node:fs';
@@ -107,6 +108,8 @@ function witness(page) {
   return heard;
 }
 
+const enough = new Promise(told => process.once('SIGUSR2', told));
+
 async function play({ player, url, seconds, codec, screenshot }, chromium) {
   const server = await serve(player);
   const chrome = await chromium.launch({ executablePath: browser(), headless: true, args: FLAGS });
@@ -118,7 +121,7 @@ async function play({ player, url, seconds, codec, screenshot }, chromium) {
     const started = page.waitForFunction(() => window.hasStarted(), null, { timeout: START_MS, polling: 50 });
     if (await started.then(() => true, () => false)) {
       console.error('playing');
-      await page.waitForTimeout(seconds * 1000);
+      await Promise.race([page.waitForTimeout(seconds * 1000), enough]);
     }
     if (screenshot) await page.screenshot({ path: screenshot });
     return { ...(await page.evaluate(() => window.report())), ...heard };

@@ -95,8 +95,9 @@ function show() {
   byId("outputs-card").hidden = !channel.outputs.length;
   fill(byId("outputs").tBodies[0], channel.outputs.flatMap(outputRows));
   if (addresses) {
-    // A channel that only relays has nothing to play.
-    if (channel.publish.newest !== null) player.play(`${addresses.origin}/live/${channel.id}/index.m3u8`);
+    // A channel that only relays has nothing to play, and this player plays HLS alone.
+    const playlist = channel.publish.manifests.find((m) => m.path.endsWith(".m3u8"));
+    if (playlist) player.play(`${addresses.origin}/live/${channel.id}/${playlist.path}`);
     showAddresses(channel);
   }
 }
@@ -300,10 +301,8 @@ function outputRows(output) {
 function showAddresses(channel) {
   const base = `${addresses.origin}/live/${channel.id}`;
   const publish = addresses.publish.filter((p) => p.channel === channel.id);
-  const serves = channel.publish.newest !== null;
   fill(byId("addresses"), [
-    serves && address("HLS", `${base}/index.m3u8`),
-    serves && address("DASH", `${base}/manifest.mpd`),
+    ...channel.publish.manifests.map((m) => address(m.name, `${base}/${m.path}`)),
     ...publish.map((p) => address(`Publish ${p.source}`, p.url)),
   ]);
 }

@@ -80,7 +80,9 @@ impl Packager {
             published: now.utc,
             time_uri: self.config.time_uri.clone(),
         };
-        self.front = Some(Arc::new(Front::new(facts, &mut self.deflater)));
+        let front = Front::new(facts, &mut self.deflater);
+        self.status.manifests = front.manifests();
+        self.front = Some(Arc::new(front));
     }
 
     /// The live edge as players see it.

@@ -18,6 +18,10 @@ fn everything() -> Config {
 }
 
 fn on_air(config: Config) -> Arc<Snapshot> {
+    publishing(config).snapshot()
+}
+
+fn publishing(config: Config) -> Packager {
     let t0 = start_of(&config, FIRST);
     let mut p = up(config, t0, &[PipelineId::A]);
     for i in 0..4 {
@@ -25,7 +29,7 @@ fn on_air(config: Config) -> Arc<Snapshot> {
         deliver_all(&mut p, now, PipelineId::A, FIRST + i);
         p.poll(now);
     }
-    p.snapshot()
+    p
 }
 
 fn asked(snapshot: &Snapshot, path: &str, query: &str) -> Result<String, &'static str> {
@@ -237,7 +241,26 @@ fn profiles() {
         ],
         ..everything()
     };
-    let snapshot = on_air(config);
+    let publishing = publishing(config);
+    let snapshot = publishing.snapshot();
+    // What an operator is shown is there, under the name of what it is.
+    let shown = publishing.status().manifests.iter().map(|it| (it.name.as_str(), it.path.as_str()));
+    let expected = [
+        ("LL-HLS", "index.m3u8"),
+        ("HLS-TS", "ts/index.m3u8"),
+        ("DASH", "manifest.mpd"),
+        ("DASH by number", "number.mpd"),
+        ("LL-DASH", "low.mpd"),
+        ("HLS for tv", "tv/index.m3u8"),
+        ("DASH for tv", "tv/manifest.mpd"),
+        ("LL-HLS for phone", "phone/index.m3u8"),
+        ("LL-DASH for phone", "phone/manifest.mpd"),
+        ("HLS-TS for box", "box/index.m3u8"),
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    for (_, path) in expected {
+        assert!(matches!(snapshot.lookup(path), Lookup::Found(_)), "{path}");
+    }
     compare("profile-tv.m3u8", &text(&snapshot, "tv/index.m3u8"));
     compare("profile-tv.mpd", &text(&snapshot, "tv/manifest.mpd"));
     compare("profile-phone.m3u8", &text(&snapshot, "phone/index.m3u8"));
