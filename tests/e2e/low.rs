@@ -147,7 +147,9 @@ fn kill_again_and_again(server: &Server, deaths: u64) {
 
 /// `make soak`: twenty deaths.
 pub fn deaths_in_mid_segment(deaths: u64) {
-    let (server, _publishers) = on_air(&low());
+    // What was taken is compared with what is there in the end.
+    let Options { extra, .. } = low();
+    let (server, _publishers) = on_air(&Options { extra: format!("{extra}window = \"5m\"\n"), ..Options::default() });
     let base = server.hls().trim_end_matches("/index.m3u8").to_owned();
     let stop = Arc::new(AtomicBool::new(false));
     let seconds = 8 + 7 * deaths;
