@@ -42,13 +42,17 @@ check() {
     "$here/venv/bin/python" "$here/${1%.*}.py" "$2" "${@:3}" >"$reports/$1" 2>&1 &
 }
 check hls_rules "$base/index.m3u8" --seconds "$seconds"
-# By time, by number, and of low latency; a channel need not have the last one.
+# By time, by number, and what a channel need not have: of low latency, in transport streams.
 names=(hls_rules mpd_check mpd_check.number)
 check mpd_check "$base/manifest.mpd" --seconds "$seconds"
 check mpd_check.number "$base/number.mpd" --seconds "$seconds"
 if curl -fs -o "$reports/low.mpd" "$base/low.mpd"; then
     names+=(mpd_check.low)
     check mpd_check.low "$base/low.mpd" --seconds "$seconds"
+fi
+if curl -fs -o "$reports/ts.m3u8" "$base/ts/index.m3u8"; then
+    names+=(hls_rules.ts)
+    check hls_rules.ts "$base/ts/index.m3u8" --seconds "$seconds"
 fi
 wait
 check cmaf_check "$base/index.m3u8"

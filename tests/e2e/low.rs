@@ -149,7 +149,7 @@ fn kill_again_and_again(server: &Server, deaths: u64) {
 pub fn deaths_in_mid_segment(deaths: u64) {
     // What was taken is compared with what is there in the end.
     let Options { extra, .. } = low();
-    let (server, _publishers) = on_air(&Options { extra: format!("{extra}window = \"5m\"\n"), ..Options::default() });
+    let (server, _publishers) = on_air(&Options { extra: format!("{extra}window = \"5min\"\n"), ..Options::default() });
     let base = server.hls().trim_end_matches("/index.m3u8").to_owned();
     let stop = Arc::new(AtomicBool::new(false));
     let seconds = 8 + 7 * deaths;

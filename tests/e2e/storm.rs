@@ -34,7 +34,7 @@ fn now() -> f64 {
 impl Stage {
     fn on_air() -> Self {
         let extra = "latency = \"low\"\npart = \"200ms\"\nwindow = \"30s\"\n\
-                     serve = [\"hls\", \"ll-hls\", \"dash\", \"ll-dash\"]\n[channel.dvr]\nfolder = \"window\"\n";
+                     serve = [\"hls\", \"ll-hls\", \"hls-ts\", \"dash\", \"ll-dash\"]\n[channel.dvr]\nfolder = \"window\"\n";
         let server = Server::start(&Options { extra: extra.to_owned(), ..Options::default() });
         let ports = SOURCES.map(|_| free_udp());
         let legs = [0, 1, 2, 3].map(|i| Some(leg(&server, ports[i], i)));
@@ -211,6 +211,7 @@ pub fn is_weathered(seconds: u64) {
     let looks = [
         ("HLS top", Inspection::start(&stage.server.hls(), "top", seconds)),
         ("HLS lowest", Inspection::start(&stage.server.hls(), "lowest", seconds)),
+        ("HLS-TS top", Inspection::start(&format!("{base}/ts/index.m3u8"), "top", seconds)),
         ("DASH top", Inspection::start(&stage.server.dash(), "top", seconds)),
         ("LL-DASH lowest", Inspection::start(&format!("{base}/low.mpd"), "lowest", seconds)),
     ];
