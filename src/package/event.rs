@@ -60,6 +60,13 @@ pub enum PackageEvent {
         /// Which.
         number: SegmentNumber,
     },
+    /// No pipeline delivered what follows the first parts of this segment; a picture stands in for it.
+    StoodIn {
+        /// Which.
+        number: SegmentNumber,
+        /// The first part that is missing, from 0.
+        part: usize,
+    },
 }
 
 /// Why the pipeline on air changed.
@@ -193,6 +200,14 @@ impl PackageEvent {
                 EventKind::SegmentGap,
                 None,
                 format!("no pipeline delivered segment {number}: a gap is listed in its place"),
+            ),
+            Self::StoodIn { number, part } => (
+                Severity::Error,
+                EventKind::SegmentGap,
+                None,
+                format!(
+                    "no pipeline delivered segment {number} from part {part} on: its first picture stands till its end"
+                ),
             ),
             Self::Published { .. } | Self::Compared { .. } => return None,
         };

@@ -29,6 +29,7 @@ mod segmenter;
 mod selector;
 mod slab;
 mod snapshot;
+mod stand_in;
 mod transport;
 mod trick;
 mod window;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::super::catalogue::Catalogue;
-use super::super::edge::{Edge, Published};
+use super::super::edge::{Edge, Published, Track};
 use super::super::event::{Change, PackageEvent, Refusal};
 use super::super::keep::{Head, Keep, Note};
 use super::super::names::tag_of;
@@ -15,6 +15,8 @@ use super::super::remux::Remuxer;
 use super::super::rest::Rest;
 use super::super::segmenter::Whole;
 use super::super::selector::{Candidate, Decision, Made};
+use super::super::slab::Shelf;
+use super::super::stand_in::{self, StandIn};
 use super::super::window::{Entry, Object};
 use super::super::{Config, hls, trick};
 use super::{Kind, Packager};
@@ -140,12 +142,14 @@ impl Packager {
         if published.is_none() {
             // Nothing to compare with either.
             taken = [Vec::new(), Vec::new()];
-            let parts = self.give_up_edge(n);
-            self.keep(|_| Keep::Gap { number: n });
-            let entry = self.entry(n, Vec::new(), parts);
-            self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
             self.status.gaps += 1;
-            self.tell(PackageEvent::Gap { number: n });
+            if self.stand_in(now, n).is_none() {
+                let parts = self.give_up_edge(n);
+                self.keep(|_| Keep::Gap { number: n });
+                let entry = self.entry(n, Vec::new(), parts);
+                self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
+                self.tell(PackageEvent::Gap { number: n });
+            }
         }
         self.decided(now, n, taken);
     }
@@ -236,13 +240,54 @@ impl Packager {
         }
         // Repeats are pictures of the programme; slate and silence are not.
         let real: Vec<bool> = wholes.iter().map(|w| w.filled.slate == 0 && w.filled.silent_samples == 0).collect();
+        self.list_whole(now, n, from, objects, &real);
+        Some(())
+    }
+
+    /// Publishes the segment that is at the edge with its end made up. `None` where nothing of it was published, or that cannot be read, or there is
+    /// no memory.
+    fn stand_in(&mut self, now: Now, n: SegmentNumber) -> Option<()> {
+        let edge = self.edge.as_ref().filter(|edge| edge.number() == n && edge.rows() > 0)?;
+        let part = edge.rows();
+        let made = |(r, track): (usize, &Track)| {
+            let parts =
+                track.parts.iter().map(|part| part.rest.content().read()).collect::<Result<Vec<_>, _>>().ok()?;
+            let published = Bytes::from(parts.concat());
+            match r.checked_sub(self.config.video.len()).and_then(|sound| self.config.audio.get(sound)) {
+                Some(rung) => stand_in::sound(&self.layout, n, rung, part, published),
+                None => stand_in::picture(&self.layout, n, part, published),
+            }
+        };
+        let mut made = edge.tracks().iter().enumerate().map(made).collect::<Option<Vec<StandIn>>>()?;
+        if let Some(of) = self.trick {
+            let first = made.get(of)?.first.clone();
+            made.push(StandIn { pieces: trick::segment(&self.layout, n, &[first]), first: Bytes::new() });
+        }
+        let store = |(shelf, made): (&mut Shelf, &StandIn)| {
+            let digest = made.pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
+            Some(Object { rest: Rest::Memory(shelf.store(&made.pieces).ok()?), tag: tag_of(&digest.into()) })
+        };
+        let objects = self.shelves.iter_mut().zip(&made).map(store).collect::<Option<Vec<_>>>()?;
+        self.list_whole(now, n, None, objects, &[]);
+        self.tell(PackageEvent::StoodIn { number: n, part });
+        Some(())
+    }
+
+    /// Lists a segment that is whole; where parts of it were published, in place of the rest of them.
+    fn list_whole(
+        &mut self,
+        now: Now,
+        n: SegmentNumber,
+        from: Option<PipelineId>,
+        objects: Vec<Object>,
+        real: &[bool],
+    ) {
         let parts = self.give_up_edge(n);
         let broken = parts.first().map_or(0, Vec::len);
         self.keep_row(n, broken, objects.iter().map(|object| object.rest.content().bytes()).collect());
         let independent = parts.iter().map(|p| starts(p)).collect();
         self.keep_closed(n, &objects, Note { broken: broken as u16, independent });
-        self.list(now, n, from, objects, &real, parts);
-        Some(())
+        self.list(now, n, from, objects, real, parts);
     }
 
     fn store_trick(&mut self, pieces: &[Bytes]) -> std::io::Result<Object> {

@@ -228,7 +228,7 @@ fn it_never_goes_on_where_bytes_differ() {
 }
 
 #[test]
-fn a_segment_that_nobody_finishes_is_a_gap_whose_parts_stay() {
+fn a_segment_that_nobody_finishes_stands_still_behind_its_parts() {
     let (mut p, t) = running();
     deliver_row(&mut p, ms(t, 500), A, NEXT, 0, 0);
     p.poll(ms(t, 500));
@@ -237,22 +237,33 @@ fn a_segment_that_nobody_finishes_is_a_gap_whose_parts_stay() {
     }
     p.poll(ms(t, 3100));
     assert_eq!(p.snapshot().newest(), Some(SegmentNumber(FIRST)));
-    let wake = p.wake_at().expect("the gap comes by itself");
+    let wake = p.wake_at().expect("its end comes by itself");
     let events = p.poll(wake);
-    assert!(events.contains(&PackageEvent::Gap { number: SegmentNumber(NEXT) }), "{events:?}");
+    assert!(events.contains(&PackageEvent::StoodIn { number: SegmentNumber(NEXT), part: 1 }), "{events:?}");
+    assert_eq!(p.status().gaps, 1);
     assert_eq!(listed(&p, NEXT), (ROWS, 4));
-    assert!(matches!(part(&p, NEXT, 0), Lookup::Found(_)));
+    let Lookup::Found(first) = part(&p, NEXT, 0) else { panic!("a part that is listed") };
+    assert!(!text(&p.snapshot(), "v360/index.m3u8").contains("#EXT-X-GAP"));
+    let whole = found(&p.snapshot(), &format!("v360/{NEXT}.m4s"));
+    assert!(whole.body.bytes().starts_with(&first.body.bytes()));
+    for rendition in ["v180", "a1", "trick"] {
+        found(&p.snapshot(), &format!("{rendition}/{NEXT}.m4s"));
+    }
+    // One of which nothing was published is a gap.
+    let events = p.poll(p.wake_at().expect("the next one is missing, too"));
+    assert!(events.contains(&PackageEvent::Gap { number: SegmentNumber(NEXT + 1) }), "{events:?}");
     assert!(text(&p.snapshot(), "v360/index.m3u8").contains("#EXT-X-GAP"));
+    let wake = p.wake_at().expect("another one");
     // The next one does not begin with what there is of this one.
     let t = ms(wake, 500);
     for which in [A, B] {
         p.pipeline(t, which, true);
     }
     for k in 0..ROWS {
-        deliver_row(&mut p, t, A, NEXT + 1, k, 0);
+        deliver_row(&mut p, t, A, NEXT + 2, k, 0);
     }
     p.poll(t);
-    let segment = found(&p.snapshot(), &format!("v360/{}.m4s", NEXT + 1));
+    let segment = found(&p.snapshot(), &format!("v360/{}.m4s", NEXT + 2));
     let tag = names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(segment.body.bytes()));
     assert_eq!(segment.etag, tag);
 }

@@ -4,8 +4,10 @@ mod golden;
 mod judges;
 mod long;
 mod low_latency;
+mod made_up;
 mod selection;
 mod simulation;
+
 pub(super) mod transport;
 mod views;
 mod warm;

@@ -28,18 +28,18 @@ const VIDEO: u16 = 0x100;
 const SOUND: u16 = 0x101;
 
 /// Some segments of a channel, as they rest.
-struct Channel {
-    config: Config,
-    layout: Layout,
-    catalogue: Catalogue,
-    first: u64,
+pub(super) struct Channel {
+    pub config: Config,
+    pub layout: Layout,
+    pub catalogue: Catalogue,
+    pub first: u64,
     /// By segment, then by rendition.
-    segments: Vec<Vec<Vec<u8>>>,
+    pub segments: Vec<Vec<Vec<u8>>>,
 }
 
 impl Channel {
     /// Of made-up units.
-    fn new(config: Config, first: u64, count: u64) -> Self {
+    pub fn new(config: Config, first: u64, count: u64) -> Self {
         let units_of = |config: &Config, r: usize, n: u64| units(config, r, n, 0);
         Self::of(config, first, count, units_of)
     }
@@ -515,7 +515,7 @@ proptest! {
 }
 
 /// Three segments of real pictures and sound. `None`: there is no ffmpeg.
-fn real(folder: &Path, encoder: VideoEncoder, by: &[&str], filter: &str, muxer: &str) -> Option<Channel> {
+pub(super) fn real(folder: &Path, encoder: VideoEncoder, by: &[&str], filter: &str, muxer: &str) -> Option<Channel> {
     let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
     let (timed, stream, adts) = (path("source.mp4"), path("source.stream"), path("source.aac"));
     let picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=6", "-pix_fmt", "yuv420p"];

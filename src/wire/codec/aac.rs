@@ -121,6 +121,69 @@ fn latm_value(b: &mut Bits<'_>) -> Option<()> {
     b.skip(8 * bytes)
 }
 
+/// A block of AAC LC in which nothing sounds (raw_data_block, ISO/IEC 14496-3 §4.4.2.1), for a channelConfiguration of 1 to 7: each
+/// channel has a window without any scale factor band. `None` for other configurations, which only a stream's own table describes.
+pub fn silence(channel_configuration: u8) -> Option<Vec<u8>> {
+    // id_syn_ele (Table 4.85): single_channel_element, channel_pair_element, lfe_channel_element.
+    const SINGLE: u32 = 0;
+    const PAIR: u32 = 1;
+    const LOW: u32 = 3;
+    const END: u32 = 7;
+    let elements: &[u32] = match channel_configuration {
+        1 => &[SINGLE],
+        2 => &[PAIR],
+        3 => &[SINGLE, PAIR],
+        4 => &[SINGLE, PAIR, SINGLE],
+        5 => &[SINGLE, PAIR, PAIR],
+        6 => &[SINGLE, PAIR, PAIR, LOW],
+        7 => &[SINGLE, PAIR, PAIR, PAIR, LOW],
+        _ => return None,
+    };
+    let mut bits = BitWriter::default();
+    let mut tags = [0; 8];
+    for &element in elements {
+        bits.write(element, 3);
+        bits.write(tags[element as usize], 4); // element_instance_tag: counts those of a kind
+        tags[element as usize] += 1;
+        // ics_info: one long window of sines, no band, no prediction: 11 bits of zeros.
+        if element == PAIR {
+            bits.write(1, 1); // common_window
+            bits.write(0, 11);
+            bits.write(0, 2); // ms_mask_present
+            // Of each channel global_gain, and that there are no pulses, no noise shaping, no gain control.
+            bits.write(0, 2 * (8 + 3));
+        } else {
+            bits.write(0, 8); // global_gain comes before ics_info here
+            bits.write(0, 11);
+            bits.write(0, 3);
+        }
+    }
+    bits.write(END, 3);
+    Some(bits.bytes)
+}
+
+/// Bits, the first one highest, filled up with zeros.
+#[derive(Default)]
+struct BitWriter {
+    bytes: Vec<u8>,
+    free: u32,
+}
+
+impl BitWriter {
+    fn write(&mut self, value: u32, count: u32) {
+        for i in (0..count).rev() {
+            if self.free == 0 {
+                self.bytes.push(0);
+                self.free = 8;
+            }
+            self.free -= 1;
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= ((value >> i & 1) as u8) << self.free;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

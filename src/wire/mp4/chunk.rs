@@ -1,5 +1,7 @@
 //! CMAF chunks: one `moof` and one `mdat` (ISO/IEC 23000-19 §7.3.2.3). A segment is `styp` and its chunks.
 
+use std::ops::Range;
+
 use super::boxes::Writer;
 use super::init::TRACK_ID;
 
@@ -55,6 +57,79 @@ pub fn segment_type() -> Vec<u8> {
         w.bytes(b"cmfs").u32(0).bytes(b"cmfs").bytes(b"msdh");
     });
     w.finish()
+}
+
+/// The samples of chunks that [`Chunk::header`] has written, in decode order, and where in `chunks` their bytes lie. `None` for bytes of
+/// others, and where some are missing.
+pub fn samples(chunks: &[u8]) -> Option<Vec<(Range<usize>, Sample)>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < chunks.len() {
+        let (name, content, end) = box_at(chunks, at)?;
+        if name == b"moof" {
+            let (_, traf, _) = inside(chunks, content.clone(), b"traf")?;
+            let (_, header, _) = inside(chunks, traf.clone(), b"tfhd")?;
+            let (_, run, _) = inside(chunks, traf, b"trun")?;
+            samples_of(chunks, at, header, run, &mut found)?;
+        }
+        at = end;
+    }
+    Some(found)
+}
+
+/// Name, content and end of the box that begins `at`.
+fn box_at(bytes: &[u8], at: usize) -> Option<(&[u8; 4], Range<usize>, usize)> {
+    let end = at.checked_add(usize::try_from(word(bytes, at)?).ok()?)?;
+    let content = at + 8..end;
+    (content.start <= content.end && end <= bytes.len()).then_some(())?;
+    Some((bytes.get(at + 4..)?.first_chunk()?, content, end))
+}
+
+fn inside<'a>(bytes: &'a [u8], of: Range<usize>, want: &[u8; 4]) -> Option<(&'a [u8; 4], Range<usize>, usize)> {
+    let mut at = of.start;
+    while at < of.end {
+        let found = box_at(bytes, at)?;
+        if found.0 == want {
+            return Some(found);
+        }
+        at = found.2;
+    }
+    None
+}
+
+fn samples_of(
+    bytes: &[u8],
+    moof: usize,
+    header: Range<usize>,
+    run: Range<usize>,
+    found: &mut Vec<(Range<usize>, Sample)>,
+) -> Option<()> {
+    // Flags, track, duration, flags of samples; see `header`.
+    let usual = word(bytes, header.start + 12)?;
+    let flags = word(bytes, run.start)? & 0xff_ffff;
+    let count = word(bytes, run.start + 4)?;
+    let mut offset = moof.checked_add(usize::try_from(word(bytes, run.start + 8)?).ok()?)?;
+    let mut at = run.start + 12;
+    let mut next = |wanted: u32| {
+        let value = word(bytes, at).filter(|_| at < run.end);
+        at += if wanted == 0 { 0 } else { 4 };
+        if wanted == 0 { Some(None) } else { value.map(Some) }
+    };
+    let mut first = next(flags & trun::FIRST_FLAGS)?;
+    for _ in 0..count {
+        let size = next(flags & trun::SIZE)??;
+        let own = next(flags & trun::FLAGS)?;
+        let composition_offset = next(flags & trun::COMPOSITION_OFFSET)?.unwrap_or(0).cast_signed();
+        let sync = own.or(first.take()).unwrap_or(usual) == SYNC;
+        let end = offset.checked_add(usize::try_from(size).ok()?).filter(|end| *end <= bytes.len())?;
+        found.push((offset..end, Sample { size, composition_offset, sync }));
+        offset = end;
+    }
+    Some(())
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 impl Chunk<'_> {
@@ -122,5 +197,44 @@ impl Chunk<'_> {
             }
         });
         data_offset_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// One chunk with its media.
+    fn chunk(samples: &[Sample], decode_time: u64) -> Vec<u8> {
+        let mut bytes = Chunk { sequence: 7, decode_time, sample_ticks: 1000, samples }.header();
+        let media: u32 = samples.iter().map(|s| s.size).sum();
+        bytes.resize(bytes.len() + media as usize, 0x5a);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(
+            chunks in prop::collection::vec(prop::collection::vec((1u32..40, -3i32..4, any::<bool>()), 1..9), 1..4),
+            cut in any::<usize>(),
+        ) {
+            let of = |&(size, offset, sync): &(u32, i32, bool)| Sample { size, composition_offset: offset * 1000, sync };
+            let chunks: Vec<Vec<Sample>> = chunks.iter().map(|c| c.iter().map(of).collect()).collect();
+            let bytes = [segment_type(), chunks.iter().flat_map(|c| chunk(c, 9)).collect()].concat();
+            let read = samples(&bytes).expect("our own");
+            prop_assert_eq!(read.iter().map(|(_, s)| *s).collect::<Vec<_>>(), chunks.concat());
+            prop_assert!(read.iter().all(|(range, s)| range.len() == s.size as usize));
+            prop_assert!(read.iter().all(|(range, _)| bytes[range.clone()].iter().all(|b| *b == 0x5a)));
+            // Whatever is missing, nothing that is not there is told of.
+            let cut = &bytes[..cut % bytes.len()];
+            prop_assert!(samples(cut).is_none_or(|found| found.iter().all(|(range, _)| range.end <= cut.len())));
+        }
+
+        #[test]
+        fn bytes_of_others_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let found = samples(&bytes).unwrap_or_default();
+            prop_assert!(found.iter().all(|(range, _)| range.end <= bytes.len()));
+        }
     }
 }

@@ -15,7 +15,7 @@ mod video;
 
 pub use av1::Av1Config;
 pub use avc::AvcConfig;
-pub use chunk::{Chunk, Sample, segment_type};
+pub use chunk::{Chunk, Sample, samples, segment_type};
 pub use hevc::HevcConfig;
 pub use init::{AudioTrack, Track, TrackMedia, header};
 pub use record::ConfigError;
