@@ -2,12 +2,15 @@
 //!
 //! In:    what the packager wants kept; what the disk says. Out: the same to [`crate::dvr`]; events; a packager that goes on where
 //!        one before it ended.
-//! Never: waits for the disk on the channel's own task, or lets a disk that fails touch what is live.
+//! Never: waits for the disk on the channel's own task, or lets a disk that fails touch what is live. What is published waits until it is
+//! written, so that no death takes back what players were told; but not longer than [`PATIENCE`].
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use super::{Channel, Input};
@@ -16,7 +19,7 @@ use crate::config;
 use crate::dvr::{self, Folder, Recovered, Settings, State, Store, Track};
 use crate::media::SegmentNumber;
 use crate::monitor::{DvrStatus, EventKind, Severity};
-use crate::package::{Head, Keep, Kept, KeptObject, KeptState, Packager, kept_for};
+use crate::package::{Head, Keep, Kept, KeptObject, KeptState, Packager, Snapshot, kept_for};
 
 impl Channel {
     /// Goes on with a window that was kept, if it is one of this channel as it is configured now. To be called before anything else;
@@ -95,10 +98,20 @@ const WELL: &str = "the window is kept on disk again";
 /// Things to keep that may wait for the thread: it only waits for the disk while a folder is opened. More are lost.
 const KEEPS_MAX: usize = 4096;
 
+/// The longest that publishing waits for the disk, which takes a fraction of a millisecond unless it is in trouble: an eighth of the
+/// shortest part that anybody asks for.
+const PATIENCE: Duration = Duration::from_millis(25);
+
 /// The thread that hands things to the disk.
 #[derive(Debug)]
 pub(super) struct Disk {
-    keeps: SyncSender<Vec<Keep>>,
+    keeps: SyncSender<(u64, Vec<Keep>)>,
+    /// Lots of things that were handed on.
+    lots: u64,
+    /// Those of them that are written.
+    written: watch::Receiver<u64>,
+    /// What is to be published once so many lots are written.
+    due: Option<watch::Sender<(u64, Arc<Snapshot>)>>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -143,12 +156,13 @@ impl Disk {
     ) -> (Option<Self>, Option<Found>) {
         let segment = config.grid.segment();
         let settings = Settings::new(dvr.folder.clone(), segment, kept_for(config.window, segment), dvr.size_max);
-        let mut keeper = Keeper { settings, inputs, store: None, head: None, failed: false };
+        let (tell, written) = watch::channel(0);
+        let mut keeper = Keeper { settings, inputs, store: None, head: None, failed: false, written: Arc::new(tell) };
         let found = keeper.find();
         let (keeps, queue) = sync_channel(KEEPS_MAX);
         let thread = std::thread::Builder::new().name("dvr-keep".to_owned()).spawn(move || keeper.run(&queue));
         match thread {
-            Ok(thread) => (Some(Self { keeps, thread }), found),
+            Ok(thread) => (Some(Self { keeps, lots: 0, written, due: None, thread }), found),
             Err(error) => {
                 error!(%error, "no thread for the window on disk");
                 (None, None)
@@ -157,9 +171,27 @@ impl Disk {
     }
 
     /// Hands them on; never waits.
-    pub fn keep(&self, keeps: Vec<Keep>) {
-        if let Err(TrySendError::Full(_)) = self.keeps.try_send(keeps) {
-            warn!("the window on disk: too much waits for the folder to open, a part is lost");
+    pub fn keep(&mut self, keeps: Vec<Keep>) {
+        match self.keeps.try_send((self.lots + 1, keeps)) {
+            Ok(()) => self.lots += 1,
+            Err(TrySendError::Full(_)) => {
+                warn!("the window on disk: too much waits for the folder to open, a part is lost");
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Publishes `snapshot` when all that was handed on is written; within a runtime. Of those that wait, the newest counts.
+    pub fn publish(&mut self, snapshot: Arc<Snapshot>, to: &watch::Sender<Arc<Snapshot>>) {
+        let due = (self.lots, snapshot);
+        let begin = |due| {
+            let (sender, waiting) = watch::channel(due);
+            tokio::spawn(publish(waiting, self.written.clone(), to.clone()));
+            sender
+        };
+        match &self.due {
+            Some(sender) => drop(sender.send_replace(due)),
+            None => self.due = Some(begin(due)),
         }
     }
 
@@ -170,6 +202,21 @@ impl Disk {
     }
 }
 
+/// Publishes what is due when it is written.
+async fn publish(
+    mut due: watch::Receiver<(u64, Arc<Snapshot>)>,
+    mut written: watch::Receiver<u64>,
+    to: watch::Sender<Arc<Snapshot>>,
+) {
+    due.mark_changed();
+    while due.changed().await.is_ok() {
+        let (lots, snapshot) = due.borrow_and_update().clone();
+        // A disk that hangs, and one that is gone, must not be seen by viewers.
+        let _ = tokio::time::timeout(PATIENCE, written.wait_for(|written| *written >= lots)).await;
+        to.send_replace(snapshot);
+    }
+}
+
 struct Keeper {
     settings: Settings,
     inputs: mpsc::Sender<Input>,
@@ -177,6 +224,8 @@ struct Keeper {
     head: Option<Bytes>,
     /// The folder cannot be used, and that was told.
     failed: bool,
+    /// Lots that are written.
+    written: Arc<watch::Sender<u64>>,
 }
 
 impl Keeper {
@@ -190,9 +239,17 @@ impl Keeper {
         Some(Found { head, window })
     }
 
-    fn run(mut self, queue: &Receiver<Vec<Keep>>) {
-        while let Ok(keeps) = queue.recv() {
+    fn run(mut self, queue: &Receiver<(u64, Vec<Keep>)>) {
+        while let Ok((lot, keeps)) = queue.recv() {
             keeps.into_iter().for_each(|keep| self.keep(keep));
+            let written = Arc::clone(&self.written);
+            let tell = move || {
+                written.send_replace(lot);
+            };
+            match &self.store {
+                Some(store) => store.when_written(tell),
+                None => tell(),
+            }
         }
         if let Some(store) = self.store.take() {
             store.close();

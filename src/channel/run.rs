@@ -208,9 +208,10 @@ impl Shell {
                 Action::KillProbe(generation) => {
                     self.probe.take_if(|probe| probe.role.0 == generation);
                 }
-                Action::Publish(snapshot) => {
-                    self.publish.send_replace(snapshot);
-                }
+                Action::Publish(snapshot) => match &mut self.disk {
+                    Some(disk) => disk.publish(snapshot, &self.publish),
+                    None => drop(self.publish.send_replace(snapshot)),
+                },
                 Action::Status(mut status) => {
                     if let Some(onward) = &mut self.onward {
                         let news = onward.fill(clock::now(), Arc::make_mut(&mut status));
@@ -221,7 +222,7 @@ impl Shell {
                 Action::Event(event) => (self.events)(event),
                 Action::Save(saved) => self.save(saved),
                 Action::Keep(keeps) => {
-                    if let Some(disk) = &self.disk {
+                    if let Some(disk) = &mut self.disk {
                         disk.keep(keeps);
                     }
                 }

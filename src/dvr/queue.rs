@@ -1,6 +1,7 @@
 //! What waits for the disk: bounded by bytes. When it is full the segment that comes is lost, whole.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,18 +15,48 @@ use crate::media::SegmentNumber;
 /// What a command takes besides its bytes: nothing is free, so that no number of small ones grows without bound.
 const COMMAND_BYTES: usize = 256;
 
+/// Called once.
+pub(super) struct Told(Box<dyn FnOnce() + Send>);
+
+impl Told {
+    pub(super) fn call(self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
+    }
+}
+
 /// One step of the window.
 #[derive(Debug)]
 pub(super) enum Command {
-    Part { number: SegmentNumber, part: u16, objects: Vec<(Track, Bytes)> },
-    Closed { number: SegmentNumber, tags: Vec<(Track, Tag)>, note: Bytes },
-    Gap { number: SegmentNumber, note: Bytes },
+    Part {
+        number: SegmentNumber,
+        part: u16,
+        objects: Vec<(Track, Bytes)>,
+    },
+    Closed {
+        number: SegmentNumber,
+        tags: Vec<(Track, Tag)>,
+        note: Bytes,
+    },
+    Gap {
+        number: SegmentNumber,
+        note: Bytes,
+    },
+    /// What was given before it is written, or lost.
+    Tell(Told),
 }
 
 impl Command {
-    pub(super) fn number(&self) -> SegmentNumber {
+    /// The segment that it is about.
+    pub(super) fn number(&self) -> Option<SegmentNumber> {
         match self {
-            Self::Part { number, .. } | Self::Closed { number, .. } | Self::Gap { number, .. } => *number,
+            Self::Part { number, .. } | Self::Closed { number, .. } | Self::Gap { number, .. } => Some(*number),
+            Self::Tell(_) => None,
         }
     }
 
@@ -35,6 +66,7 @@ impl Command {
                 Self::Part { objects, .. } => objects.iter().map(|(_, bytes)| bytes.len() + 64).sum(),
                 Self::Closed { tags, note, .. } => note.len() + tags.len() * 18,
                 Self::Gap { note, .. } => note.len(),
+                Self::Tell(_) => 0,
             }
     }
 }
@@ -86,10 +118,10 @@ impl Queue {
     pub(super) fn push(&self, command: Command) -> Result<(), SegmentNumber> {
         let (number, bytes) = (command.number(), command.bytes());
         let mut inner = self.lock();
-        if inner.lost == Some(number) || inner.closed {
+        if inner.lost.is_some() && inner.lost == number || inner.closed {
             return Ok(());
         }
-        if inner.bytes + bytes > self.bytes_max {
+        if let Some(number) = number.filter(|_| inner.bytes + bytes > self.bytes_max) {
             inner.lost = Some(number);
             inner.abandon(number, matches!(command, Command::Part { part: 0, .. }));
             drop(inner);
@@ -101,6 +133,21 @@ impl Queue {
         drop(inner);
         self.filled.notify_one();
         Ok(())
+    }
+
+    /// Calls when all that was pushed before is written or lost; at once, where that cannot be waited for.
+    pub(super) fn tell(&self, told: Box<dyn FnOnce() + Send>) {
+        let mut inner = self.lock();
+        let command = Command::Tell(Told(told));
+        if inner.bytes + command.bytes() <= self.bytes_max && !inner.closed {
+            inner.bytes += command.bytes();
+            inner.commands.push_back(command);
+            drop(inner);
+            self.filled.notify_one();
+        } else if let Command::Tell(told) = command {
+            drop(inner);
+            told.call();
+        }
     }
 
     /// Puts the caller's state in place of the one before, which may not have been written yet.
@@ -169,12 +216,17 @@ impl Inner {
     /// Takes out what waits of a segment, of which this is the `first` part or a later one. If its beginning is not among it, the writer has it, and
     /// is told; it cannot have begun another one before it has heard of this.
     fn abandon(&mut self, number: SegmentNumber, first: bool) {
-        let mut begun = !first;
-        while let Some(command) = self.commands.pop_back_if(|command| command.number() == number) {
-            self.bytes -= command.bytes();
-            begun &= !matches!(command, Command::Part { part: 0, .. });
-        }
-        if begun && self.commands.is_empty() {
+        let (mut begun, mut bytes) = (!first, 0);
+        self.commands.retain(|command| {
+            let gone = command.number() == Some(number);
+            if gone {
+                bytes += command.bytes();
+                begun &= !matches!(command, Command::Part { part: 0, .. });
+            }
+            !gone
+        });
+        self.bytes -= bytes;
+        if begun && self.commands.iter().all(|command| command.number().is_none()) {
             self.abandoned.get_or_insert(number);
         }
     }
@@ -232,6 +284,34 @@ mod tests {
         queue.note(Bytes::from_static(b"old"));
         queue.note(Bytes::from_static(b"new"));
         assert_eq!(all(&queue), ["new", "1.0"]);
+    }
+
+    #[test]
+    fn who_waits_for_what_is_written_is_told_whatever_becomes_of_it() {
+        let heard = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let tell = |queue: &Queue, word: &'static str| {
+            let heard = std::sync::Arc::clone(&heard);
+            queue.tell(Box::new(move || heard.lock().expect("not poisoned").push(word)));
+        };
+        let queue = Queue::new(3000);
+        queue.push(part(1, 0, 1000)).expect("room");
+        tell(&queue, "one part");
+        assert!(matches!(queue.take(Duration::ZERO), Work::Command(Command::Part { .. })));
+        assert!(heard.lock().expect("not poisoned").is_empty(), "before it is written");
+        let Work::Command(Command::Tell(told)) = queue.take(Duration::ZERO) else { panic!("in its place") };
+        told.call();
+        queue.push(part(1, 1, 1000)).expect("room");
+        tell(&queue, "a part that is left out");
+        assert_eq!(queue.push(part(1, 2, 2000)), Err(SegmentNumber(1)));
+        assert!(matches!(queue.take(Duration::ZERO), Work::Abandoned(_)), "though somebody waits");
+        let Work::Command(Command::Tell(told)) = queue.take(Duration::ZERO) else { panic!("in its place") };
+        told.call();
+        queue.close();
+        tell(&queue, "nothing more is written");
+        assert_eq!(
+            *heard.lock().expect("not poisoned"),
+            ["one part", "a part that is left out", "nothing more is written"]
+        );
     }
 
     #[test]

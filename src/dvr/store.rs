@@ -126,6 +126,12 @@ impl Store {
         Ok(())
     }
 
+    /// Calls `told`, from a thread that nobody should keep, when what was given until now is written, so that this process may die; or is lost,
+    /// which is told of beside it.
+    pub fn when_written(&self, told: impl FnOnce() + Send + 'static) {
+        self.queue.tell(Box::new(told));
+    }
+
     /// Counters.
     pub fn figures(&self) -> Figures {
         self.counters.figures(self.queue.bytes())

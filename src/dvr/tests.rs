@@ -68,6 +68,27 @@ fn what_was_stored_comes_back_bit_by_bit() {
 }
 
 #[test]
+fn what_is_told_to_be_written_outlives_a_death() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = Told::default();
+    let store = Folder::open(settings(folder.path())).expect("free").begin(Bytes::from_static(b"news"), told.sink());
+    let store = store.expect("begun");
+    for part in 0..3 {
+        store.part(SegmentNumber(7), part, vec![(Track(0), Bytes::from(vec![part as u8; 1000]))]);
+        let (tell, written) = std::sync::mpsc::channel();
+        store.when_written(move || tell.send(()).expect("somebody waits"));
+        written.recv_timeout(Duration::from_secs(30)).expect("it is told");
+        // What a process finds that takes over from one that was killed now.
+        let died = tempfile::tempdir().expect("a folder");
+        harness::copy(folder.path(), died.path());
+        let (recovered, _) = harness::recover(died.path());
+        let segment = recovered.segment(SegmentNumber(7)).expect("begun");
+        let rows = segment.objects().next().expect("a track").parts.len();
+        assert_eq!((segment.state(), rows), (State::Open, usize::from(part) + 1));
+    }
+}
+
+#[test]
 fn a_window_that_is_set_aside_is_gone_and_its_places_never_read_another() {
     let folder = tempfile::tempdir().expect("a folder");
     let begin = |head: &'static [u8], told: &Told| {

@@ -168,7 +168,12 @@ impl Writer {
     }
 
     fn command(&mut self, now: Now, command: Command) {
-        let number = command.number();
+        let (number, command) = match command {
+            Command::Tell(told) => return told.call(),
+            Command::Part { number, .. } | Command::Closed { number, .. } | Command::Gap { number, .. } => {
+                (number, command)
+            }
+        };
         if self.newest.is_some_and(|newest| number <= newest) {
             // Of one that was lost more may come; one that is stored may be made once more, by who knows no better.
             if self.lost != Some(number) {
@@ -227,6 +232,7 @@ impl Writer {
                 self.room(number)?.gap(number, &note)?;
                 Ok(Some(Vec::new()))
             }
+            Command::Tell(_) => Ok(None),
         }
     }
 
