@@ -33,7 +33,7 @@ pub enum Keep {
     Closed {
         /// Which.
         number: SegmentNumber,
-        /// First half of the SHA-256 of its bytes, by track.
+        /// First half of the digest of its bytes, by track.
         tags: Vec<(u16, [u8; 16])>,
         /// What is to be known of its parts.
         note: Bytes,
@@ -103,7 +103,7 @@ pub struct Head {
 }
 
 /// Raised when what is written can no longer be read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 impl Head {
     pub(super) fn new(config: &Config, catalogue: &Catalogue) -> Self {

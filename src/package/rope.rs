@@ -7,9 +7,9 @@
 use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
-use sha2::{Digest, Sha256};
 
 use super::content::Content;
+use super::digest::Digester;
 use super::names::entity_tag;
 use super::snapshot::{Cache, Resource};
 
@@ -71,7 +71,7 @@ pub(super) struct Rope<'a> {
     plain: Vec<Bytes>,
     coded: Vec<Bytes>,
     crc: Hasher,
-    digest: Sha256,
+    digester: Digester,
     /// What was written since the last sealed piece.
     open: String,
 }
@@ -82,8 +82,8 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3];
 impl<'a> Rope<'a> {
     pub fn new(deflater: &'a mut Deflater) -> Self {
         let coded = vec![Bytes::from_static(&GZIP_HEADER)];
-        let (crc, digest) = (Hasher::new(), Sha256::new());
-        Self { deflater, plain: Vec::new(), coded, crc, digest, open: String::new() }
+        let (crc, digester) = (Hasher::new(), Digester::default());
+        Self { deflater, plain: Vec::new(), coded, crc, digester, open: String::new() }
     }
 
     /// Where to write.
@@ -102,8 +102,8 @@ impl<'a> Rope<'a> {
         let crc = last.crc ^ moved.finalize();
         self.crc.combine(&Hasher::new_with_initial_len(crc, len));
         // The tag stands for the bytes without looking at all of them each time.
-        self.digest.update(crc.to_be_bytes());
-        self.digest.update(len.to_be_bytes());
+        self.digester.update(&crc.to_be_bytes());
+        self.digester.update(&len.to_be_bytes());
         for piece in pieces.by_ref() {
             self.plain.push(piece.text.clone());
             self.coded.push(piece.deflated.clone());
@@ -116,8 +116,8 @@ impl<'a> Rope<'a> {
         }
         let text = std::mem::take(&mut self.open);
         self.crc.update(text.as_bytes());
-        self.digest.update((text.len() as u64).to_be_bytes());
-        self.digest.update(text.as_bytes());
+        self.digester.update(&(text.len() as u64).to_be_bytes());
+        self.digester.update(text.as_bytes());
         let mut coded = self.deflater.deflate(text.as_bytes(), last);
         if last {
             coded.extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
@@ -131,7 +131,7 @@ impl<'a> Rope<'a> {
     /// The text as it can be served.
     pub fn finish(mut self, content_type: &'static str, cache: Cache) -> Resource {
         self.flush(true);
-        let etag = entity_tag(&self.digest.finalize());
+        let etag = entity_tag(&self.digester.digest().tag());
         Resource { content_type, etag, cache, body: Content::of(self.plain), gzip: Some(Content::of(self.coded)) }
     }
 }
