@@ -240,8 +240,8 @@ impl Segmenter {
         debug_assert!(self.samples.is_empty(), "the last cut falls on the last unit");
         self.units.shrink_to_fit();
         Ok(Whole {
+            digest: self.parts.last().map_or_else(|| self.digester.digest(), |last| last.upto),
             parts: self.parts,
-            digest: self.digester.digest(),
             units: self.units,
             filled,
             video,
