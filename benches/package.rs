@@ -6,7 +6,7 @@
 //!
 //! Every run is a process of its own, from its start to its end, reads the file, and keeps a window of 15 segments. Theirs writes sound and
 //! picture of HLS into common segments, names no byte, compresses nothing, tells no player of bit rates. Ours makes a rendition of each and
-//! one for trick play, hashes every byte (SHA-256), keeps a print of each unit, and renders and compresses playlists and manifests at each publication.
+//! one for trick play, hashes every byte (BLAKE3), keeps a print of each unit, and renders and compresses playlists and manifests at each publication.
 //!
 //! There is no rung yet that passes a source through (docs/decisions/0006): what lies between demux and packager here, a place on the grid for each
 //! unit, is this file's. The number of channels is therefore a sum of what was measured apart: SRT gateway and main process of relayed channels,

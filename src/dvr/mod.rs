@@ -90,7 +90,7 @@ fn segments(of: Duration, segment: Duration) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Track(pub u16);
 
-/// What the caller knows a track's segment by: the first half of the SHA-256 of its bytes. It is kept and given back, not looked into.
+/// What the caller knows a track's segment by: the first half of a digest of its bytes. It is kept and given back, not looked into.
 pub type Tag = [u8; 16];
 
 /// What the writer tells.

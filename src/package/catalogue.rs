@@ -1,9 +1,9 @@
 //! What players are told about a channel's renditions: fixed with the first published segment, but for their bit rates.
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::bandwidth::Bandwidth;
+use super::digest::Digest;
 use super::language::Language;
 use super::layout::{Kind, Layout};
 use super::names::hex;
@@ -120,11 +120,10 @@ impl Catalogue {
             });
         }
         renditions.extend(trick(config, layout, &renditions, &configs));
-        let mut all = Sha256::new();
-        renditions.iter().for_each(|r| all.update(&r.init));
+        let all = Digest::of_pieces(renditions.iter().map(|r| &r.init));
         // One name for all headers, from the bytes of all: it can be said once for a whole adaptation set, and a header
         // that ever differs has another URL.
-        let init = format!("init-{}.mp4", &hex(&all.finalize())[..8]);
+        let init = format!("init-{}.mp4", &hex(&all.tag())[..8]);
         Self { renditions, init, lead: None, configs }
     }
 

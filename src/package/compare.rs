@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::digest::Digest;
 use super::event::Verdict;
 use super::segmenter::{UnitPrint, Whole};
 use super::selector::{Line, Made};
@@ -11,7 +12,7 @@ use crate::media::{ChannelTime, PipelineId, RenditionId, SegmentNumber};
 /// What is left of a segment once its media is stored or dropped.
 #[derive(Clone, Debug)]
 struct Print {
-    digest: [u8; 32],
+    digest: Digest,
     units: Vec<UnitPrint>,
 }
 

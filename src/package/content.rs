@@ -11,30 +11,76 @@ use crate::dvr::Place;
 #[derive(Clone, Debug)]
 pub struct Content {
     pieces: Pieces,
+    /// Pieces in memory.
+    count: usize,
     len: usize,
 }
 
 #[derive(Clone, Debug)]
 enum Pieces {
     One(Bytes),
-    Many(Arc<[Bytes]>),
+    Many(Arc<[Group]>),
     Disk(Place),
+}
+
+/// Pieces that go together from one content into another.
+#[derive(Clone, Debug)]
+pub(super) enum Group {
+    One(Bytes),
+    /// Any number of them, which are not touched one by one.
+    Run(Run),
+}
+
+/// Many pieces, one behind the other.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pieces: Arc<[Bytes]>,
+    len: usize,
+}
+
+impl Run {
+    pub fn new(pieces: impl Iterator<Item = Bytes>) -> Self {
+        let pieces: Arc<[Bytes]> = pieces.collect();
+        Self { len: pieces.iter().map(Bytes::len).sum(), pieces }
+    }
+}
+
+impl Group {
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(one) => one.len(),
+            Self::Run(run) => run.len,
+        }
+    }
+
+    fn pieces(&self) -> &[Bytes] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Run(run) => &run.pieces,
+        }
+    }
+}
+
+impl From<Bytes> for Group {
+    fn from(bytes: Bytes) -> Self {
+        Self::One(bytes)
+    }
 }
 
 impl Content {
     /// Of these pieces in order.
-    pub fn of(pieces: Vec<Bytes>) -> Self {
-        let len = pieces.iter().map(Bytes::len).sum();
-        let pieces = match <[Bytes; 1]>::try_from(pieces) {
-            Ok([one]) => Pieces::One(one),
-            Err(many) => Pieces::Many(many.into()),
-        };
-        Self { pieces, len }
+    pub(super) fn of(groups: Vec<Group>) -> Self {
+        let (len, count) = (groups.iter().map(Group::len).sum(), groups.iter().map(|group| group.pieces().len()).sum());
+        match &groups[..] {
+            [Group::One(one)] => one.clone().into(),
+            _ => Self { pieces: Pieces::Many(groups.into()), count, len },
+        }
     }
 
     /// What lies on disk.
     pub fn at(place: Place) -> Self {
-        Self { len: usize::try_from(place.len()).unwrap_or(usize::MAX), pieces: Pieces::Disk(place) }
+        Self { len: usize::try_from(place.len()).unwrap_or(usize::MAX), count: 0, pieces: Pieces::Disk(place) }
     }
 
     /// Where it lies, if that is on disk: then it has no pieces in memory, and reading it may block.
@@ -57,20 +103,23 @@ impl Content {
 
     /// How many pieces there are.
     pub fn count(&self) -> usize {
-        match &self.pieces {
-            Pieces::One(_) => 1,
-            Pieces::Many(many) => many.len(),
-            Pieces::Disk(_) => 0,
-        }
+        self.count
     }
 
     /// One of them; `None` behind the last one.
-    pub fn piece(&self, index: usize) -> Option<&Bytes> {
-        match &self.pieces {
-            Pieces::One(one) => Some(one).filter(|_| index == 0),
-            Pieces::Many(many) => many.get(index),
-            Pieces::Disk(_) => None,
+    pub fn piece(&self, mut index: usize) -> Option<&Bytes> {
+        let many = match &self.pieces {
+            Pieces::One(one) => return Some(one).filter(|_| index == 0),
+            Pieces::Disk(_) => return None,
+            Pieces::Many(many) => many,
+        };
+        for pieces in many.iter().map(Group::pieces) {
+            if let Some(piece) = pieces.get(index) {
+                return Some(piece);
+            }
+            index -= pieces.len();
         }
+        None
     }
 
     /// All of it in one piece, copied where it is in several. What is on disk is read, which may block.
@@ -80,7 +129,11 @@ impl Content {
     pub fn read(&self) -> std::io::Result<Bytes> {
         match &self.pieces {
             Pieces::One(one) => Ok(one.clone()),
-            Pieces::Many(many) => Ok(many.concat().into()),
+            Pieces::Many(many) => {
+                let mut all = Vec::with_capacity(self.len);
+                many.iter().flat_map(Group::pieces).for_each(|piece| all.extend_from_slice(piece));
+                Ok(all.into())
+            }
             Pieces::Disk(place) => place.read(),
         }
     }
@@ -101,10 +154,10 @@ impl Content {
         };
         let mut out = Vec::new();
         let mut at = 0;
-        for piece in many.iter() {
+        for piece in many.iter().flat_map(Group::pieces) {
             let (from, to) = (range.start.max(at), range.end.min(at + piece.len()));
             if from < to {
-                out.push(piece.slice(from - at..to - at));
+                out.push(piece.slice(from - at..to - at).into());
             }
             at += piece.len();
         }
@@ -114,7 +167,7 @@ impl Content {
 
 impl From<Bytes> for Content {
     fn from(bytes: Bytes) -> Self {
-        Self { len: bytes.len(), pieces: Pieces::One(bytes) }
+        Self { len: bytes.len(), count: 1, pieces: Pieces::One(bytes) }
     }
 }
 
@@ -133,10 +186,19 @@ mod tests {
         #[test]
         fn a_slice_is_that_of_the_whole(
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..6),
-            (a, b) in (0usize..30, 0usize..30),
+            run in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..6),
+            at in 0usize..6,
+            (a, b) in (0usize..50, 0usize..50),
         ) {
-            let whole = pieces.concat();
-            let content = Content::of(pieces.into_iter().map(Bytes::from).collect());
+            let at = at.min(pieces.len());
+            let all = [&pieces[..at], &run, &pieces[at..]].concat();
+            let whole = all.concat();
+            let mut groups: Vec<Group> = pieces.into_iter().map(|piece| Bytes::from(piece).into()).collect();
+            groups.insert(at, Group::Run(Run::new(run.into_iter().map(Bytes::from))));
+            let content = Content::of(groups);
+            let found: Vec<&[u8]> = (0..content.count()).filter_map(|i| content.piece(i)).map(|piece| &piece[..]).collect();
+            prop_assert_eq!(found, all);
+            prop_assert_eq!(content.piece(content.count()), None);
             prop_assert_eq!(content.len(), whole.len());
             prop_assert_eq!(&content.bytes()[..], &whole[..]);
             let (a, b) = (a.min(whole.len()), b.min(whole.len()));

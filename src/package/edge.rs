@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::digest::Digest;
 use super::event::Change;
 use super::rest::Rest;
 use super::segmenter::Part;
@@ -54,7 +55,7 @@ pub(super) struct Track {
 pub(super) struct Published {
     pub rest: Rest,
     /// As [`Part::upto`].
-    pub upto: [u8; 32],
+    pub upto: Digest,
     /// A decoder may start in it.
     pub independent: bool,
 }

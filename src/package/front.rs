@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sha2::{Digest, Sha256};
 
 use super::catalogue::{Catalogue, Media, Rendition};
+use super::digest::Digest;
 use super::layout::{Kind, Layout};
 use super::names::entity_tag;
 use super::rope::{Deflater, Rope};
@@ -372,7 +372,7 @@ pub(super) fn playlist_cache(layout: &Layout) -> Cache {
 fn init_resource(rendition: &Rendition) -> Resource {
     Resource {
         content_type: content_type(rendition.kind()),
-        etag: entity_tag(&Sha256::digest(&rendition.init)),
+        etag: entity_tag(&Digest::of(&rendition.init).tag()),
         cache: Cache::Immutable,
         body: rendition.init.clone().into(),
         gzip: None,

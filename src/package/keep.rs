@@ -33,7 +33,7 @@ pub enum Keep {
     Closed {
         /// Which.
         number: SegmentNumber,
-        /// First half of the SHA-256 of its bytes, by track.
+        /// First half of the digest of its bytes, by track.
         tags: Vec<(u16, [u8; 16])>,
         /// What is to be known of its parts.
         note: Bytes,
@@ -102,8 +102,9 @@ pub struct Head {
     init: String,
 }
 
-/// Raised when what is written can no longer be read.
-const FORMAT: u32 = 1;
+/// Raised when what is written can no longer be read, or means something else. In 1 tags and the name of all headers were made of
+/// SHA-256.
+const FORMAT: u32 = 2;
 
 impl Head {
     pub(super) fn new(config: &Config, catalogue: &Catalogue) -> Self {
@@ -185,6 +186,24 @@ impl Note {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_head_of_an_older_program_is_another_windows() {
+        let of = |format| Head {
+            format,
+            channel: "news".to_owned(),
+            segment_ns: 2_000_000_000,
+            rate: (25, 1),
+            part_ns: 200_000_000,
+            language: "und".to_owned(),
+            video: Vec::new(),
+            audio: Vec::new(),
+            records: Vec::new(),
+            init: "init-00000000.mp4".to_owned(),
+        };
+        assert_eq!(Head::read(&of(FORMAT).write()), Some(of(FORMAT)));
+        assert_eq!(Head::read(&of(FORMAT - 1).write()), None);
+    }
 
     #[test]
     fn a_note_reads_as_it_was_written() {

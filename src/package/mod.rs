@@ -11,6 +11,7 @@ mod chunks;
 mod compare;
 mod content;
 mod dash;
+mod digest;
 mod edge;
 mod event;
 mod front;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::digest::{Digest, Tag};
 use super::layout::{Kind, Layout};
 use crate::media::SegmentNumber;
 
@@ -27,26 +28,14 @@ pub(super) fn date(ms_since_epoch: i64) -> String {
         .unwrap_or_else(|| "1970-01-01T00:00:00.000Z".to_owned())
 }
 
-/// A strong entity tag from a digest: its first 128 bits.
-pub(super) fn entity_tag(digest: &[u8]) -> Bytes {
-    quoted(&digest[..16.min(digest.len())])
-}
-
-/// The first 128 bits of a digest, which make an entity tag.
-pub(super) fn tag_of(digest: &[u8; 32]) -> [u8; 16] {
-    let mut tag = [0; 16];
-    tag.copy_from_slice(&digest[..16]);
-    tag
-}
-
-/// These bytes as an entity tag.
-pub(super) fn quoted(tag: &[u8]) -> Bytes {
+/// A strong entity tag.
+pub(super) fn entity_tag(tag: &Tag) -> Bytes {
     Bytes::from(format!("\"{}\"", hex(tag)))
 }
 
 /// The strong entity tag of a part, from the digest of its segment up to its end.
-pub(super) fn part_tag(upto: &[u8; 32]) -> Bytes {
-    Bytes::from(format!("\"p{}\"", hex(&upto[..16])))
+pub(super) fn part_tag(upto: &Digest) -> Bytes {
+    Bytes::from(format!("\"p{}\"", hex(&upto.tag())))
 }
 
 /// Lower case, two digits a byte.

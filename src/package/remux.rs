@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::catalogue::Catalogue;
+use super::digest::Digester;
 use super::hls_ts::{self, Parts};
 use super::layout::{Kind, Layout};
 use super::names::entity_tag;
@@ -102,9 +102,11 @@ impl Remuxer {
     /// disk, this may block. `None` where it cannot be made.
     pub fn segment(&self, r: usize, n: SegmentNumber, objects: &[Object]) -> Option<Resource> {
         let Parts { pictures, sound } = self.renditions.get(r)?.as_ref()?.parts;
-        let mut tag = Sha256::new().chain_update(MUXER).chain_update(&self.init);
+        let mut tag = Digester::default();
+        tag.update(MUXER);
+        tag.update(self.init.as_bytes());
         for part in [pictures, sound].into_iter().flatten() {
-            tag.update(objects.get(part)?.tag);
+            tag.update(&objects.get(part)?.tag);
         }
         let body = self.bytes(r, n, || {
             let of = |part: usize| Some((part, objects.get(part)?.rest.content().read().ok()?));
@@ -112,7 +114,7 @@ impl Remuxer {
             let (pictures, sound) = (self.material(pictures.as_ref()), self.material(sound.as_ref()));
             transport::segment(&self.layout, n, pictures, sound).ok().map(Bytes::from)
         })?;
-        let etag = entity_tag(&tag.finalize());
+        let etag = entity_tag(&tag.digest().tag());
         Some(Resource { content_type: TYPE, etag, cache: Cache::Immutable, body: body.into(), gzip: None })
     }
 

@@ -7,39 +7,61 @@
 use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
-use sha2::{Digest, Sha256};
 
-use super::content::Content;
+use super::content::{Content, Group, Run};
+use super::digest::Digester;
 use super::names::entity_tag;
 use super::snapshot::{Cache, Resource};
 
-/// Compresses texts, one after the other.
+/// Compresses texts, one after the other, and remembers what lies in the middle of them.
 #[derive(Debug)]
-pub(super) struct Deflater(Compress);
+pub(super) struct Deflater {
+    compress: Compress,
+    /// The newest last. A text that is written again with each part has the same middle for minutes: putting a day together piece by
+    /// piece each time would cost more than all the rest of it.
+    middles: Vec<Middle>,
+}
+
+/// Middles that are remembered: of a dozen renditions' playlists and manifest, and of the minute before. Those of more are put together
+/// each time.
+const MIDDLES_MAX: usize = 48;
 
 impl Default for Deflater {
     fn default() -> Self {
         // Raw, for the frame around it is ours. The fastest level: it is done at each publication.
-        Self(Compress::new(Compression::fast(), false))
+        Self { compress: Compress::new(Compression::fast(), false), middles: Vec::new() }
     }
 }
 
 impl Deflater {
     /// `text` as a piece of a deflate stream; `last` ends the stream.
     fn deflate(&mut self, text: &[u8], last: bool) -> Vec<u8> {
-        self.0.reset();
+        self.compress.reset();
         let flush = if last { FlushCompress::Finish } else { FlushCompress::Full };
         let mut out = Vec::with_capacity(text.len() / 4 + 64);
         loop {
-            let before = self.0.total_in() as usize;
-            let status = self.0.compress_vec(&text[before..], &mut out, flush);
-            let done = self.0.total_in() as usize == text.len() && out.len() < out.capacity();
+            let before = self.compress.total_in() as usize;
+            let status = self.compress.compress_vec(&text[before..], &mut out, flush);
+            let done = self.compress.total_in() as usize == text.len() && out.len() < out.capacity();
             // No room for more is the one thing that can go wrong here.
             if done || !matches!(status, Ok(flate2::Status::Ok | flate2::Status::BufError)) {
                 return out;
             }
             out.reserve(out.capacity().max(64));
         }
+    }
+
+    /// Pieces that were sealed one behind the other; `None` where there are none.
+    fn middle<'s>(&mut self, mut pieces: impl DoubleEndedIterator<Item = &'s Sealed> + Clone) -> Option<Middle> {
+        let first = pieces.clone().next()?;
+        let ends = [first, pieces.clone().next_back()?].map(|end| (end.text.as_ptr().addr(), end.len));
+        let known = self.middles.iter().position(|middle| middle.ends == ends).map(|at| self.middles.remove(at));
+        let middle = known.unwrap_or_else(|| Middle::new(ends, first, &mut pieces));
+        if self.middles.len() == MIDDLES_MAX {
+            self.middles.remove(0);
+        }
+        self.middles.push(middle.clone());
+        Some(middle)
     }
 
     /// A piece of text that will not change.
@@ -64,14 +86,45 @@ pub(super) struct Sealed {
     len: u64,
 }
 
+/// Sealed pieces put together.
+#[derive(Clone, Debug)]
+struct Middle {
+    /// Where the texts of the first and last piece lie, which stay there as long as they are in `plain`, and how long all sealed text is
+    /// behind each: pieces between the same two are the same ones, and texts of no bytes make no difference.
+    ends: [(usize, u64); 2],
+    plain: Run,
+    coded: Run,
+    /// Sum of the text.
+    crc: u32,
+    /// Its bytes.
+    len: u64,
+}
+
+impl Middle {
+    fn new<'s>(
+        ends: [(usize, u64); 2],
+        first: &Sealed,
+        pieces: &mut (impl DoubleEndedIterator<Item = &'s Sealed> + Clone),
+    ) -> Self {
+        let last = pieces.clone().next_back().unwrap_or(first);
+        let len = last.len - (first.len - first.text.len() as u64);
+        // The sum of what lies between two sums: the second is that of the first, moved along by the length, and this one.
+        let mut moved = Hasher::new_with_initial_len(first.crc_before, 0);
+        moved.combine(&Hasher::new_with_initial_len(0, len));
+        let crc = last.crc ^ moved.finalize();
+        let plain = Run::new(pieces.clone().map(|piece| piece.text.clone()));
+        Self { ends, plain, coded: Run::new(pieces.map(|piece| piece.deflated.clone())), crc, len }
+    }
+}
+
 /// A text in the making.
 #[derive(Debug)]
 pub(super) struct Rope<'a> {
     deflater: &'a mut Deflater,
-    plain: Vec<Bytes>,
-    coded: Vec<Bytes>,
+    plain: Vec<Group>,
+    coded: Vec<Group>,
     crc: Hasher,
-    digest: Sha256,
+    digester: Digester,
     /// What was written since the last sealed piece.
     open: String,
 }
@@ -81,9 +134,9 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3];
 
 impl<'a> Rope<'a> {
     pub fn new(deflater: &'a mut Deflater) -> Self {
-        let coded = vec![Bytes::from_static(&GZIP_HEADER)];
-        let (crc, digest) = (Hasher::new(), Sha256::new());
-        Self { deflater, plain: Vec::new(), coded, crc, digest, open: String::new() }
+        let coded = vec![Bytes::from_static(&GZIP_HEADER).into()];
+        let (crc, digester) = (Hasher::new(), Digester::default());
+        Self { deflater, plain: Vec::new(), coded, crc, digester, open: String::new() }
     }
 
     /// Where to write.
@@ -92,22 +145,15 @@ impl<'a> Rope<'a> {
     }
 
     /// Goes on with pieces that were sealed one behind the other.
-    pub fn sealed<'s>(&mut self, mut pieces: impl DoubleEndedIterator<Item = &'s Sealed> + Clone) {
-        let (Some(first), Some(last)) = (pieces.clone().next(), pieces.clone().next_back()) else { return };
+    pub fn sealed<'s>(&mut self, pieces: impl DoubleEndedIterator<Item = &'s Sealed> + Clone) {
+        let Some(Middle { plain, coded, crc, len, .. }) = self.deflater.middle(pieces) else { return };
         self.flush(false);
-        let len = last.len - (first.len - first.text.len() as u64);
-        // The sum of what lies between two sums: the second is that of the first, moved along by the length, and this one.
-        let mut moved = Hasher::new_with_initial_len(first.crc_before, 0);
-        moved.combine(&Hasher::new_with_initial_len(0, len));
-        let crc = last.crc ^ moved.finalize();
         self.crc.combine(&Hasher::new_with_initial_len(crc, len));
         // The tag stands for the bytes without looking at all of them each time.
-        self.digest.update(crc.to_be_bytes());
-        self.digest.update(len.to_be_bytes());
-        for piece in pieces.by_ref() {
-            self.plain.push(piece.text.clone());
-            self.coded.push(piece.deflated.clone());
-        }
+        self.digester.update(&crc.to_be_bytes());
+        self.digester.update(&len.to_be_bytes());
+        self.plain.push(Group::Run(plain));
+        self.coded.push(Group::Run(coded));
     }
 
     fn flush(&mut self, last: bool) {
@@ -116,22 +162,22 @@ impl<'a> Rope<'a> {
         }
         let text = std::mem::take(&mut self.open);
         self.crc.update(text.as_bytes());
-        self.digest.update((text.len() as u64).to_be_bytes());
-        self.digest.update(text.as_bytes());
+        self.digester.update(&(text.len() as u64).to_be_bytes());
+        self.digester.update(text.as_bytes());
         let mut coded = self.deflater.deflate(text.as_bytes(), last);
         if last {
             coded.extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
-            let len: usize = self.plain.iter().map(Bytes::len).sum::<usize>() + text.len();
+            let len: usize = self.plain.iter().map(Group::len).sum::<usize>() + text.len();
             coded.extend_from_slice(&((len & 0xffff_ffff) as u32).to_le_bytes());
         }
-        self.plain.push(Bytes::from(text));
-        self.coded.push(Bytes::from(coded));
+        self.plain.push(Bytes::from(text).into());
+        self.coded.push(Bytes::from(coded).into());
     }
 
     /// The text as it can be served.
     pub fn finish(mut self, content_type: &'static str, cache: Cache) -> Resource {
         self.flush(true);
-        let etag = entity_tag(&self.digest.finalize());
+        let etag = entity_tag(&self.digester.digest().tag());
         Resource { content_type, etag, cache, body: Content::of(self.plain), gzip: Some(Content::of(self.coded)) }
     }
 }

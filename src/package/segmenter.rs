@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use sha2::{Digest, Sha256};
 
+use super::digest::{Digest, Digester};
 use super::event::Refusal;
 use super::layout::{Kind, Layout};
 use crate::encode::ipc::{CodedUnit, Filled, Material};
@@ -60,8 +60,8 @@ impl Coding {
 pub(super) struct Part {
     /// Its bytes in order: header, then NAL lengths and media as they came in.
     pub pieces: Vec<Bytes>,
-    /// SHA-256 of the segment's bytes from its first to this part's last: equal ones prove that everything up to here is.
-    pub upto: [u8; 32],
+    /// Of the segment's bytes from its first to this part's last: equal ones prove that everything up to here is.
+    pub upto: Digest,
     /// A decoder may start in it.
     pub independent: bool,
     /// How much of it had to be made up: pictures that repeat the one before, and twice those that are slate.
@@ -75,8 +75,8 @@ pub(super) struct Part {
 pub(super) struct Whole {
     /// Its chunks; their concatenation is the segment.
     pub parts: Vec<Part>,
-    /// SHA-256 of the segment's bytes.
-    pub digest: [u8; 32],
+    /// Of the segment's bytes.
+    pub digest: Digest,
     /// Each unit's print, to name the first that differs.
     pub units: Vec<UnitPrint>,
     /// What had to be made up.
@@ -129,7 +129,7 @@ pub(super) struct Segmenter {
     /// NAL units or frames of the part being filled.
     media: Vec<Bytes>,
     parts: Vec<Part>,
-    digest: Sha256,
+    digester: Digester,
     units: Vec<UnitPrint>,
     first: usize,
 }
@@ -157,7 +157,7 @@ impl Segmenter {
             made_up: Vec::new(),
             media: Vec::new(),
             parts: Vec::new(),
-            digest: Sha256::new(),
+            digester: Digester::default(),
             units: Vec::new(),
             first: 0,
         }
@@ -240,8 +240,8 @@ impl Segmenter {
         debug_assert!(self.samples.is_empty(), "the last cut falls on the last unit");
         self.units.shrink_to_fit();
         Ok(Whole {
+            digest: self.parts.last().map_or_else(|| self.digester.digest(), |last| last.upto),
             parts: self.parts,
-            digest: self.digest.finalize().into(),
             units: self.units,
             filled,
             video,
@@ -294,13 +294,11 @@ impl Segmenter {
         } else {
             pieces.append(&mut self.media);
         }
-        for piece in &pieces {
-            self.digest.update(piece);
-        }
+        pieces.iter().for_each(|piece| self.digester.update(piece));
         let cost = |material: &Material| if *material == Material::Slate { 2 } else { 1 };
         self.parts.push(Part {
             pieces,
-            upto: self.digest.clone().finalize().into(),
+            upto: self.digester.digest(),
             independent: self.samples.iter().any(|s| s.sync),
             made_up: self.made_up.iter().map(cost).sum(),
             real: !self.made_up.contains(&Material::Slate),

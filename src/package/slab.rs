@@ -1,15 +1,17 @@
 //! Slabs: where published media rests. A slab is a memfd that is mapped once; objects are appended to it, never overwritten,
-//! and it goes away with its last object. So a body is a window into memory that no write will ever touch again, and the
-//! same bytes are at hand as (file, offset, length) for `sendfile`.
+//! and when its last object is gone it is filled anew, or goes away. So a body is a window into memory that no write will ever touch
+//! as long as the body is there, and the same bytes are at hand as (file, offset, length) for `sendfile`.
 //!
 //! Each rendition has slabs of its own: a segment's parts may come one by one and still lie side by side.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
@@ -19,11 +21,17 @@ use rustix::fs::{MemfdFlags, SealFlags};
 pub(super) const SLAB_MAX: u64 = 64 << 20;
 /// Smallest slab, bytes: fewer would cost more descriptors than they save memory.
 pub(super) const SLAB_MIN: u64 = 1 << 20;
+/// Empty slabs that a shelf keeps to fill them anew: getting memory from the kernel, page by page, and giving it back costs several
+/// times what copying the media into it does. A window lets go of a block of segments at once, which may be two slabs.
+const SPARE_MAX: usize = 2;
 
 /// One memfd and its mapping.
 struct Slab {
     file: File,
     map: MmapRaw,
+    /// Somebody was given the file. What he sent from it may wait in a socket for a while after he is done with the object, and the
+    /// kernel reads it then: this memory cannot be filled anew.
+    lent: AtomicBool,
 }
 
 impl Slab {
@@ -34,7 +42,7 @@ impl Slab {
         // Nobody can shorten the file under the mapping, so that reading it never ends in SIGBUS.
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
         let map = MmapOptions::new().len(usize::try_from(len).map_err(io::Error::other)?).map_raw_read_only(&file)?;
-        Ok(Self { file, map })
+        Ok(Self { file, map, lent: AtomicBool::new(false) })
     }
 }
 
@@ -53,6 +61,7 @@ impl Stored {
 
     /// The file it lies in, for `sendfile`.
     pub fn file(&self) -> BorrowedFd<'_> {
+        self.slab.lent.store(true, Relaxed);
         self.slab.file.as_fd()
     }
 
@@ -82,8 +91,9 @@ impl AsRef<[u8]> for Stored {
     #[allow(unsafe_code)]
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the range lies inside the mapping (`Shelf::store` checked it), the mapping lives as long as `slab`, the
-        // seals keep the file from shrinking, and bytes of a stored range are never written again: only `Shelf` writes,
-        // with `pwrite`, and only behind its mark, which has passed this range.
+        // seals keep the file from shrinking, and bytes of a stored range are not written while this object is there: only
+        // `Shelf` writes, with `pwrite`, and only behind its mark, which has passed this range. It sets the mark back only in a slab
+        // that nobody else holds (`Arc::get_mut`), and this object holds it.
         unsafe { std::slice::from_raw_parts(self.slab.map.as_ptr().add(self.range.start), self.range.len()) }
     }
 }
@@ -98,6 +108,8 @@ impl fmt::Debug for Stored {
 pub(super) struct Shelf {
     slab_len: u64,
     open: Option<(Arc<Slab>, u64)>,
+    /// Slabs of the usual length that nothing more goes into: when their last object is gone, they can be filled anew.
+    full: Vec<Arc<Slab>>,
     /// Where the object that grows began, in the open slab.
     growing: Option<u64>,
 }
@@ -105,7 +117,7 @@ pub(super) struct Shelf {
 impl Shelf {
     /// A shelf that fills slabs of `slab_len` bytes.
     pub fn new(slab_len: u64) -> Self {
-        Self { slab_len: slab_len.clamp(SLAB_MIN, SLAB_MAX), open: None, growing: None }
+        Self { slab_len: slab_len.clamp(SLAB_MIN, SLAB_MAX), open: None, full: Vec::new(), growing: None }
     }
 
     /// Puts an object down in one piece; `pieces` are its bytes in order. This is the one copy media makes here.
@@ -125,6 +137,7 @@ impl Shelf {
         };
         if let Some((slab, mark)) = self.open.take_if(|(slab, mark)| *mark + len > slab.map.len() as u64) {
             // Larger than expected. What there is of it moves to a slab with room; its parts stay good where they lie.
+            self.is_full(Arc::clone(&slab));
             let so_far = Stored { slab, range: start as usize..mark as usize };
             self.growing = Some(self.put(&[so_far.bytes()], 2 * (so_far.len() as u64 + len))?.offset());
         }
@@ -147,12 +160,37 @@ impl Shelf {
         let room = room.max(len);
         let (slab, start) = match self.open.take() {
             Some((slab, mark)) if mark + room <= slab.map.len() as u64 => (slab, mark),
-            _ => (Arc::new(Slab::new(self.slab_len.max(room))?), 0),
+            full => {
+                full.into_iter().for_each(|(slab, _)| self.is_full(slab));
+                (self.empty(room)?, 0)
+            }
         };
         write_all_at(&slab.file, pieces, start)?;
         let range = start as usize..(start + len) as usize;
         self.open = Some((Arc::clone(&slab), start + len));
         Ok(Stored { slab, range })
+    }
+
+    /// An empty slab that has `room`: one whose objects are all gone, or a new one.
+    fn empty(&mut self, room: u64) -> io::Result<Arc<Slab>> {
+        let mut free = Vec::new();
+        for mut slab in mem::take(&mut self.full) {
+            match Arc::get_mut(&mut slab) {
+                None => self.full.push(slab),
+                Some(mine) if mine.lent.load(Relaxed) => {}
+                Some(_) => free.push(slab),
+            }
+        }
+        let again = if room <= self.slab_len { free.pop() } else { None };
+        self.full.extend(free.into_iter().take(SPARE_MAX));
+        again.map_or_else(|| Slab::new(self.slab_len.max(room)).map(Arc::new), Ok)
+    }
+
+    /// Nothing more goes into this slab.
+    fn is_full(&mut self, slab: Arc<Slab>) {
+        if slab.map.len() as u64 == self.slab_len {
+            self.full.push(slab);
+        }
     }
 }
 
@@ -254,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slab_goes_with_its_last_object() {
+    fn a_slab_goes_with_its_shelf_and_its_last_object() {
         let mut shelf = Shelf::new(SLAB_MIN);
         let stored = shelf.store(&[piece(1, 10)]).expect("memfd");
         let watch = Arc::downgrade(&stored.slab);
@@ -263,5 +301,54 @@ mod tests {
         assert!(watch.upgrade().is_some(), "a body on its way to a socket keeps it");
         drop(body);
         assert!(watch.upgrade().is_none());
+    }
+
+    /// Fills a slab; the next object goes into another.
+    fn fill(shelf: &mut Shelf, byte: u8) -> Stored {
+        shelf.store(&[piece(byte, SLAB_MIN as usize)]).expect("memfd")
+    }
+
+    #[test]
+    fn a_slab_is_filled_anew_once_nobody_holds_anything_of_it() {
+        let mut shelf = Shelf::new(SLAB_MIN);
+        let (first, second) = (fill(&mut shelf, 1), fill(&mut shelf, 2));
+        let at = |stored: &Stored| stored.slab.map.as_ptr();
+        let (memory, body) = (at(&first), first.slice(5..10).bytes());
+        drop(first);
+        let third = fill(&mut shelf, 3);
+        assert_ne!(at(&third), memory, "a body on its way to a socket keeps it");
+        assert_eq!(body[..], [1; 5]);
+        drop(body);
+        let fourth = fill(&mut shelf, 4);
+        assert_eq!((at(&fourth), fourth.offset()), (memory, 0));
+        for (stored, byte) in [(second, 2), (third, 3), (fourth, 4)] {
+            assert!(stored.as_ref().iter().all(|&b| b == byte));
+        }
+    }
+
+    #[test]
+    fn a_slab_whose_file_was_given_away_is_not_filled_anew() {
+        let mut shelf = Shelf::new(SLAB_MIN);
+        let (first, second) = (fill(&mut shelf, 1), fill(&mut shelf, 2));
+        let sent = first.file().try_clone_to_owned().expect("dup");
+        drop(first);
+        drop(second);
+        // The second one's memory is taken, and the first one's is left alone.
+        drop((fill(&mut shelf, 3), fill(&mut shelf, 4)));
+        let mut read = [0; 10];
+        File::from(sent).read_exact_at(&mut read, 0).expect("pread");
+        assert_eq!(read, [1; 10]);
+    }
+
+    #[test]
+    fn few_empty_slabs_are_kept() {
+        let mut shelf = Shelf::new(SLAB_MIN);
+        drop((0..10).map(|i| fill(&mut shelf, i)).collect::<Vec<_>>());
+        fill(&mut shelf, 10);
+        assert_eq!(shelf.full.len(), SPARE_MAX);
+        // One of another length is never kept.
+        drop(shelf.store(&[piece(7, 3 << 20)]).expect("memfd"));
+        fill(&mut shelf, 11);
+        assert!(shelf.full.iter().all(|slab| slab.map.len() as u64 == SLAB_MIN));
     }
 }

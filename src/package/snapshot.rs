@@ -8,7 +8,7 @@ use super::content::Content;
 use super::edge::{Published, Track};
 use super::front::{Front, TRANSPORT};
 use super::layout::{Kind, Layout};
-use super::names::{part_tag, quoted, segment_name};
+use super::names::{entity_tag, part_tag, segment_name};
 use super::remux::Remuxer;
 use super::slab::Stored;
 use super::window::{Object, View};
@@ -341,7 +341,7 @@ impl Listing {
         if let Some(object) = self.object(rendition, number) {
             return Lookup::Found(Resource {
                 content_type: content_type(self.renditions[rendition].1),
-                etag: quoted(&object.tag),
+                etag: entity_tag(&object.tag),
                 cache: Cache::Immutable,
                 body: object.rest.content(),
                 gzip: None,

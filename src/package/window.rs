@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::digest::Tag;
 use super::edge::Published;
 use super::layout::{Kind, Layout};
 use super::rest::Rest;
@@ -20,7 +21,7 @@ use crate::media::SegmentNumber;
 pub(super) struct Object {
     pub rest: Rest,
     /// What its entity tag is made of, from the digest: equal bytes have equal tags on every host.
-    pub tag: [u8; 16],
+    pub tag: Tag,
 }
 
 /// One segment number in every rendition.

@@ -139,9 +139,9 @@ impl Packager {
         let kind = |r| if r < video { Kind::Video } else { Kind::Audio };
         let kinds: Vec<Kind> = (0..names.len()).map(kind).chain(trick.map(|_| Kind::Trick)).collect();
         let window = Window::new(&layout, config.window, kinds.len(), config.disk, config.serve.hls_ts);
-        // Half of what is kept: the slab being emptied and the one being filled then cost one half more than the media.
+        // A quarter of what is kept: the slab being emptied, the one being filled and an empty one cost half more than the media.
         let slab = |bitrate: u32| {
-            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.in_memory() as f64 / 2.0;
+            let bytes = f64::from(bitrate) / 8.0 * layout.longest() * window.in_memory() as f64 / 4.0;
             Shelf::new(bytes as u64)
         };
         let bitrates = config.video.iter().map(|v| v.rate.max_bitrate()).chain(config.audio.iter().map(|a| a.bitrate));

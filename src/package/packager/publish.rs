@@ -4,13 +4,12 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::super::catalogue::Catalogue;
+use super::super::digest::Digest;
 use super::super::edge::{Edge, Published, Track};
 use super::super::event::{Change, PackageEvent, Refusal};
 use super::super::keep::{Head, Keep, Note};
-use super::super::names::tag_of;
 use super::super::remux::Remuxer;
 use super::super::rest::Rest;
 use super::super::segmenter::Whole;
@@ -80,7 +79,7 @@ impl Packager {
         let mut objects = Vec::with_capacity(edge.tracks().len() + 1);
         for (shelf, track) in self.shelves.iter_mut().zip(edge.tracks()) {
             let (Some(stored), Some(last)) = (shelf.complete(), track.parts.last()) else { return false };
-            objects.push(Object { rest: Rest::Memory(stored), tag: tag_of(&last.upto) });
+            objects.push(Object { rest: Rest::Memory(stored), tag: last.upto.tag() });
         }
         if let Some(of) = self.trick {
             let pieces = trick::segment(&self.layout, n, &edge.first_picture);
@@ -215,7 +214,7 @@ impl Packager {
         for (r, whole) in wholes.iter().enumerate() {
             let stored = self.shelves[r].store(&coded(whole));
             match stored {
-                Ok(stored) => objects.push(Object { rest: Rest::Memory(stored), tag: tag_of(&whole.digest) }),
+                Ok(stored) => objects.push(Object { rest: Rest::Memory(stored), tag: whole.digest.tag() }),
                 Err(error) => {
                     self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), r, n, &error);
                     return None;
@@ -264,8 +263,8 @@ impl Packager {
             made.push(StandIn { pieces: trick::segment(&self.layout, n, &[first]), first: Bytes::new() });
         }
         let store = |(shelf, made): (&mut Shelf, &StandIn)| {
-            let digest = made.pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
-            Some(Object { rest: Rest::Memory(shelf.store(&made.pieces).ok()?), tag: tag_of(&digest.into()) })
+            let tag = Digest::of_pieces(&made.pieces).tag();
+            Some(Object { rest: Rest::Memory(shelf.store(&made.pieces).ok()?), tag })
         };
         let objects = self.shelves.iter_mut().zip(&made).map(store).collect::<Option<Vec<_>>>()?;
         self.list_whole(now, n, None, objects, &[]);
@@ -291,10 +290,9 @@ impl Packager {
     }
 
     fn store_trick(&mut self, pieces: &[Bytes]) -> std::io::Result<Object> {
-        let digest = pieces.iter().fold(Sha256::new(), |sum, piece| sum.chain_update(piece)).finalize();
         // Its shelf stands behind all others.
         let shelf = self.shelves.last_mut().ok_or(std::io::ErrorKind::NotFound)?;
-        Ok(Object { rest: Rest::Memory(shelf.store(pieces)?), tag: tag_of(&digest.into()) })
+        Ok(Object { rest: Rest::Memory(shelf.store(pieces)?), tag: Digest::of_pieces(pieces).tag() })
     }
 
     /// One more thing to keep, where there is a disk to keep it on.

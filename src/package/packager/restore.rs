@@ -3,8 +3,7 @@
 //! In:    what was kept. Out: the same playlists, numbers and bytes under the same URLs.
 //! Never: lists what is not there.
 
-use sha2::{Digest, Sha256};
-
+use super::super::digest::{Digest, Digester};
 use super::super::edge::{Edge, Published, Track};
 use super::super::keep::{Head, Kept, KeptObject, KeptState, Note};
 use super::super::rest::Rest;
@@ -85,7 +84,7 @@ impl Packager {
                 .map(|(i, place)| {
                     // Of a part that a cache may hold, under another tag: its bytes are the same.
                     let independent = i < 64 && bits >> i & 1 == 1;
-                    Published { rest: Rest::Disk(place), upto: [0; 32], independent }
+                    Published { rest: Rest::Disk(place), upto: Digest::UNKNOWN, independent }
                 })
                 .collect()
         };
@@ -101,14 +100,13 @@ impl Packager {
             if object.track != track {
                 return None;
             }
-            let mut sum = Sha256::new();
+            let mut sum = Digester::default();
             let mut parts = Vec::new();
             for place in cut(object, object.parts.len()) {
-                sum.update(place.read().ok()?);
-                let upto = sum.clone().finalize().into();
+                sum.update(&place.read().ok()?);
                 parts.push(Published {
                     rest: Rest::Disk(place),
-                    upto,
+                    upto: sum.digest(),
                     independent: parts.is_empty() || usize::from(track) >= self.config.video.len(),
                 });
             }

@@ -183,7 +183,7 @@ fn the_other_pipeline_goes_on_in_mid_segment_where_bytes_are_equal() {
             }
         }
         let segment = found(&p.snapshot(), &format!("v360/t{}.m4s", NEXT * 50_000));
-        let tag = names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(segment.body.bytes()));
+        let tag = names::entity_tag(&Digest::of(&segment.body.bytes()).tag());
         assert_eq!(segment.etag, tag);
         assert_eq!((p.status().gaps, p.on_air()), (0, Some(B)));
     }
@@ -264,7 +264,7 @@ fn a_segment_that_nobody_finishes_stands_still_behind_its_parts() {
     }
     p.poll(t);
     let segment = found(&p.snapshot(), &format!("v360/{}.m4s", NEXT + 2));
-    let tag = names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(segment.body.bytes()));
+    let tag = names::entity_tag(&Digest::of(&segment.body.bytes()).tag());
     assert_eq!(segment.etag, tag);
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::digest::Digest;
 use super::*;
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, Filled, Material, RenditionIndex, SegmentEnd};

@@ -242,8 +242,7 @@ impl Player {
             Lookup::Found(resource) if !gap => {
                 let known = self.tags.entry(path.to_owned()).or_insert_with(|| resource.etag.clone());
                 assert_eq!(*known, resource.etag, "{path} changed");
-                let tag =
-                    super::super::names::entity_tag(&<sha2::Sha256 as sha2::Digest>::digest(resource.body.bytes()));
+                let tag = super::super::names::entity_tag(&Digest::of(&resource.body.bytes()).tag());
                 assert_eq!(tag, resource.etag, "{path}: bytes under the tag changed");
                 let by_number = found(snapshot, &format!("{rendition}/{number}.m4s"));
                 assert_eq!(by_number.etag, resource.etag, "{path} is not number {number}");
