@@ -1,4 +1,5 @@
-//! The DASH manifest (ISO/IEC 23009-1, 5th edition): dynamic, one period since the epoch, SegmentTimeline. Text only.
+//! The DASH manifest (ISO/IEC 23009-1, 5th edition): dynamic, one period since the epoch; of a part of the window that is over, static.
+//! Text only.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use super::catalogue::{Catalogue, Media, Picture, Rendition};
 use super::layout::{Kind, Layout};
 use super::names::date;
 use super::rope::Rope;
-use super::window::{Entry, Window};
+use super::shift::{Cut, Ending};
+use super::window::{Entry, Listed};
 use crate::media::SegmentNumber;
 
 /// The media type of manifests (ISO/IEC 23009-1 Annex C).
@@ -25,6 +27,36 @@ pub(super) struct Facts<'a> {
     pub time_uri: &'a str,
     /// Leads from the manifest to the renditions.
     pub base: &'a str,
+    /// It is of a part of the window.
+    pub cut: Option<&'a Cut>,
+}
+
+/// What a manifest lists.
+pub(super) struct Segments<'a> {
+    pub listed: Listed<'a>,
+    /// To be listed if nothing else is: a manifest must list something.
+    pub spare: Option<SegmentNumber>,
+}
+
+/// How presentation time is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Clock {
+    /// It is counted from the beginning of this segment, and not from the epoch.
+    origin: Option<SegmentNumber>,
+    /// Nothing more will come.
+    over: bool,
+}
+
+impl Clock {
+    fn of(cut: Option<&Cut>) -> Self {
+        let over = cut.is_some_and(|cut| cut.ending != Ending::Grows);
+        Self { origin: cut.and_then(|cut| cut.origin), over }
+    }
+
+    /// Where it is counted from, milliseconds since the epoch.
+    fn origin_ms(self, layout: &Layout) -> u64 {
+        self.origin.map_or(0, |n| n.0.saturating_mul(layout.grid().segment().as_millis() as u64))
+    }
 }
 
 /// How a manifest names segments.
@@ -57,28 +89,51 @@ impl Form {
 pub(super) fn manifest(
     rope: &mut Rope<'_>,
     layout: &Layout,
-    window: &Window,
+    segments: Segments<'_>,
     catalogue: &Catalogue,
     facts: Facts<'_>,
     form: Form,
 ) {
+    // Where the live edge is far away, or the end, nobody is near enough to the encoder to gain by growing segments.
+    let form = if form == Form::LowLatency && facts.cut.is_some() { Form::Number } else { form };
     let segment = layout.grid().segment();
     let low = form == Form::LowLatency;
     let latency = (layout.part() * LATENCY_PARTS).max(MIN_LATENCY);
+    let clock = Clock::of(facts.cut);
     let out = rope.text();
-    let _ = writeln!(
+    let _ = write!(
         out,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
-         profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019{}\" type=\"dynamic\" \
-         availabilityStartTime=\"1970-01-01T00:00:00Z\" publishTime=\"{}\" minimumUpdatePeriod=\"{}\" \
-         timeShiftBufferDepth=\"{}\" suggestedPresentationDelay=\"{}\" minBufferTime=\"{}\" maxSegmentDuration=\"{}\">",
+         profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019{}\" ",
         if low { ",http://www.dashif.org/guidelines/low-latency-live-v5" } else { "" },
-        date(i64::try_from(facts.published.as_millis()).unwrap_or(0)),
-        // Half a segment: the price of knowing a new segment half a segment late on average is too high.
-        duration(if form.by_number() { UPDATE_SELDOM } else { segment / 2 }),
-        duration(facts.depth),
-        duration(if low { latency } else { segment * PRESENTATION_DELAY_SEGMENTS }),
+    );
+    if let Some(cut) = facts.cut.filter(|_| clock.over) {
+        // It stays as it is, so nothing in it says when it was made.
+        let whole = segment.saturating_mul(u32::try_from(cut.last.0 + 1 - cut.first.0).unwrap_or(u32::MAX));
+        let _ = write!(out, "type=\"static\" mediaPresentationDuration=\"{}\" ", duration(whole));
+    } else {
+        let delay = facts.cut.map_or(0, |cut| cut.delay.as_millis() as u64);
+        let begin = match clock.origin_ms(layout) + delay {
+            0 => "1970-01-01T00:00:00Z".to_owned(),
+            // Clients that go by the clock are as late as those that go by the list.
+            ms => date(i64::try_from(ms).unwrap_or(0)),
+        };
+        let _ = write!(
+            out,
+            "type=\"dynamic\" \
+             availabilityStartTime=\"{begin}\" publishTime=\"{}\" minimumUpdatePeriod=\"{}\" \
+             timeShiftBufferDepth=\"{}\" suggestedPresentationDelay=\"{}\" ",
+            date(i64::try_from(facts.published.as_millis()).unwrap_or(0)),
+            // Half a segment: the price of knowing a new segment half a segment late on average is too high.
+            duration(if form.by_number() { UPDATE_SELDOM } else { segment / 2 }),
+            duration(facts.depth),
+            duration(if low { latency } else { segment * PRESENTATION_DELAY_SEGMENTS }),
+        );
+    }
+    let _ = writeln!(
+        out,
+        "minBufferTime=\"{}\" maxSegmentDuration=\"{}\">",
         duration(if low { layout.part() } else { segment }),
         // Rounded up: sound may last a frame longer than the grid's segment.
         duration(Duration::from_millis((layout.longest() * 1000.0).ceil() as u64)),
@@ -94,13 +149,24 @@ pub(super) fn manifest(
             ms * 4,
         );
     }
-    out.push_str("  <Period id=\"0\" start=\"PT0S\">\n");
+    out.push_str("  <Period id=\"0\" start=\"PT0S\"");
+    // By number a client has to be told where to stop.
+    let until = facts.cut.and_then(|cut| cut.origin.zip(cut.until)).filter(|_| form.by_number() && !clock.over);
+    if let Some((origin, until)) = until {
+        let whole = segment.saturating_mul(u32::try_from(until.0 + 1 - origin.0).unwrap_or(u32::MAX));
+        let _ = write!(out, " duration=\"{}\"", duration(whole));
+    }
+    out.push_str(">\n");
     // Trick play has no parts: by the clock it would be asked for before it is there.
     let sets = sets(layout, catalogue);
     for (i, set) in sets.iter().enumerate().filter(|(_, set)| !low || set.kind != Kind::Trick) {
-        adaptation_set(rope, layout, window, set, i + 1, catalogue, facts, form);
+        adaptation_set(rope, layout, &segments, set, i + 1, catalogue, facts, form);
     }
-    let _ = writeln!(rope.text(), "  </Period>\n  {}\n</MPD>", utc_timing(facts.time_uri));
+    rope.text().push_str("  </Period>\n");
+    if !clock.over {
+        let _ = writeln!(rope.text(), "  {}", utc_timing(facts.time_uri));
+    }
+    rope.text().push_str("</MPD>\n");
 }
 
 /// The least a client should aim at behind the clock.
@@ -185,7 +251,7 @@ fn picture_attributes(renditions: &[&Rendition], rate: &str) -> String {
 fn adaptation_set(
     rope: &mut Rope<'_>,
     layout: &Layout,
-    window: &Window,
+    segments: &Segments<'_>,
     set: &Set<'_>,
     id: usize,
     catalogue: &Catalogue,
@@ -218,18 +284,24 @@ fn adaptation_set(
          media=\"{0}$RepresentationID$/",
         facts.base,
     );
+    let clock = Clock::of(facts.cut);
+    let offset = match u128::from(clock.origin_ms(layout)) * u128::from(scale) / 1000 {
+        0 => String::new(),
+        ticks => format!(" presentationTimeOffset=\"{ticks}\""),
+    };
     if form.by_number() {
         // Segment n of the grid begins n segment durations behind the epoch, or within a frame of that.
         let ticks = layout.grid().segment().as_millis() as u64 * u64::from(scale) / 1000;
-        let _ = write!(out, "$Number$.m4s\" startNumber=\"0\" duration=\"{ticks}\"");
+        let first = clock.origin.map_or(0, |n| n.0);
+        let _ = write!(out, "$Number$.m4s\" startNumber=\"{first}\" duration=\"{ticks}\"{offset}");
         if form == Form::LowLatency {
             let offset = layout.grid().segment().saturating_sub(layout.part()).as_secs_f64();
             let _ = write!(out, " availabilityTimeOffset=\"{offset:.3}\" availabilityTimeComplete=\"false\"");
         }
         out.push_str("/>\n");
     } else {
-        out.push_str("t$Time$.m4s\">\n        <SegmentTimeline>\n");
-        listed(rope, layout, window, set.kind);
+        let _ = writeln!(out, "t$Time$.m4s\"{offset}>\n        <SegmentTimeline>");
+        listed(rope, layout, segments, set.kind);
         rope.text().push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
     }
     let out = rope.text();
@@ -259,15 +331,15 @@ fn adaptation_set(
 }
 
 /// The `S` elements of what is listed.
-fn listed(rope: &mut Rope<'_>, layout: &Layout, window: &Window, kind: Kind) {
-    if !window.has_media() {
-        // A manifest must list something.
-        return timeline(rope.text(), layout, window.whole().into_iter().map(|e| e.number), kind);
+fn listed(rope: &mut Rope<'_>, layout: &Layout, segments: &Segments<'_>, kind: Kind) {
+    let Segments { listed, spare } = segments;
+    if let Some(spare) = spare {
+        return timeline(rope.text(), layout, [*spare].into_iter(), kind);
     }
-    let listed = window.listed();
     let media = |entries: &[Arc<Entry>]| entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect::<Vec<_>>();
     timeline(rope.text(), layout, media(listed.front()).into_iter(), kind);
     rope.sealed(listed.times(kind));
+    timeline(rope.text(), layout, media(listed.back()).into_iter(), kind);
     timeline(rope.text(), layout, media(listed.tail).into_iter(), kind);
 }
 

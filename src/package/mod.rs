@@ -7,6 +7,7 @@
 mod bandwidth;
 mod blocking;
 mod catalogue;
+mod choice;
 mod chunks;
 mod compare;
 mod content;
@@ -27,6 +28,7 @@ mod rest;
 mod rope;
 mod segmenter;
 mod selector;
+mod shift;
 mod slab;
 mod snapshot;
 mod transport;

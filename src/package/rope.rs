@@ -131,7 +131,22 @@ impl<'a> Rope<'a> {
     /// The text as it can be served.
     pub fn finish(mut self, content_type: &'static str, cache: Cache) -> Resource {
         self.flush(true);
-        let etag = entity_tag(&self.digest.finalize());
+        let digest = std::mem::take(&mut self.digest);
+        self.finished(digest, content_type, cache)
+    }
+
+    /// The same of a text that stays as it is while what it is made of is sealed: its tag does not depend on what was sealed by
+    /// then.
+    pub fn finish_settled(mut self, content_type: &'static str, cache: Cache) -> Resource {
+        self.flush(true);
+        let len: usize = self.plain.iter().map(Bytes::len).sum();
+        let digest =
+            Sha256::new().chain_update(self.crc.clone().finalize().to_be_bytes()).chain_update(len.to_be_bytes());
+        self.finished(digest, content_type, cache)
+    }
+
+    fn finished(self, digest: Sha256, content_type: &'static str, cache: Cache) -> Resource {
+        let etag = entity_tag(&digest.finalize());
         Resource { content_type, etag, cache, body: Content::of(self.plain), gzip: Some(Content::of(self.coded)) }
     }
 }

@@ -5,6 +5,7 @@ mod judges;
 mod long;
 mod low_latency;
 mod selection;
+mod shifted;
 mod simulation;
 pub(super) mod transport;
 mod views;
