@@ -11,15 +11,18 @@ use super::{Filter, Ladder, Serve, StartAt, View};
 const PART_MIN: Duration = Duration::from_millis(100);
 
 /// Checks `serve`; `low_latency` and `part` are what the channel says elsewhere.
-pub(super) fn serve(
-    document: &mut Document<'_>,
-    file: Option<&Mark<Vec<FormatFile>>>,
-    low_latency: bool,
-    part: Duration,
-) -> Serve {
-    let Some(Mark { span, value: formats }) = file else {
+pub(super) fn serve(document: &mut Document<'_>, file: &ChannelFile, low_latency: bool, part: Duration) -> Serve {
+    let dash_patch = file.dash_patch.as_ref().is_some_and(|key| key.value);
+    let Some(Mark { span, value: formats }) = &file.serve else {
         let low = low_latency && part >= PART_MIN;
-        return Serve { hls: true, low_latency_hls: low, dash: true, low_latency_dash: low, ..Serve::default() };
+        return Serve {
+            hls: true,
+            low_latency_hls: low,
+            dash: true,
+            dash_patch,
+            low_latency_dash: low,
+            ..Serve::default()
+        };
     };
     if formats.is_empty() {
         document.mistake(span, "nobody is served", "name a format, or leave the key out for HLS and DASH");
@@ -30,9 +33,13 @@ pub(super) fn serve(
         low_latency_hls: has(FormatFile::LlHls),
         hls_ts: has(FormatFile::HlsTs),
         dash: has(FormatFile::Dash),
+        dash_patch,
         low_latency_dash: has(FormatFile::LlDash),
         start: None,
     };
+    if let Some(key) = file.dash_patch.as_ref().filter(|key| key.value && !serve.dash) {
+        document.mistake(&key.span, "there is no manifest.mpd to patch", "add \"dash\" to serve, or remove it");
+    }
     if serve.has_parts() && part < PART_MIN {
         let wrong = format!("parts of {} ms would be requests without end", part.as_millis());
         document.mistake(span, wrong, "write part = \"100ms\" or more, or take ll-hls and ll-dash out");

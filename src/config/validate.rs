@@ -113,7 +113,7 @@ impl Checks<'_, '_> {
             file.latency.as_ref().filter(|latency| latency.value == LatencyFile::Low).map(|latency| &latency.span);
         let habit = if low.is_some() { LOW } else { NORMAL };
         let part = self.part(file.part.as_ref(), grid, &habit);
-        let mut serve = serve::serve(self.document, file.serve.as_ref(), low.is_some(), part);
+        let mut serve = serve::serve(self.document, file, low.is_some(), part);
         let dvr = file.dvr.as_ref().and_then(|dvr| self.dvr(dvr, declared));
         let window = self.window(file.window.as_ref(), grid, file.dvr.is_some());
         let room = serve::Room { window, segment: grid.segment() };
@@ -197,6 +197,7 @@ impl Checks<'_, '_> {
             file.part.as_ref().map(|key| &key.span),
             file.window.as_ref().map(|key| &key.span),
             file.serve.as_ref().map(|key| &key.span),
+            file.dash_patch.as_ref().map(|key| &key.span),
             file.start_offset.as_ref().map(|key| &key.span),
             file.dvr.as_ref().map(|key| &key.span),
             file.hold.as_ref().map(|key| &key.span),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::catalogue::{Catalogue, Media, Picture, Rendition};
 use super::layout::{Kind, Layout};
 use super::names::date;
+use super::patch;
 use super::rope::Rope;
 use super::shift::{Cut, Ending};
 use super::window::{Entry, Listed};
@@ -29,6 +30,8 @@ pub(super) struct Facts<'a> {
     pub base: &'a str,
     /// It is of a part of the window.
     pub cut: Option<&'a Cut>,
+    /// Where clients may ask for what changed.
+    pub patch: Option<patch::Location<'a>>,
 }
 
 /// What a manifest lists.
@@ -108,6 +111,9 @@ pub(super) fn manifest(
          profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019{}\" ",
         if low { ",http://www.dashif.org/guidelines/low-latency-live-v5" } else { "" },
     );
+    if let Some(patch) = facts.patch {
+        let _ = write!(out, "id=\"{}\" ", patch.id);
+    }
     if let Some(cut) = facts.cut.filter(|_| clock.over) {
         // It stays as it is, so nothing in it says when it was made.
         let whole = segment.saturating_mul(u32::try_from(cut.last.0 + 1 - cut.first.0).unwrap_or(u32::MAX));
@@ -138,6 +144,9 @@ pub(super) fn manifest(
         // Rounded up: sound may last a frame longer than the grid's segment.
         duration(Duration::from_millis((layout.longest() * 1000.0).ceil() as u64)),
     );
+    if let Some(patch) = facts.patch {
+        let _ = writeln!(out, "  {}", patch.element());
+    }
     if low {
         let ms = latency.as_millis();
         let _ = writeln!(
@@ -184,6 +193,11 @@ struct Set<'a> {
     /// Elements in front of its template, in the schema's order.
     descriptors: String,
     renditions: Vec<&'a Rendition>,
+}
+
+/// What the adaptation sets of a manifest of whole segments are, in order.
+pub(super) fn set_kinds(layout: &Layout, catalogue: &Catalogue) -> Vec<Kind> {
+    sets(layout, catalogue).iter().map(|set| set.kind).collect()
 }
 
 /// Pictures by format, sound by language and channels, then trick play.
@@ -336,45 +350,62 @@ fn listed(rope: &mut Rope<'_>, layout: &Layout, segments: &Segments<'_>, kind: K
     if let Some(spare) = spare {
         return timeline(rope.text(), layout, [*spare].into_iter(), kind);
     }
-    let media = |entries: &[Arc<Entry>]| entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect::<Vec<_>>();
     timeline(rope.text(), layout, media(listed.front()).into_iter(), kind);
     rope.sealed(listed.times(kind));
     timeline(rope.text(), layout, media(listed.back()).into_iter(), kind);
     timeline(rope.text(), layout, media(listed.tail).into_iter(), kind);
 }
 
-/// `S` elements of these segments: equal durations run together; a gap is a jump of `t` (§5.3.9.6.1).
-pub(super) fn timeline(out: &mut String, layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) {
-    // (t where it has to be said, d, repeats)
-    let mut run: Option<(Option<u64>, u64, u64)> = None;
+/// An `S` element: so many segments of equal duration, one behind the other (§5.3.9.6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Where it begins, if that is not where the one before it ends: at the beginning, and behind a gap.
+    t: Option<u64>,
+    d: u64,
+    /// How many more.
+    r: u64,
+}
+
+/// Numbers of those that are no gaps.
+pub(super) fn media(entries: &[Arc<Entry>]) -> Vec<SegmentNumber> {
+    entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect()
+}
+
+/// These segments in runs.
+pub(super) fn runs(layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
     let mut end = None;
-    let write = |out: &mut String, (t, d, r): (Option<u64>, u64, u64)| {
-        out.push_str("          <S");
-        if let Some(t) = t {
-            let _ = write!(out, " t=\"{t}\"");
-        }
-        let _ = write!(out, " d=\"{d}\"");
-        if r > 0 {
-            let _ = write!(out, " r=\"{r}\"");
-        }
-        out.push_str("/>\n");
-    };
     for n in numbers {
         let (t, d) = (layout.start(kind, n), layout.ticks(kind, n));
         let follows = end == Some(t);
-        run = match run {
-            Some((at, same, r)) if follows && same == d => Some((at, same, r + 1)),
-            before => {
-                if let Some(before) = before {
-                    write(out, before);
-                }
-                Some(((!follows).then_some(t), d, 0))
-            }
-        };
+        match runs.last_mut() {
+            Some(run) if follows && run.d == d => run.r += 1,
+            _ => runs.push(Run { t: (!follows).then_some(t), d, r: 0 }),
+        }
         end = Some(t + d);
     }
-    if let Some(last) = run {
-        write(out, last);
+    runs
+}
+
+/// One of them as it is written.
+pub(super) fn element(out: &mut String, Run { t, d, r }: &Run) {
+    out.push_str("<S");
+    if let Some(t) = t {
+        let _ = write!(out, " t=\"{t}\"");
+    }
+    let _ = write!(out, " d=\"{d}\"");
+    if *r > 0 {
+        let _ = write!(out, " r=\"{r}\"");
+    }
+    out.push_str("/>");
+}
+
+/// `S` elements of these segments.
+pub(super) fn timeline(out: &mut String, layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) {
+    for run in runs(layout, numbers, kind) {
+        out.push_str("          ");
+        element(out, &run);
+        out.push('\n');
     }
 }
 

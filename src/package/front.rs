@@ -16,6 +16,7 @@ use super::choice::Chosen;
 use super::hls::Links;
 use super::layout::{Kind, Layout};
 use super::names::entity_tag;
+use super::patch::{History, Location, Patches};
 use super::rope::{Deflater, Rope};
 use super::shift::{Asks, Bounds, Cut, Ending, Refused, Shift};
 use super::snapshot::{Cache, Lookup, PLAYLIST, Resource, content_type};
@@ -47,6 +48,8 @@ pub(super) struct Facts {
     pub published: Duration,
     /// As [`Config::time_uri`](super::Config::time_uri).
     pub time_uri: String,
+    /// Publications of [`MANIFEST`] that clients may patch; none where it is not served with patches.
+    pub history: History,
 }
 
 /// The texts of one publication.
@@ -59,6 +62,8 @@ pub(super) struct Front {
     views: Kept,
     /// Parts of the window that were asked for.
     parts: Kept,
+    /// What makes manifests of earlier publications the one of this.
+    patches: Option<Patches>,
 }
 
 type Kept = ArcSwap<Vec<(Key, Resource)>>;
@@ -107,13 +112,23 @@ const NO_MEDIA: Refused = Refused::Absent("nothing was made in that time\n");
 impl Front {
     pub fn new(facts: Facts, deflater: &mut Deflater) -> Self {
         let texts = facts.texts(deflater);
-        Self { facts, texts, views: Kept::default(), parts: Kept::default() }
+        let patched = facts.serve.dash && facts.serve.dash_patch;
+        let patches = patched.then(|| Patches::new(facts.history.clone(), playlist_cache(&facts.layout)));
+        if let Some(patches) = &patches {
+            patches.prepare(&facts.layout, &facts.catalogue, deflater);
+        }
+        Self { facts, texts, views: Kept::default(), parts: Kept::default(), patches }
     }
 
     /// What `path` leads to, if it is one of these texts, or a part of a media playlist.
     pub fn ask(&self, path: &str, query: Option<&str>) -> Option<Lookup> {
         let text = self.texts.get(path);
         let found = |text: &Resource| Lookup::Found(text.clone());
+        if let (None, Some(patches)) = (text, &self.patches)
+            && let Some(patch) = patches.ask(path, &self.facts.layout, &self.facts.catalogue)
+        {
+            return Some(patch);
+        }
         let Some(query) = query else { return text.map(found) };
         let Some((form, profile)) = self.facts.target(path) else {
             return text.map(|text| Self::misplaced(Some(query)).map_or_else(|| found(text), Lookup::Bad));
@@ -274,6 +289,12 @@ impl Facts {
         shift.cut(&self.layout, Bounds { oldest, newest, most: self.window.listed_max() }, form.asks())
     }
 
+    /// There are patches of the manifest that everybody begins with: not of views, nor of parts of the window.
+    fn patched(&self, key: &Key) -> bool {
+        let whole = key.form == Form::Dash(dash::Form::Timeline) && !key.deep && key.shift.is_none();
+        whole && self.serve.dash_patch && self.chosen(key.form, None).is_ok_and(|all| all == key.chosen)
+    }
+
     fn text(&self, deflater: &mut Deflater, key: &Key) -> Result<Resource, Refused> {
         let Self { layout, window, .. } = self;
         let Key { form, deep, chosen, shift } = key;
@@ -301,13 +322,17 @@ impl Facts {
             }
             Form::Dash(form) => {
                 // What there is, and not what there will be: clients that go by the clock would ask for it.
-                let depth = u32::try_from(listed.len()).unwrap_or(u32::MAX);
+                let patch = self.patched(key).then(|| Location::new(layout, &self.catalogue, self.published));
+                // By time there is no harm in it, and patches have one thing less to change.
+                let depth = if patch.is_some() { window.listed_max() } else { listed.len() };
+                let depth = u32::try_from(depth).unwrap_or(u32::MAX);
                 let facts = dash::Facts {
                     published: self.published,
                     depth: layout.grid().segment().saturating_mul(depth),
                     time_uri: &self.time_uri,
                     base,
                     cut: cut.as_ref(),
+                    patch,
                 };
                 if cut.is_some() && !listed.has_media() {
                     return Err(NO_MEDIA);

@@ -22,6 +22,7 @@ mod language;
 mod layout;
 mod names;
 mod packager;
+mod patch;
 mod query;
 mod remux;
 mod rest;

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::dash::Run;
 use super::edge::Published;
 use super::layout::{Kind, Layout};
 use super::rest::Rest;
@@ -55,6 +56,8 @@ pub(super) struct Block {
     transport: Vec<(Sealed, Vec<u32>)>,
     /// What a manifest says of them, by [`Window::TIMES`].
     times: Vec<Sealed>,
+    /// The same as it is compared for patches, once somebody asks for it.
+    runs: OnceLock<[Arc<[Run]>; 2]>,
     /// Some of its media is in memory.
     in_memory: bool,
 }
@@ -210,7 +213,7 @@ impl Block {
             Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() })
         };
         let in_memory = entries.iter().flat_map(|e| &e.objects).any(|o| o.rest.in_memory().is_some());
-        Self { entries: entries.iter().map(bare).collect(), lines, transport, times, in_memory }
+        Self { entries: entries.iter().map(bare).collect(), lines, transport, times, runs: OnceLock::new(), in_memory }
     }
 
     /// The same with its media on disk; `None` if some of it is not there.
@@ -230,7 +233,12 @@ impl Block {
         };
         let entries = self.entries.iter().map(moved).collect::<Option<Vec<_>>>()?;
         let (lines, transport) = (self.lines.clone(), self.transport.clone());
-        Some(Self { entries, lines, transport, times: self.times.clone(), in_memory: false })
+        Some(Self { entries, lines, transport, times: self.times.clone(), runs: self.runs.clone(), in_memory: false })
+    }
+
+    fn runs(&self, layout: &Layout) -> &[Arc<[Run]>; 2] {
+        let runs = |kind| dash::runs(layout, dash::media(&self.entries).into_iter(), kind).into();
+        self.runs.get_or_init(|| Window::TIMES.map(runs))
     }
 
     fn last(&self) -> Option<SegmentNumber> {
@@ -315,6 +323,11 @@ impl<'a> Listed<'a> {
         self.blocks.iter().filter_map(move |block| block.transport.get(at).map(|(sealed, _)| sealed))
     }
 
+    /// What a manifest says of whole blocks, a piece a block: the same piece for the same block.
+    pub fn runs(&self, layout: &Layout, kind: Kind) -> Vec<Arc<[Run]>> {
+        self.blocks.iter().map(|block| Arc::clone(&block.runs(layout)[Window::time(kind)])).collect()
+    }
+
     /// What a manifest says of whole blocks.
     pub fn times(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
         let at = Window::time(kind);
@@ -331,9 +344,9 @@ fn within<'a>((sealed, starts): &'a (Sealed, Vec<u32>), range: &Range<usize>) ->
 
 impl Window {
     /// Kinds of tracks whose segments begin at times of their own.
-    const TIMES: [Kind; 2] = [Kind::Video, Kind::Audio];
+    pub const TIMES: [Kind; 2] = [Kind::Video, Kind::Audio];
 
-    fn time(kind: Kind) -> usize {
+    pub fn time(kind: Kind) -> usize {
         usize::from(kind == Kind::Audio)
     }
 

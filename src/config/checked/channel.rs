@@ -99,6 +99,8 @@ pub struct Serve {
     pub hls_ts: bool,
     /// A DASH manifest of whole segments.
     pub dash: bool,
+    /// Players may ask what changed in it, and need not fetch it again (MPD patch).
+    pub dash_patch: bool,
     /// A DASH manifest of segments that are delivered while they grow.
     pub low_latency_dash: bool,
     /// Where players of HLS should begin, if it is to be said.

@@ -38,6 +38,9 @@ pub(in crate::config) struct ChannelFile {
     /// sent while they grow. Default ["hls", "dash"], and with latency = "low" those for low latency, too.
     #[schemars(with = "Option<Vec<FormatFile>>")]
     pub serve: Option<Mark<Vec<FormatFile>>>,
+    /// Whether players of manifest.mpd may ask what changed in it instead of fetching it again (MPD patch): worth it in windows of hours,
+    /// for players that know it. Default false.
+    pub dash_patch: Option<Mark<bool>>,
     /// Where players of HLS should begin (EXT-X-START): "-30s" is so far in front of the end of what is listed, "10s" so far behind its
     /// beginning; within the window, and three segments or more in front of the live edge. Default: players decide.
     #[schemars(with = "Option<String>")]

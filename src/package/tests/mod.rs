@@ -4,6 +4,7 @@ mod golden;
 mod judges;
 mod long;
 mod low_latency;
+mod patches;
 mod selection;
 mod shifted;
 mod simulation;
