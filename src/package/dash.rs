@@ -117,7 +117,13 @@ pub(super) fn manifest(
     if let Some(cut) = facts.cut.filter(|_| clock.over) {
         // It stays as it is, so nothing in it says when it was made.
         let whole = segment.saturating_mul(u32::try_from(cut.last.0 + 1 - cut.first.0).unwrap_or(u32::MAX));
-        let _ = write!(out, "type=\"static\" mediaPresentationDuration=\"{}\" ", duration(whole));
+        let _ = write!(out, "type=\"static\" ");
+        if cut.ending == Ending::Fixed {
+            // Whoever played it until here was told so.
+            let begin = i64::try_from(clock.origin_ms(layout)).unwrap_or(0);
+            let _ = write!(out, "availabilityStartTime=\"{}\" ", date(begin));
+        }
+        let _ = write!(out, "mediaPresentationDuration=\"{}\" ", duration(whole));
     } else {
         let delay = facts.cut.map_or(0, |cut| cut.delay.as_millis() as u64);
         let begin = match clock.origin_ms(layout) + delay {

@@ -26,6 +26,9 @@ const KEPT: usize = 32;
 /// ask again.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// When nothing was published: the epoch.
+const NEVER: u64 = 0;
+
 /// The timelines of one publication, by [`Window::TIMES`].
 #[derive(Debug)]
 pub(super) struct Publication {
@@ -147,7 +150,7 @@ impl Patches {
             // dash.js 5.2 never recovers, and Shaka 5.2 not before the location's time is over.
             None => self.misfit.get_or_init(|| {
                 let location = Location::new(layout, catalogue, Duration::from_millis(newest.at));
-                finish(opened(newest.at, location), deflater, self.cache)
+                finish(opened(NEVER, location), deflater, self.cache)
             }),
         };
         Some(Lookup::Found(patch.clone()))
