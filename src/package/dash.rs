@@ -12,7 +12,7 @@ use super::patch;
 use super::rope::Rope;
 use super::shift::{Cut, Ending};
 use super::window::{Entry, Listed};
-use crate::media::SegmentNumber;
+use crate::media::{RenditionId, SegmentNumber};
 
 /// The media type of manifests (ISO/IEC 23009-1 Annex C).
 pub(super) const TYPE: &str = "application/dash+xml";
@@ -201,9 +201,10 @@ struct Set<'a> {
     renditions: Vec<&'a Rendition>,
 }
 
-/// What the adaptation sets of a manifest of whole segments are, in order.
-pub(super) fn set_kinds(layout: &Layout, catalogue: &Catalogue) -> Vec<Kind> {
-    sets(layout, catalogue).iter().map(|set| set.kind).collect()
+/// What the adaptation sets of a manifest of whole segments are, in order, and the names of their representations.
+pub(super) fn outline<'a>(layout: &Layout, catalogue: &'a Catalogue) -> Vec<(Kind, Vec<&'a RenditionId>)> {
+    let names = |set: Set<'a>| (set.kind, set.renditions.iter().map(|r| &r.id).collect());
+    sets(layout, catalogue).into_iter().map(names).collect()
 }
 
 /// Pictures by format, sound by language and channels, then trick play.

@@ -2,8 +2,8 @@
 //! newest one.
 //!
 //! In:    the segment timelines of publications. Out: patches from each of them to the newest.
-//! Never: patches anything but timelines: where something else has changed, or the publication is not known any more, the patch
-//!        is one that fits nobody, and clients take the whole manifest.
+//! Never: patches anything but timelines and bit rates, for nothing else changes while `MPD@id` is the same. For a publication that is
+//!        not known any more the patch is one that fits nobody, and clients take the whole manifest.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -17,6 +17,7 @@ use super::names::date;
 use super::rope::{Deflater, Rope};
 use super::snapshot::{Cache, Lookup, Resource};
 use super::window::{Listed, Window};
+use crate::media::RenditionId;
 
 /// The media type of patches (§C.4).
 const TYPE: &str = "application/dash-patch+xml";
@@ -34,8 +35,8 @@ const NEVER: u64 = 0;
 pub(super) struct Publication {
     /// Milliseconds since the epoch.
     at: u64,
-    /// Declared bit rates: the one thing beside timelines that changes.
-    rates: Vec<u64>,
+    /// Declared bit rates by rendition: the one thing beside timelines that changes.
+    rates: Vec<(RenditionId, u64)>,
     timelines: [Timeline; 2],
 }
 
@@ -55,9 +56,9 @@ impl History {
     /// One more publication. What no client can patch any more is forgotten.
     pub fn publish(&mut self, layout: &Layout, window: &Window, catalogue: &Catalogue, published: Duration) {
         let at = u64::try_from(published.as_millis()).unwrap_or(0);
-        let rates: Vec<u64> = catalogue.renditions.iter().map(|r| r.bandwidth.declared()).collect();
+        let rates = catalogue.renditions.iter().map(|r| (r.id.clone(), r.bandwidth.declared())).collect();
         // Of two publications of the same time a client could not say which one it has.
-        if self.0.back().is_some_and(|last| last.rates != rates || last.at >= at) {
+        if self.0.back().is_some_and(|last| last.at >= at) {
             self.0.clear();
         }
         let spare = window.whole().filter(|_| !window.has_media()).map(|entry| entry.number);
@@ -83,7 +84,7 @@ impl Timeline {
 /// What a manifest says of its patches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Location<'a> {
-    /// `MPD@id`; as long as it is the same, nothing but timelines and bit rates is different.
+    /// `MPD@id`; as long as it is the same, nothing but timelines and bit rates changes.
     pub id: &'a str,
     /// Milliseconds since the epoch.
     pub published: u64,
@@ -160,10 +161,10 @@ impl Patches {
         let (old, newest) = (self.history.0.get(i)?, self.history.0.back()?);
         let patch = || {
             let mut out = opened(old.at, Location::new(layout, catalogue, Duration::from_millis(newest.at)));
-            for (set, kind) in dash::set_kinds(layout, catalogue).into_iter().enumerate() {
-                let sel =
-                    format!("/MPD/Period[@id='0']/AdaptationSet[@id='{}']/SegmentTemplate/SegmentTimeline", set + 1);
-                let time = Window::time(kind);
+            for (set, (kind, names)) in dash::outline(layout, catalogue).into_iter().enumerate() {
+                let sel = format!("/MPD/Period[@id='0']/AdaptationSet[@id='{}']", set + 1);
+                rates(&mut out, &sel, &names, &old.rates, &newest.rates);
+                let (sel, time) = (sel + "/SegmentTemplate/SegmentTimeline", Window::time(kind));
                 timeline(&mut out, &sel, &old.timelines[time], &newest.timelines[time]);
             }
             finish(out, deflater, self.cache)
@@ -192,6 +193,13 @@ fn finish(mut text: String, deflater: &mut Deflater, cache: Cache) -> Resource {
     let mut rope = Rope::new(deflater);
     rope.text().push_str(&text);
     rope.finish(TYPE, cache)
+}
+
+/// The operations that change bit rates. Shaka keeps those it has.
+fn rates(out: &mut String, sel: &str, names: &[&RenditionId], old: &[(RenditionId, u64)], new: &[(RenditionId, u64)]) {
+    for (id, rate) in new.iter().filter(|rate| names.contains(&&rate.0) && !old.contains(rate)) {
+        let _ = writeln!(out, "<replace sel=\"{sel}/Representation[@id='{id}']/@bandwidth\">{rate}</replace>");
+    }
 }
 
 /// The operations that make one timeline of the other. Both lose segments in front and gain some behind; what lies between is shared.
@@ -223,7 +231,7 @@ fn region(out: &mut String, sel: &str, base: usize, old: &[Run], new: &[Run], la
     let (old, new) = (&old[..old.len() - back], &new[..new.len() - back]);
     let at = base + front;
     let pairs = old.len().min(new.len());
-    // §5.15.3: whole elements, as some clients take an attribute's new value for text.
+    // Whole elements, as some clients take an attribute's new value for text.
     for (i, (_, new)) in old.iter().zip(new).enumerate().filter(|(_, (old, new))| old != new) {
         let _ = writeln!(out, "<replace sel=\"{sel}/S[{}]\">{}</replace>", at + i + 1, element(new));
     }
