@@ -30,7 +30,7 @@ fn main() {
         }
         let each = begin.elapsed() / MEASURED;
         let snapshot = studio.packager.snapshot();
-        let find = |path: &str, query| match snapshot.ask(path, query) {
+        let find = |path: &str, query: Option<&str>| match snapshot.ask(path, query) {
             Lookup::Found(found) => found,
             other => panic!("{path}: {other:?}"),
         };
