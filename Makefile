@@ -54,7 +54,7 @@ bench: deps-test web ## Measure against ffmpeg and nginx; each line `RESULT name
 	@scripts/bench.sh
 
 .PHONY: bench-blocking bench-window
-bench-blocking: deps-test web ## How soon 2,000 waiting LL-HLS clients have the next part
+bench-blocking: deps-test web ## How soon 2,000 waiting LL-HLS clients have the next part; TANDEM_BENCH_CLIENTS=10000 for more
 	@scripts/bench/blocking.sh
 
 bench-window: deps-test web ## What publishing costs in windows of a minute to a day

@@ -1,5 +1,6 @@
 //! How soon clients that wait for the next part have it: many LL-HLS clients on one playlist, each with a blocking reload open, as one
-//! part after the other is published. Server and clients share the machine's cores, and a figure contains the clients' own work.
+//! part after the other is published. Server and clients share the machine's cores, and a figure contains the clients' own work; they are
+//! processes of their own, for a process may have so many descriptors and no more.
 //!
 //! `TANDEM_BENCH_CLIENTS` (2000) clients see `TANDEM_BENCH_PARTS` (40) parts, one each half second.
 
@@ -7,11 +8,11 @@
 
 mod studio;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -21,18 +22,28 @@ use tandem::media::ChannelId;
 use tandem::origin::{ChannelFeed, Directory, Limits, start};
 use tokio::sync::watch;
 
+/// Where an audience finds the server, and how many it is: `127.0.0.1:4000 5000`.
+const AUDIENCE: &str = "TANDEM_BENCH_AUDIENCE";
+/// Clients of one process.
+const AUDIENCE_MAX: usize = 5000;
+
+/// Nanoseconds of the wall clock, which all processes of a machine share; nobody sets it in half a second.
+fn now_ns() -> u64 {
+    tandem::clock::now().utc.as_nanos() as u64
+}
+
 /// A viewer's connection.
 struct Client {
     stream: TcpStream,
     got: Vec<u8>,
 }
 
-/// All viewers: each asks for a part, takes the answer, and asks for the one behind it.
+/// Many viewers: each asks for a part, takes the answer, and asks for the one behind it.
 struct Audience {
     clients: Vec<Client>,
     epoll: rustix::fd::OwnedFd,
     /// When which client had it.
-    had: Vec<Instant>,
+    had: Vec<u64>,
 }
 
 impl Audience {
@@ -59,8 +70,8 @@ impl Audience {
         }
     }
 
-    /// Until every client has its answer, or for ten seconds.
-    fn receive(&mut self) -> usize {
+    /// Until every client has its answer, or for ten seconds; how many were answered with an error, or not at all.
+    fn receive(&mut self) -> (usize, usize) {
         let until = Instant::now() + Duration::from_secs(10);
         self.had.clear();
         let mut events = Vec::with_capacity(1024);
@@ -78,12 +89,12 @@ impl Audience {
                     client.got.clear();
                     failed += usize::from(!ok);
                     if ok {
-                        self.had.push(Instant::now());
+                        self.had.push(now_ns());
                     }
                 }
             }
         }
-        self.clients.len() - self.had.len()
+        (failed, self.clients.len() - self.had.len() - failed)
     }
 }
 
@@ -93,6 +104,57 @@ fn whole(answer: &[u8]) -> Option<bool> {
     let text = std::str::from_utf8(&answer[..head]).unwrap().to_ascii_lowercase();
     let length: usize = text.split("content-length: ").nth(1)?.lines().next()?.trim().parse().unwrap();
     (answer.len() >= head + 4 + length).then(|| text.starts_with("http/1.1 200") && text.contains("gzip"))
+}
+
+/// What an audience process does: for each line `segment part` it asks, says `asked`, and then a line of errors, of clients that were
+/// missed, and of the times at which the others had their answer.
+fn watch_as_told(what: &str) {
+    let (at, count) = what.split_once(' ').unwrap();
+    let mut audience = Audience::join(at.parse().unwrap(), count.parse().unwrap());
+    println!("joined");
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let (segment, part) = line.split_once(' ').unwrap();
+        audience.ask(segment.parse().unwrap(), part.parse().unwrap());
+        println!("asked");
+        let (failed, missed) = audience.receive();
+        let had: Vec<String> = audience.had.iter().map(u64::to_string).collect();
+        println!("{failed} {missed} {}", had.join(" "));
+    }
+}
+
+/// An audience in a process of its own.
+struct Hall {
+    child: Child,
+    to: Option<ChildStdin>,
+    from: BufReader<ChildStdout>,
+}
+
+impl Hall {
+    fn open(at: SocketAddr, count: usize) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(AUDIENCE, format!("{at} {count}")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (to, from) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        let mut hall = Self { child, to, from };
+        assert_eq!(hall.line(), "joined");
+        hall
+    }
+
+    fn say(&mut self, line: &str) {
+        self.to.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.from.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn close(mut self) {
+        drop(self.to.take());
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
 /// CPU seconds of the threads whose name begins so.
@@ -115,10 +177,13 @@ fn setting(name: &str, usual: usize) -> usize {
 }
 
 fn main() {
-    let (clients, parts) = (setting("TANDEM_BENCH_CLIENTS", 2000), setting("TANDEM_BENCH_PARTS", 40));
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let all = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, all).unwrap();
+    if let Ok(what) = std::env::var(AUDIENCE) {
+        return watch_as_told(&what);
+    }
+    let (clients, parts) = (setting("TANDEM_BENCH_CLIENTS", 2000), setting("TANDEM_BENCH_PARTS", 40));
 
     let mut studio = Studio::new(1, 30);
     for _ in 0..PARTS * 20 {
@@ -132,52 +197,43 @@ fn main() {
     let origin = start("127.0.0.1:0".parse().unwrap(), threads, directory, limits).unwrap();
 
     let before = rss_kb();
-    let at = origin.address();
-    let (say, heard) = channel::<(u64, u64)>();
-    let (tell, told) = channel();
-    let viewers = std::thread::Builder::new().name("viewers".to_owned());
-    let viewers = viewers.spawn(move || {
-        let mut audience = Audience::join(at, clients);
-        while let Ok((segment, part)) = heard.recv() {
-            audience.ask(segment, part);
-            tell.send((Vec::new(), 0)).unwrap();
-            let missed = audience.receive();
-            tell.send((std::mem::take(&mut audience.had), missed)).unwrap();
-        }
-    });
-    let viewers = viewers.unwrap();
+    let sizes = (0..clients.div_ceil(AUDIENCE_MAX)).map(|i| AUDIENCE_MAX.min(clients - i * AUDIENCE_MAX));
+    let mut halls: Vec<Hall> = sizes.map(|count| Hall::open(origin.address(), count)).collect();
 
-    let (mut delays, mut missed_in_all, mut served) = (Vec::new(), 0, 0.0);
+    let (mut delays, mut failed, mut missed, mut served) = (Vec::new(), 0, 0, 0.0);
     for _ in 0..parts {
-        say.send((studio.first + studio.parts / PARTS, studio.parts % PARTS)).unwrap();
-        told.recv().unwrap();
+        let wanted = format!("{} {}\n", studio.first + studio.parts / PARTS, studio.parts % PARTS);
+        halls.iter_mut().for_each(|hall| hall.say(&wanted));
+        halls.iter_mut().for_each(|hall| assert_eq!(hall.line(), "asked"));
         // They all wait by then: nothing is on its way.
         std::thread::sleep(PART);
         let cpu_before = cpu("origin");
         studio.part();
-        let published = Instant::now();
+        let published = now_ns();
         publish.send_replace(studio.packager.snapshot());
-        let (had, missed): (Vec<Instant>, usize) = told.recv().unwrap();
+        for hall in &mut halls {
+            let line = hall.line();
+            let mut numbers = line.split(' ').map(|number| number.parse::<u64>().unwrap_or(0));
+            (failed, missed) = (failed + numbers.next().unwrap(), missed + numbers.next().unwrap());
+            delays.extend(numbers.map(|had| had.saturating_sub(published) as f64 / 1e6));
+        }
         served += cpu("origin") - cpu_before;
-        missed_in_all += missed;
-        delays.extend(had.into_iter().map(|at| at.saturating_duration_since(published).as_secs_f64() * 1000.0));
     }
     let memory = rss_kb().saturating_sub(before) as f64 / clients as f64;
-    drop(say);
-    viewers.join().unwrap();
+    halls.into_iter().for_each(Hall::close);
     delays.sort_by(f64::total_cmp);
     let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
     let each = served * 1e6 / (parts * clients) as f64;
     println!(
         "{clients} clients, {parts} parts, {threads} threads: first {:.1} ms, median {:.1}, p99 {:.1}, last {:.1}; {each:.0} us of CPU \
-         and {memory:.0} kB a client; {missed_in_all} missed",
+         and {memory:.0} kB a client; {failed} errors, {missed} missed",
         at(0.0),
         at(0.5),
         at(0.99),
         at(1.0)
     );
     println!(
-        "RESULT blocking_p50_ms={:.1} blocking_p99_ms={:.1} blocking_missed={missed_in_all} blocking_cpu_us={each:.0} \
+        "RESULT blocking_p50_ms={:.1} blocking_p99_ms={:.1} blocking_errors={failed} blocking_missed={missed} blocking_cpu_us={each:.0} \
          blocking_memory_kb={memory:.0}",
         at(0.5),
         at(0.99)

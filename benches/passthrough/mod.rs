@@ -90,14 +90,14 @@ pub struct Form {
 
 impl Form {
     pub fn named(name: &str) -> Option<Self> {
-        let none = Serve { hls: false, low_latency_hls: false, dash: false, low_latency_dash: false, hls_ts: false };
+        let none = Serve::default();
         let (serve, pipelines) = match name {
             "hls" => (Serve { hls: true, ..none }, &[PipelineId::A][..]),
             "dash" => (Serve { dash: true, ..none }, &[PipelineId::A][..]),
             "both" => (Serve { hls: true, dash: true, ..none }, &[PipelineId::A][..]),
             "pair" => (Serve { hls: true, dash: true, ..none }, &PipelineId::BOTH[..]),
             "low" => {
-                let all = Serve { hls: true, low_latency_hls: true, dash: true, low_latency_dash: true, hls_ts: false };
+                let all = Serve { hls: true, low_latency_hls: true, dash: true, low_latency_dash: true, ..none };
                 (all, &[PipelineId::A][..])
             }
             _ => return None,

@@ -40,7 +40,7 @@ pub use report::{Mistake, Report};
 pub use schema::schema;
 pub use summary::Summary;
 pub(crate) use view::Offer;
-pub use view::{Filter, Order, View};
+pub use view::{Filter, Order, StartAt, View};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]

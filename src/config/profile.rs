@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::checks::Checks;
 use super::document::{Mark, Span, nearest};
 use super::file::{FormatFile, ProfileFile};
-use super::serve::TRANSPORT;
+use super::serve::{Room, TRANSPORT, start_fits};
 use super::units::excerpt;
 use super::{DashForm, Filter, HlsForm, Ladder, Offer, Order, Profile, Serve, View};
 use crate::media::{AUDIO_RATE, FrameRate, ProfileId};
@@ -21,6 +21,7 @@ impl Checks<'_, '_> {
         &mut self,
         files: &[Mark<ProfileFile>],
         serve: Serve,
+        room: Room,
         ladder: Option<&Ladder>,
         rate: FrameRate,
     ) -> Option<Vec<Profile>> {
@@ -28,7 +29,7 @@ impl Checks<'_, '_> {
             self.document.mistake(&more.span, format!("more than {PROFILES_MAX} profiles"), "use queries for the rest");
         }
         let mut seen = BTreeSet::new();
-        let profile = |file| self.profile(file, serve, ladder, rate, &mut seen);
+        let profile = |file| self.profile(file, serve, room, ladder, rate, &mut seen);
         let profiles: Vec<_> = files.iter().map(profile).collect();
         profiles.into_iter().collect()
     }
@@ -37,6 +38,7 @@ impl Checks<'_, '_> {
         &mut self,
         Mark { span, value: file }: &Mark<ProfileFile>,
         serve: Serve,
+        room: Room,
         ladder: Option<&Ladder>,
         rate: FrameRate,
         seen: &mut BTreeSet<String>,
@@ -49,6 +51,12 @@ impl Checks<'_, '_> {
                 let wrong = format!("`{}` cannot be read", excerpt(&text.value));
                 self.document.mistake(&text.span, wrong, expected.trim_end());
             }
+        }
+        if let (Some(key), Some(start)) = (&file.start_offset, view.start()) {
+            start_fits(self.document, key, start, room);
+        }
+        if let Some(key) = file.start_precise.as_ref().filter(|_| view.is_precise_about_nothing()) {
+            self.document.mistake(&key.span, "means nothing without start_offset", "add start_offset, or remove it");
         }
         // What "auto" makes of a source nobody knows yet.
         if let Some(ladder) = ladder.filter(|ladder| !ladder.auto) {
@@ -146,6 +154,8 @@ fn filters(file: &ProfileFile) -> impl Iterator<Item = (Filter, &Mark<String>)> 
         (Filter::AudioBitrate, &file.audio),
         (Filter::Trick, &file.trick),
         (Filter::Order, &file.order),
+        (Filter::StartOffset, &file.start_offset),
+        (Filter::StartPrecise, &file.start_precise),
     ];
     all.into_iter().filter_map(|(filter, text)| Some((filter, text.as_ref()?)))
 }

@@ -113,9 +113,11 @@ impl Checks<'_, '_> {
             file.latency.as_ref().filter(|latency| latency.value == LatencyFile::Low).map(|latency| &latency.span);
         let habit = if low.is_some() { LOW } else { NORMAL };
         let part = self.part(file.part.as_ref(), grid, &habit);
-        let serve = serve::serve(self.document, file.serve.as_ref(), low.is_some(), part);
+        let mut serve = serve::serve(self.document, file, low.is_some(), part);
         let dvr = file.dvr.as_ref().and_then(|dvr| self.dvr(dvr, declared));
         let window = self.window(file.window.as_ref(), grid, file.dvr.is_some());
+        let room = serve::Room { window, segment: grid.segment() };
+        serve.start = serve::start(self.document, file, room);
         let failover = self.failover(file);
         let hold = self.hold(file.hold.as_ref(), failover.loss_after, &habit);
         let loss = InputLoss {
@@ -132,7 +134,7 @@ impl Checks<'_, '_> {
         if let Some(ladder) = &ladder {
             serve::names(self.document, file.serve.as_ref(), serve, ladder);
         }
-        let profiles = self.profiles(&file.profile, serve, ladder.as_ref(), grid.rate());
+        let profiles = self.profiles(&file.profile, serve, room, ladder.as_ref(), grid.rate());
         let memory_max = self.memory(file.memory_max.as_ref(), ladder.as_ref(), grid);
         let template = self.template(file.template.as_ref());
         let deterministic = file.deterministic.unwrap_or(true);
@@ -195,6 +197,8 @@ impl Checks<'_, '_> {
             file.part.as_ref().map(|key| &key.span),
             file.window.as_ref().map(|key| &key.span),
             file.serve.as_ref().map(|key| &key.span),
+            file.dash_patch.as_ref().map(|key| &key.span),
+            file.start_offset.as_ref().map(|key| &key.span),
             file.dvr.as_ref().map(|key| &key.span),
             file.hold.as_ref().map(|key| &key.span),
             file.latency.as_ref().map(|key| &key.span),

@@ -3,6 +3,8 @@
 //! In:    what a profile's keys or a request's query ask for. Out: whether a rendition is listed.
 //! Never: knows where it was written: the same words mean the same in a config and in a query.
 
+use std::time::Duration;
+
 use crate::encode::ladder::VideoFormat;
 
 /// What can be asked of a view.
@@ -38,6 +40,10 @@ pub enum Filter {
     Order,
     /// Whether media playlists have parts.
     Parts,
+    /// Where players begin.
+    StartOffset,
+    /// Whether they begin exactly there.
+    StartPrecise,
 }
 
 impl Filter {
@@ -65,6 +71,10 @@ impl Filter {
             Self::Trick => "trick (trickplay_type) takes iframe, image or none\n",
             Self::Order => "order takes asc, desc, or the name of the rendition that comes first\n",
             Self::Parts => "parts takes yes or no\n",
+            Self::StartOffset => {
+                "start_offset takes seconds, below zero from the end of what is listed: -30, 12.5; up to 86400\n"
+            }
+            Self::StartPrecise => "start_precise takes yes or no\n",
         }
     }
 }
@@ -103,6 +113,29 @@ pub struct View {
     pub order: Option<Order>,
     /// Whether media playlists have parts; where not said, if they are served with parts.
     pub parts: Option<bool>,
+    /// Milliseconds; below zero from the end of what is listed.
+    start_offset: Option<i64>,
+    start_precise: Option<bool>,
+}
+
+/// Where players should begin (RFC 8216bis §4.4.2.2, EXT-X-START).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartAt {
+    /// Milliseconds from the beginning of what is listed; below zero from its end.
+    pub offset_ms: i64,
+    /// Players should show nothing of the segment in front of it.
+    pub precise: bool,
+}
+
+impl StartAt {
+    /// It lies within such a window, and no nearer to the live edge than players may begin: three segments.
+    pub fn fits(self, window: Duration, segment: Duration) -> bool {
+        let (offset, hold) = (Duration::from_millis(self.offset_ms.unsigned_abs()), segment * 3);
+        match self.offset_ms {
+            0.. => offset <= window.saturating_sub(hold),
+            _ => hold <= offset && offset <= window,
+        }
+    }
 }
 
 /// A rendition that a view may list.
@@ -191,15 +224,21 @@ impl View {
                 };
                 once(&mut self.order, order)
             }
-            Filter::Parts => {
-                let parts = match &*text {
-                    "yes" => true,
-                    "no" => false,
-                    _ => return Err(wrong()),
-                };
-                once(&mut self.parts, parts)
-            }
+            Filter::Parts => once(&mut self.parts, yes(&text).ok_or_else(wrong)?),
+            Filter::StartOffset => once(&mut self.start_offset, offset(&text).ok_or_else(wrong)?),
+            Filter::StartPrecise => once(&mut self.start_precise, yes(&text).ok_or_else(wrong)?),
         }
+    }
+
+    /// Where players should begin, if it says so.
+    pub fn start(&self) -> Option<StartAt> {
+        let precise = self.start_precise.unwrap_or(false);
+        self.start_offset.map(|offset_ms| StartAt { offset_ms, precise })
+    }
+
+    /// It says how exactly to begin, and not where.
+    pub fn is_precise_about_nothing(&self) -> bool {
+        self.start_precise.is_some() && self.start_offset.is_none()
     }
 
     /// Whether it lists this rendition.
@@ -234,6 +273,22 @@ fn once<T>(place: &mut Option<T>, value: T) -> Result<(), &'static str> {
         None => Ok(()),
         Some(_) => Err("a filter is given twice\n"),
     }
+}
+
+fn yes(text: &str) -> Option<bool> {
+    match text {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// Seconds with a sign, to the millisecond, `s` behind them or not; in milliseconds, a day at most.
+fn offset(text: &str) -> Option<i64> {
+    let text = text.strip_suffix('s').unwrap_or(text).trim_end();
+    let (sign, digits) = text.strip_prefix('-').map_or((1.0, text), |digits| (-1.0, digits));
+    let seconds = number(digits, Unit::Thousandths).filter(|seconds| *seconds <= 86_400.0)?;
+    Some((sign * seconds * 1000.0).round() as i64)
 }
 
 /// A list of words, divided by commas; none of them unknown.

@@ -108,6 +108,8 @@ pub fn respond(method: &Method, headers: &HeaderMap, found: Lookup) -> Response<
             with_cache(plain(method, StatusCode::NOT_FOUND, "not yet\n"), cache)
         }
         Lookup::Bad(why) => bad_request(method, why),
+        // What is not here yet may be in a moment.
+        Lookup::Absent(why) => with_cache(plain(method, StatusCode::NOT_FOUND, why), UNKNOWN),
         // Whoever can wait has waited.
         Lookup::Wait(_) | Lookup::Growing(_) | Lookup::Making(_) => unavailable(method, "not in time\n"),
         Lookup::Gone => with_cache(plain(method, StatusCode::NOT_FOUND, "gone\n"), GONE),

@@ -202,7 +202,7 @@ fn served(request: &Request<Incoming>, feed: &ChannelFeed, found: Lookup) -> (Ki
     let (method, headers) = (request.method(), request.headers());
     let kind = match &found {
         Lookup::Found(resource) if resource.cache == Cache::Immutable => Kind::Media,
-        Lookup::Found(_) | Lookup::Wait(_) => Kind::Manifest,
+        Lookup::Found(_) | Lookup::Wait(_) | Lookup::Absent(_) => Kind::Manifest,
         Lookup::NotYet(_) | Lookup::Gone | Lookup::Growing(_) | Lookup::Making(_) => Kind::Media,
         Lookup::Unknown if !feed.publishes() => return (Kind::Manifest, respond::starting(method)),
         Lookup::Unknown | Lookup::Bad(_) => Kind::Other,

@@ -1,4 +1,5 @@
-//! The DASH manifest (ISO/IEC 23009-1, 5th edition): dynamic, one period since the epoch, SegmentTimeline. Text only.
+//! The DASH manifest (ISO/IEC 23009-1, 5th edition): dynamic, one period since the epoch; of a part of the window that is over, static.
+//! Text only.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -7,9 +8,11 @@ use std::time::Duration;
 use super::catalogue::{Catalogue, Media, Picture, Rendition};
 use super::layout::{Kind, Layout};
 use super::names::date;
+use super::patch;
 use super::rope::Rope;
-use super::window::{Entry, Window};
-use crate::media::SegmentNumber;
+use super::shift::{Cut, Ending};
+use super::window::{Entry, Listed};
+use crate::media::{RenditionId, SegmentNumber};
 
 /// The media type of manifests (ISO/IEC 23009-1 Annex C).
 pub(super) const TYPE: &str = "application/dash+xml";
@@ -25,6 +28,38 @@ pub(super) struct Facts<'a> {
     pub time_uri: &'a str,
     /// Leads from the manifest to the renditions.
     pub base: &'a str,
+    /// It is of a part of the window.
+    pub cut: Option<&'a Cut>,
+    /// Where clients may ask for what changed.
+    pub patch: Option<patch::Location<'a>>,
+}
+
+/// What a manifest lists.
+pub(super) struct Segments<'a> {
+    pub listed: Listed<'a>,
+    /// To be listed if nothing else is: a manifest must list something.
+    pub spare: Option<SegmentNumber>,
+}
+
+/// How presentation time is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Clock {
+    /// It is counted from the beginning of this segment, and not from the epoch.
+    origin: Option<SegmentNumber>,
+    /// Nothing more will come.
+    over: bool,
+}
+
+impl Clock {
+    fn of(cut: Option<&Cut>) -> Self {
+        let over = cut.is_some_and(|cut| cut.ending != Ending::Grows);
+        Self { origin: cut.and_then(|cut| cut.origin), over }
+    }
+
+    /// Where it is counted from, milliseconds since the epoch.
+    fn origin_ms(self, layout: &Layout) -> u64 {
+        self.origin.map_or(0, |n| n.0.saturating_mul(layout.grid().segment().as_millis() as u64))
+    }
 }
 
 /// How a manifest names segments.
@@ -57,32 +92,67 @@ impl Form {
 pub(super) fn manifest(
     rope: &mut Rope<'_>,
     layout: &Layout,
-    window: &Window,
+    segments: Segments<'_>,
     catalogue: &Catalogue,
     facts: Facts<'_>,
     form: Form,
 ) {
+    // Where the live edge is far away, or the end, nobody is near enough to the encoder to gain by growing segments.
+    let form = if form == Form::LowLatency && facts.cut.is_some() { Form::Number } else { form };
     let segment = layout.grid().segment();
     let low = form == Form::LowLatency;
     let latency = (layout.part() * LATENCY_PARTS).max(MIN_LATENCY);
+    let clock = Clock::of(facts.cut);
     let out = rope.text();
-    let _ = writeln!(
+    let _ = write!(
         out,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
-         profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019{}\" type=\"dynamic\" \
-         availabilityStartTime=\"1970-01-01T00:00:00Z\" publishTime=\"{}\" minimumUpdatePeriod=\"{}\" \
-         timeShiftBufferDepth=\"{}\" suggestedPresentationDelay=\"{}\" minBufferTime=\"{}\" maxSegmentDuration=\"{}\">",
+         profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019{}\" ",
         if low { ",http://www.dashif.org/guidelines/low-latency-live-v5" } else { "" },
-        date(i64::try_from(facts.published.as_millis()).unwrap_or(0)),
-        // Half a segment: the price of knowing a new segment half a segment late on average is too high.
-        duration(if form.by_number() { UPDATE_SELDOM } else { segment / 2 }),
-        duration(facts.depth),
-        duration(if low { latency } else { segment * PRESENTATION_DELAY_SEGMENTS }),
+    );
+    if let Some(patch) = facts.patch {
+        let _ = write!(out, "id=\"{}\" ", patch.id);
+    }
+    if let Some(cut) = facts.cut.filter(|_| clock.over) {
+        // It stays as it is, so nothing in it says when it was made.
+        let whole = segment.saturating_mul(u32::try_from(cut.last.0 + 1 - cut.first.0).unwrap_or(u32::MAX));
+        let _ = write!(out, "type=\"static\" ");
+        if cut.ending == Ending::Fixed {
+            // Whoever played it until here was told so.
+            let begin = i64::try_from(clock.origin_ms(layout)).unwrap_or(0);
+            let _ = write!(out, "availabilityStartTime=\"{}\" ", date(begin));
+        }
+        let _ = write!(out, "mediaPresentationDuration=\"{}\" ", duration(whole));
+    } else {
+        let delay = facts.cut.map_or(0, |cut| cut.delay.as_millis() as u64);
+        let begin = match clock.origin_ms(layout) + delay {
+            0 => "1970-01-01T00:00:00Z".to_owned(),
+            // Clients that go by the clock are as late as those that go by the list.
+            ms => date(i64::try_from(ms).unwrap_or(0)),
+        };
+        let _ = write!(
+            out,
+            "type=\"dynamic\" \
+             availabilityStartTime=\"{begin}\" publishTime=\"{}\" minimumUpdatePeriod=\"{}\" \
+             timeShiftBufferDepth=\"{}\" suggestedPresentationDelay=\"{}\" ",
+            date(i64::try_from(facts.published.as_millis()).unwrap_or(0)),
+            // Half a segment: the price of knowing a new segment half a segment late on average is too high.
+            duration(if form.by_number() { UPDATE_SELDOM } else { segment / 2 }),
+            duration(facts.depth),
+            duration(if low { latency } else { segment * PRESENTATION_DELAY_SEGMENTS }),
+        );
+    }
+    let _ = writeln!(
+        out,
+        "minBufferTime=\"{}\" maxSegmentDuration=\"{}\">",
         duration(if low { layout.part() } else { segment }),
         // Rounded up: sound may last a frame longer than the grid's segment.
         duration(Duration::from_millis((layout.longest() * 1000.0).ceil() as u64)),
     );
+    if let Some(patch) = facts.patch {
+        let _ = writeln!(out, "  {}", patch.element());
+    }
     if low {
         let ms = latency.as_millis();
         let _ = writeln!(
@@ -94,13 +164,24 @@ pub(super) fn manifest(
             ms * 4,
         );
     }
-    out.push_str("  <Period id=\"0\" start=\"PT0S\">\n");
+    out.push_str("  <Period id=\"0\" start=\"PT0S\"");
+    // By number a client has to be told where to stop.
+    let until = facts.cut.and_then(|cut| cut.origin.zip(cut.until)).filter(|_| form.by_number() && !clock.over);
+    if let Some((origin, until)) = until {
+        let whole = segment.saturating_mul(u32::try_from(until.0 + 1 - origin.0).unwrap_or(u32::MAX));
+        let _ = write!(out, " duration=\"{}\"", duration(whole));
+    }
+    out.push_str(">\n");
     // Trick play has no parts: by the clock it would be asked for before it is there.
     let sets = sets(layout, catalogue);
     for (i, set) in sets.iter().enumerate().filter(|(_, set)| !low || set.kind != Kind::Trick) {
-        adaptation_set(rope, layout, window, set, i + 1, catalogue, facts, form);
+        adaptation_set(rope, layout, &segments, set, i + 1, catalogue, facts, form);
     }
-    let _ = writeln!(rope.text(), "  </Period>\n  {}\n</MPD>", utc_timing(facts.time_uri));
+    rope.text().push_str("  </Period>\n");
+    if !clock.over {
+        let _ = writeln!(rope.text(), "  {}", utc_timing(facts.time_uri));
+    }
+    rope.text().push_str("</MPD>\n");
 }
 
 /// The least a client should aim at behind the clock.
@@ -118,6 +199,12 @@ struct Set<'a> {
     /// Elements in front of its template, in the schema's order.
     descriptors: String,
     renditions: Vec<&'a Rendition>,
+}
+
+/// What the adaptation sets of a manifest of whole segments are, in order, and the names of their representations.
+pub(super) fn outline<'a>(layout: &Layout, catalogue: &'a Catalogue) -> Vec<(Kind, Vec<&'a RenditionId>)> {
+    let names = |set: Set<'a>| (set.kind, set.renditions.iter().map(|r| &r.id).collect());
+    sets(layout, catalogue).into_iter().map(names).collect()
 }
 
 /// Pictures by format, sound by language and channels, then trick play.
@@ -185,7 +272,7 @@ fn picture_attributes(renditions: &[&Rendition], rate: &str) -> String {
 fn adaptation_set(
     rope: &mut Rope<'_>,
     layout: &Layout,
-    window: &Window,
+    segments: &Segments<'_>,
     set: &Set<'_>,
     id: usize,
     catalogue: &Catalogue,
@@ -218,18 +305,24 @@ fn adaptation_set(
          media=\"{0}$RepresentationID$/",
         facts.base,
     );
+    let clock = Clock::of(facts.cut);
+    let offset = match u128::from(clock.origin_ms(layout)) * u128::from(scale) / 1000 {
+        0 => String::new(),
+        ticks => format!(" presentationTimeOffset=\"{ticks}\""),
+    };
     if form.by_number() {
         // Segment n of the grid begins n segment durations behind the epoch, or within a frame of that.
         let ticks = layout.grid().segment().as_millis() as u64 * u64::from(scale) / 1000;
-        let _ = write!(out, "$Number$.m4s\" startNumber=\"0\" duration=\"{ticks}\"");
+        let first = clock.origin.map_or(0, |n| n.0);
+        let _ = write!(out, "$Number$.m4s\" startNumber=\"{first}\" duration=\"{ticks}\"{offset}");
         if form == Form::LowLatency {
             let offset = layout.grid().segment().saturating_sub(layout.part()).as_secs_f64();
             let _ = write!(out, " availabilityTimeOffset=\"{offset:.3}\" availabilityTimeComplete=\"false\"");
         }
         out.push_str("/>\n");
     } else {
-        out.push_str("t$Time$.m4s\">\n        <SegmentTimeline>\n");
-        listed(rope, layout, window, set.kind);
+        let _ = writeln!(out, "t$Time$.m4s\"{offset}>\n        <SegmentTimeline>");
+        listed(rope, layout, segments, set.kind);
         rope.text().push_str("        </SegmentTimeline>\n      </SegmentTemplate>\n");
     }
     let out = rope.text();
@@ -259,50 +352,67 @@ fn adaptation_set(
 }
 
 /// The `S` elements of what is listed.
-fn listed(rope: &mut Rope<'_>, layout: &Layout, window: &Window, kind: Kind) {
-    if !window.has_media() {
-        // A manifest must list something.
-        return timeline(rope.text(), layout, window.whole().into_iter().map(|e| e.number), kind);
+fn listed(rope: &mut Rope<'_>, layout: &Layout, segments: &Segments<'_>, kind: Kind) {
+    let Segments { listed, spare } = segments;
+    if let Some(spare) = spare {
+        return timeline(rope.text(), layout, [*spare].into_iter(), kind);
     }
-    let listed = window.listed();
-    let media = |entries: &[Arc<Entry>]| entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect::<Vec<_>>();
     timeline(rope.text(), layout, media(listed.front()).into_iter(), kind);
     rope.sealed(listed.times(kind));
+    timeline(rope.text(), layout, media(listed.back()).into_iter(), kind);
     timeline(rope.text(), layout, media(listed.tail).into_iter(), kind);
 }
 
-/// `S` elements of these segments: equal durations run together; a gap is a jump of `t` (§5.3.9.6.1).
-pub(super) fn timeline(out: &mut String, layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) {
-    // (t where it has to be said, d, repeats)
-    let mut run: Option<(Option<u64>, u64, u64)> = None;
+/// An `S` element: so many segments of equal duration, one behind the other (§5.3.9.6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Where it begins, if that is not where the one before it ends: at the beginning, and behind a gap.
+    t: Option<u64>,
+    d: u64,
+    /// How many more.
+    r: u64,
+}
+
+/// Numbers of those that are no gaps.
+pub(super) fn media(entries: &[Arc<Entry>]) -> Vec<SegmentNumber> {
+    entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect()
+}
+
+/// These segments in runs.
+pub(super) fn runs(layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
     let mut end = None;
-    let write = |out: &mut String, (t, d, r): (Option<u64>, u64, u64)| {
-        out.push_str("          <S");
-        if let Some(t) = t {
-            let _ = write!(out, " t=\"{t}\"");
-        }
-        let _ = write!(out, " d=\"{d}\"");
-        if r > 0 {
-            let _ = write!(out, " r=\"{r}\"");
-        }
-        out.push_str("/>\n");
-    };
     for n in numbers {
         let (t, d) = (layout.start(kind, n), layout.ticks(kind, n));
         let follows = end == Some(t);
-        run = match run {
-            Some((at, same, r)) if follows && same == d => Some((at, same, r + 1)),
-            before => {
-                if let Some(before) = before {
-                    write(out, before);
-                }
-                Some(((!follows).then_some(t), d, 0))
-            }
-        };
+        match runs.last_mut() {
+            Some(run) if follows && run.d == d => run.r += 1,
+            _ => runs.push(Run { t: (!follows).then_some(t), d, r: 0 }),
+        }
         end = Some(t + d);
     }
-    if let Some(last) = run {
-        write(out, last);
+    runs
+}
+
+/// One of them as it is written.
+pub(super) fn element(out: &mut String, Run { t, d, r }: &Run) {
+    out.push_str("<S");
+    if let Some(t) = t {
+        let _ = write!(out, " t=\"{t}\"");
+    }
+    let _ = write!(out, " d=\"{d}\"");
+    if *r > 0 {
+        let _ = write!(out, " r=\"{r}\"");
+    }
+    out.push_str("/>");
+}
+
+/// `S` elements of these segments.
+pub(super) fn timeline(out: &mut String, layout: &Layout, numbers: impl Iterator<Item = SegmentNumber>, kind: Kind) {
+    for run in runs(layout, numbers, kind) {
+        out.push_str("          ");
+        element(out, &run);
+        out.push('\n');
     }
 }
 

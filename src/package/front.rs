@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::catalogue::{Catalogue, Media, Rendition};
+use super::catalogue::{Catalogue, Rendition};
+use super::choice::Chosen;
 use super::digest::Digest;
+use super::hls::Links;
 use super::layout::{Kind, Layout};
 use super::names::entity_tag;
+use super::patch::{History, Location, Patches};
 use super::rope::{Deflater, Rope};
+use super::shift::{Asks, Bounds, Cut, Ending, Refused, Shift};
 use super::snapshot::{Cache, Lookup, PLAYLIST, Resource, content_type};
 use super::window::Window;
 use super::{dash, hls, hls_ts, query};
-use crate::config::{DashForm, HlsForm, Offer, Order, Profile, Serve, View};
-use crate::encode::ladder::VideoFormat;
-use crate::media::AUDIO_RATE;
+use crate::config::{DashForm, HlsForm, Profile, Serve};
 use crate::monitor::ManifestStatus;
 
 /// The folder of transport streams.
@@ -29,8 +31,8 @@ pub(super) const TRANSPORT: &str = "ts";
 pub(super) const WHOLE: &str = "whole.m3u8";
 /// The manifest of a profile, and the one everybody begins with.
 const MANIFEST: &str = "manifest.mpd";
-/// Views of one publication that are kept. Profiles are rendered with the publication and count for none; a service whose
-/// players ask for more different views has those beyond rendered for each request.
+/// Views of one publication that are kept, and as many parts of its window. Profiles are rendered with the publication and count for
+/// none; a service whose players ask for more different ones has those beyond rendered for each request.
 const KEPT_MAX: usize = 64;
 
 /// What texts are made of.
@@ -47,6 +49,8 @@ pub(super) struct Facts {
     pub published: Duration,
     /// As [`Config::time_uri`](super::Config::time_uri).
     pub time_uri: String,
+    /// Publications of [`MANIFEST`] that clients may patch; none where it is not served with patches.
+    pub history: History,
 }
 
 /// The texts of one publication.
@@ -56,15 +60,41 @@ pub(super) struct Front {
     /// What everybody is told, and each profile, by path.
     texts: BTreeMap<String, Resource>,
     /// Views that were asked for. Readers do not wait for each other.
-    kept: ArcSwap<Vec<(Key, Resource)>>,
+    views: Kept,
+    /// Parts of the window that were asked for.
+    parts: Kept,
+    /// What makes manifests of earlier publications the one of this.
+    patches: Option<Patches>,
 }
 
-/// A kind of text that lists renditions.
+type Kept = ArcSwap<Vec<(Key, Resource)>>;
+
+/// A kind of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Hls,
     HlsTs,
     Dash(dash::Form),
+    /// The media playlist of this rendition.
+    Media(u16),
+    /// The same of transport streams, which name no rendition.
+    Transport(Kind),
+}
+
+impl Form {
+    /// It is a multivariant playlist.
+    pub fn is_hls(self) -> bool {
+        matches!(self, Self::Hls | Self::HlsTs)
+    }
+
+    fn lists_renditions(self) -> bool {
+        self.is_hls() || matches!(self, Self::Dash(_))
+    }
+
+    /// Players ask for multivariant playlists when they begin, and for everything else again and again.
+    fn asks(self) -> Asks {
+        if self.is_hls() { Asks::Once } else { Asks::AgainAndAgain }
+    }
 }
 
 impl Form {
@@ -77,6 +107,7 @@ impl Form {
             Self::Dash(dash::Form::Timeline) => "DASH",
             Self::Dash(dash::Form::Number) => "DASH by number",
             Self::Dash(dash::Form::LowLatency) => "LL-DASH",
+            Self::Media(_) | Self::Transport(_) => "playlist",
         }
     }
 }
@@ -88,47 +119,47 @@ struct Key {
     /// It lies in a profile's folder.
     deep: bool,
     chosen: Chosen,
+    shift: Option<Shift>,
 }
 
-/// What a view comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Chosen {
-    /// Places of renditions in the catalogue, in order.
-    places: Vec<u16>,
-    /// The format that is listed first, where it is said.
-    lead: Option<VideoFormat>,
-    parts: bool,
-}
-
-/// Why there is no such view; a line for a 400.
-type Refused = &'static str;
-
-const NOTHING: Refused = "no rendition is left\n";
-const NO_SUCH: Refused = "order names no rendition of this channel\n";
-const ELSEWHERE: Refused = "aws.manifestfilter belongs to multivariant playlists and manifests\n";
+const ELSEWHERE: &str = "aws.manifestfilter belongs to multivariant playlists and manifests\n";
+const NO_MEDIA: Refused = Refused::Absent("nothing was made in that time\n");
 
 impl Front {
     pub fn new(facts: Facts, deflater: &mut Deflater) -> Self {
         let texts = facts.texts(deflater);
-        Self { facts, texts, kept: ArcSwap::default() }
+        let patched = facts.serve.dash && facts.serve.dash_patch;
+        let patches = patched.then(|| Patches::new(facts.history.clone(), playlist_cache(&facts.layout)));
+        if let Some(patches) = &patches {
+            patches.prepare(&facts.layout, &facts.catalogue, deflater);
+        }
+        Self { facts, texts, views: Kept::default(), parts: Kept::default(), patches }
     }
 
-    /// What `path` leads to, if it is one of these texts.
+    /// What `path` leads to, if it is one of these texts, or a part of a media playlist.
     pub fn ask(&self, path: &str, query: Option<&str>) -> Option<Lookup> {
-        let text = self.texts.get(path)?;
+        let text = self.texts.get(path);
+        let found = |text: &Resource| Lookup::Found(text.clone());
+        if let (None, Some(patches)) = (text, &self.patches)
+            && let Some(patch) = patches.ask(path, &self.facts.layout, &self.facts.catalogue)
+        {
+            return Some(patch);
+        }
+        let Some(query) = query else { return text.map(found) };
         let Some((form, profile)) = self.facts.target(path) else {
-            return Some(Self::misplaced(query).map_or_else(|| Lookup::Found(text.clone()), Lookup::Bad));
+            return text.map(|text| Self::misplaced(Some(query)).map_or_else(|| found(text), Lookup::Bad));
         };
-        let view = match query.map(query::view).transpose() {
-            Ok(view) => view.flatten(),
-            Err(why) => return Some(Lookup::Bad(why)),
-        };
-        let Some(view) = view else { return Some(Lookup::Found(text.clone())) };
-        Some(self.view(form, profile, &view, text).map_or_else(Lookup::Bad, Lookup::Found))
+        match self.asked(form, profile, query, text) {
+            Ok(Some(text)) => Some(Lookup::Found(text)),
+            Ok(None) => text.map(found),
+            Err(Refused::Bad(why)) => Some(Lookup::Bad(why)),
+            Err(Refused::Absent(why)) => Some(Lookup::Absent(why)),
+            Err(Refused::Soon) => Some(Lookup::Wait(Duration::from_secs(3 * self.facts.layout.target_duration()))),
+        }
     }
 
     /// A query of MediaPackage's filters does not belong to other paths; the text for a 400.
-    pub fn misplaced(query: Option<&str>) -> Option<Refused> {
+    pub fn misplaced(query: Option<&str>) -> Option<&'static str> {
         query.is_some_and(query::has_filter).then_some(ELSEWHERE)
     }
 
@@ -154,23 +185,56 @@ impl Front {
         everybody.chain(profiles).filter(|it| self.texts.contains_key(&it.path)).collect()
     }
 
-    fn view(&self, form: Form, profile: Option<&Profile>, view: &View, usual: &Resource) -> Result<Resource, Refused> {
-        let before = self.facts.chosen(form, profile)?;
-        let chosen = self.facts.choose(form, &before, view)?;
-        if chosen == before {
-            return Ok(usual.clone());
+    /// What a query asks for; `None` for what is there without it.
+    fn asked(
+        &self,
+        form: Form,
+        profile: Option<&Profile>,
+        query: &str,
+        usual: Option<&Resource>,
+    ) -> Result<Option<Resource>, Refused> {
+        let deep = profile.is_some();
+        if !form.lists_renditions() {
+            if let Some(why) = Self::misplaced(Some(query)) {
+                return Err(Refused::Bad(why));
+            }
+            let Some(shift) = query::shift(query)? else { return Ok(None) };
+            let key = Key { form, deep, chosen: Chosen::default(), shift: Some(shift) };
+            return self.rendered(key).map(Some);
         }
-        let key = Key { form, deep: profile.is_some(), chosen };
+        // A profile of which nothing is left.
+        if usual.is_none() {
+            return Ok(None);
+        }
+        let (view, shift) = (query::view(query)?, query::shift(query)?);
+        let before = self.facts.chosen(form, profile)?;
+        let mut chosen = match &view {
+            Some(view) => self.facts.choose(form, &before, view)?,
+            None => before.clone(),
+        };
+        if shift.is_none() && chosen == before {
+            return Ok(None);
+        }
+        // What is said for the live edge is not said for a part that has a beginning of its own.
+        let said = view.as_ref().is_some_and(|view| view.start().is_some());
+        if shift.is_some_and(|shift| shift.has_start()) && !said {
+            chosen.start = None;
+        }
+        self.rendered(Key { form, deep, chosen, shift }).map(Some)
+    }
+
+    fn rendered(&self, key: Key) -> Result<Resource, Refused> {
+        let kept_in = if key.shift.is_some() { &self.parts } else { &self.views };
         let found = |kept: &[(Key, Resource)]| kept.iter().find(|(k, _)| *k == key).map(|(_, text)| text.clone());
-        let kept = self.kept.load();
+        let kept = kept_in.load();
         if let Some(text) = found(&kept) {
             return Ok(text);
         }
-        let text = self.facts.text(&mut Deflater::default(), &key);
+        let text = self.facts.text(&mut Deflater::default(), &key)?;
         if kept.len() >= KEPT_MAX {
             return Ok(text);
         }
-        self.kept.rcu(|kept| {
+        kept_in.rcu(|kept| {
             let mut more = Vec::clone(kept);
             if more.len() < KEPT_MAX && found(kept).is_none() {
                 more.push((key.clone(), text.clone()));
@@ -180,9 +244,10 @@ impl Front {
         Ok(text)
     }
 
+    /// Views, and parts of the window.
     #[cfg(test)]
-    pub fn kept(&self) -> usize {
-        self.kept.load().len()
+    pub fn kept(&self) -> (usize, usize) {
+        (self.views.load().len(), self.parts.load().len())
     }
 }
 
@@ -200,13 +265,17 @@ impl Facts {
         });
         for (path, form, profile) in everybody.chain(profiles) {
             // A profile may ask for what the source did not have: then it is not there.
-            if let Ok(chosen) = self.chosen(form, profile) {
-                texts.insert(path, self.text(deflater, &Key { form, deep: profile.is_some(), chosen }));
+            let text = self
+                .chosen(form, profile)
+                .map_err(Refused::from)
+                .and_then(|chosen| self.text(deflater, &Key { form, deep: profile.is_some(), chosen, shift: None }));
+            if let Ok(text) = text {
+                texts.insert(path, text);
             }
         }
         for kind in [Kind::Video, Kind::Audio].into_iter().filter(|_| serve.hls_ts) {
             let mut rope = Rope::new(deflater);
-            hls_ts::media(&mut rope, layout, window, kind);
+            hls_ts::media(&mut rope, layout, &window.listed(), kind, Ending::Grows);
             let text = rope.finish(hls::TYPE, playlist_cache(layout));
             let all = catalogue.renditions.iter().enumerate();
             for (_, it) in all.filter(|&(r, it)| it.kind() == kind && hls_ts::parts(catalogue, r).is_some()) {
@@ -222,120 +291,101 @@ impl Facts {
         texts
     }
 
-    /// Which text a path means, if it lists renditions.
+    /// Which text a path means, if it lists renditions or segments.
     fn target(&self, path: &str) -> Option<(Form, Option<&Profile>)> {
         if let Some((_, form)) = forms(self.serve).find(|(known, _)| *known == path) {
             return Some((form, None));
         }
         let (id, name) = path.split_once('/')?;
-        let profile = self.profiles.iter().find(|profile| profile.id.as_str() == id)?;
-        let (_, form) = forms_of(profile).find(|(known, _)| *known == name)?;
-        Some((form, Some(profile)))
-    }
-
-    /// What is listed where no query asks for less.
-    fn chosen(&self, form: Form, profile: Option<&Profile>) -> Result<Chosen, Refused> {
-        let all = (0..self.catalogue.renditions.len()).filter_map(|r| u16::try_from(r).ok()).collect();
-        let all = Chosen { places: all, lead: None, parts: self.serve.low_latency_hls };
-        let Some(profile) = profile else { return Ok(all) };
-        let parts = all.parts && profile.hls != Some(HlsForm::Segments);
-        self.choose(form, &Chosen { parts, ..all }, &profile.view)
-    }
-
-    /// Of what is listed what a view lists.
-    fn choose(&self, form: Form, from: &Chosen, view: &View) -> Result<Chosen, Refused> {
-        let all = &self.catalogue.renditions;
-        let rendition = |place: &u16| &all[usize::from(*place)];
-        let kind = |place: &u16| rendition(place).kind();
-        let asked = |place: &u16| self.lists(view, rendition(place));
-        let transport = form == Form::HlsTs;
-        let carried = |place: &u16| !transport || hls_ts::parts(&self.catalogue, usize::from(*place)).is_some();
-        // Trick play alone is nothing to play.
-        if !from.places.iter().any(|place| asked(place) && carried(place) && kind(place) != Kind::Trick) {
-            return Err(NOTHING);
+        if let Some(profile) = self.profiles.iter().find(|profile| profile.id.as_str() == id) {
+            let (_, form) = forms_of(profile).find(|(known, _)| *known == name)?;
+            return Some((form, Some(profile)));
         }
-        // In transport streams one sound is in the pictures, whatever the view.
-        let pictured = from.places.iter().any(|place| asked(place) && carried(place) && kind(place) == Kind::Video);
-        let inside = hls_ts::default_sound(&self.catalogue).filter(|_| transport && pictured);
-        let mut places = from.places.clone();
-        places.retain(|place| asked(place) || inside == Some(usize::from(*place)));
-        if !places.iter().any(|place| kind(place) == Kind::Video) {
-            places.retain(|place| kind(place) != Kind::Trick);
-        }
-        // Pictures, sound, trick play: the order of the catalogue.
-        let rank = |place: &u16| kind(place) as u8;
-        let size = |place: &u16| (rendition(place).size().map_or(0, |(_, height)| height), rendition(place).limit);
-        let pictures = places.iter().filter(|place| kind(place) == Kind::Video).count();
-        let mut lead = from.lead;
-        match &view.order {
-            None => {}
-            Some(Order::Ascending) => places[..pictures].sort_by_key(size),
-            Some(Order::Descending) => places[..pictures].sort_by_key(|place| std::cmp::Reverse(size(place))),
-            Some(Order::First(name)) => {
-                let first = all.iter().find(|r| r.id.as_str() == name).ok_or(NO_SUCH)?;
-                if let Media::Video(picture) = first.media {
-                    lead = Some(picture.format);
-                }
-                // The sound that is in transport streams stays the default one.
-                if first.kind() == Kind::Video || !transport {
-                    places.sort_by_key(|place| (rank(place), rendition(place).id != first.id));
-                }
+        let rendition = |id: &str| self.catalogue.renditions.iter().position(|r| r.id.as_str() == id);
+        let form = match (id, name) {
+            (TRANSPORT, _) if self.serve.hls_ts => {
+                let r = name.strip_suffix(PLAYLIST)?.strip_suffix('/').and_then(rendition)?;
+                hls_ts::parts(&self.catalogue, r)?;
+                Form::Transport(self.catalogue.renditions[r].kind())
             }
-        }
-        // Manifests and playlists of transport streams have no parts that could be left out.
-        let parts = from.parts && (view.parts != Some(false) || form != Form::Hls);
-        Ok(Chosen { places, lead, parts })
+            (_, PLAYLIST) if self.serve.hls => Form::Media(u16::try_from(rendition(id)?).ok()?),
+            (_, WHOLE) if self.serve.low_latency_hls => Form::Media(u16::try_from(rendition(id)?).ok()?),
+            _ => return None,
+        };
+        Some((form, None))
     }
 
-    fn lists(&self, view: &View, rendition: &Rendition) -> bool {
-        let Rendition { media, limit, .. } = rendition;
-        match media {
-            Media::Video(picture) => view.lists(Offer::Pictures {
-                format: picture.format,
-                height: picture.size.1,
-                bitrate: *limit,
-                frame_rate: self.layout.grid().rate().as_f64(),
-            }),
-            Media::Audio { language, channels } => {
-                let is = |word: &str| language.is(word);
-                let (channels, bitrate) = (*channels, *limit);
-                view.lists(Offer::Sound { is: &is, channels, bitrate, sample_rate: AUDIO_RATE })
-            }
-            Media::Trick(picture) => view.lists(Offer::Trick { format: picture.format, height: picture.size.1 }),
-        }
+    /// Which part of the window a shift means.
+    fn cut(&self, shift: Shift, form: Form) -> Result<Cut, Refused> {
+        let listed = self.window.listed();
+        let (Some(oldest), Some(newest)) = (listed.first(), self.window.newest()) else { return Err(NO_MEDIA) };
+        shift.cut(&self.layout, Bounds { oldest, newest, most: self.window.listed_max() }, form.asks())
     }
 
-    fn text(&self, deflater: &mut Deflater, Key { form, deep, chosen }: &Key) -> Resource {
+    /// There are patches of the manifest that everybody begins with: not of views, nor of parts of the window.
+    fn patched(&self, key: &Key) -> bool {
+        let whole = key.form == Form::Dash(dash::Form::Timeline) && !key.deep && key.shift.is_none();
+        whole && self.serve.dash_patch && self.chosen(key.form, None).is_ok_and(|all| all == key.chosen)
+    }
+
+    fn text(&self, deflater: &mut Deflater, key: &Key) -> Result<Resource, Refused> {
         let Self { layout, window, .. } = self;
+        let Key { form, deep, chosen, shift } = key;
+        let cut = shift.map(|shift| self.cut(shift, *form)).transpose()?;
+        let ending = cut.map_or(Ending::Grows, |cut| cut.ending);
+        let listed = cut.map_or_else(|| window.listed(), |cut| window.cut(cut.first, cut.last));
         let places: Vec<usize> = chosen.places.iter().map(|place| usize::from(*place)).collect();
-        let catalogue = &self.catalogue.of(&places, chosen.lead);
+        let catalogue = || self.catalogue.of(&places, chosen.lead);
         // Rounded, so that multivariant playlists stay the same while nothing much changes.
-        let rounded: Vec<u64> = places.iter().map(|&r| self.averages[r].next_multiple_of(10_000)).collect();
+        let rounded = || places.iter().map(|&r| self.averages[r].next_multiple_of(10_000)).collect::<Vec<u64>>();
+        let query = shift.map_or_else(String::new, |shift| shift.query());
+        let start = chosen.start.or(cut.and_then(|cut| cut.start));
         let base = if *deep { "../" } else { "" };
         let mut rope = Rope::new(deflater);
-        match form {
+        match *form {
             Form::Hls => {
                 let name = if self.serve.low_latency_hls && !chosen.parts { WHOLE } else { PLAYLIST };
-                rope.text().push_str(&hls::multivariant(layout, catalogue, &rounded, hls::Links { base, name }));
+                let links = Links { base, name, query: &query };
+                rope.text().push_str(&hls::multivariant(layout, &catalogue(), &rounded(), links, start));
             }
             Form::HlsTs => {
-                let base = if *deep { format!("../{TRANSPORT}/") } else { String::new() };
-                rope.text().push_str(&hls_ts::multivariant(layout, catalogue, &rounded, &base));
+                let base = if *deep { &format!("../{TRANSPORT}/") } else { "" };
+                let links = Links { base, name: PLAYLIST, query: &query };
+                rope.text().push_str(&hls_ts::multivariant(layout, &catalogue(), &rounded(), links, start));
             }
             Form::Dash(form) => {
                 // What there is, and not what there will be: clients that go by the clock would ask for it.
-                let listed = u32::try_from(window.listed().len()).unwrap_or(u32::MAX);
+                let patch = self.patched(key).then(|| Location::new(layout, &self.catalogue, self.published));
+                // By time there is no harm in it, and patches have one thing less to change.
+                let depth = if patch.is_some() { window.listed_max() } else { listed.len() };
+                let depth = u32::try_from(depth).unwrap_or(u32::MAX);
                 let facts = dash::Facts {
                     published: self.published,
-                    depth: layout.grid().segment().saturating_mul(listed),
+                    depth: layout.grid().segment().saturating_mul(depth),
                     time_uri: &self.time_uri,
                     base,
+                    cut: cut.as_ref(),
+                    patch,
                 };
-                dash::manifest(&mut rope, layout, window, catalogue, facts, *form);
+                if cut.is_some() && !listed.has_media() {
+                    return Err(NO_MEDIA);
+                }
+                let spare = window.whole().filter(|_| !window.has_media()).map(|entry| entry.number);
+                dash::manifest(&mut rope, layout, dash::Segments { listed, spare }, &catalogue(), facts, form);
             }
+            Form::Media(r) => {
+                let rendition = usize::from(r);
+                let Some(it) = self.catalogue.renditions.get(rendition) else { return Err(NO_MEDIA) };
+                let of = hls::Media { rendition, kind: it.kind(), init: &self.catalogue.init, low: None };
+                hls::part(&mut rope, layout, &listed, of, ending);
+            }
+            Form::Transport(kind) => hls_ts::media(&mut rope, layout, &listed, kind, ending),
         }
         let content_type = if matches!(form, Form::Dash(_)) { dash::TYPE } else { hls::TYPE };
-        rope.finish(content_type, playlist_cache(layout))
+        Ok(match cut.filter(|cut| cut.ending == Ending::Fixed) {
+            Some(cut) => rope.finish_settled(content_type, Cache::For(cut.kept)),
+            None => rope.finish(content_type, playlist_cache(layout)),
+        })
     }
 }
 

@@ -7,8 +7,10 @@ use super::edge::Published;
 use super::layout::{Kind, Layout};
 use super::names::{date, part_name, segment_name};
 use super::rope::Rope;
+use super::shift::Ending;
 use super::snapshot::Open;
-use super::window::Window;
+use super::window::{Listed, Window};
+use crate::config::StartAt;
 use crate::media::{RenditionId, SegmentNumber};
 
 /// The media type of playlists (RFC 8216 §10).
@@ -75,16 +77,21 @@ const PARTS_FOR: u64 = 3;
 
 /// A media playlist.
 pub(super) fn media(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>) {
-    playlist(rope, layout, window, of, 0);
+    playlist(rope, layout, &window.listed(), of, 0, Ending::Grows);
+}
+
+/// A media playlist of a part of the window.
+pub(super) fn part(rope: &mut Rope<'_>, layout: &Layout, listed: &Listed<'_>, of: Media<'_>, ending: Ending) {
+    playlist(rope, layout, listed, of, 0, ending);
 }
 
 /// The same without what a client has that saw the playlist a moment ago; false, and nothing written, where that would leave nothing
 /// out.
 pub(super) fn delta(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>) -> bool {
-    let whole = segments_within(layout, SKIP_UNTIL);
-    let skipped = window.listed().len().saturating_sub(whole);
+    let (whole, listed) = (segments_within(layout, SKIP_UNTIL), window.listed());
+    let skipped = listed.len().saturating_sub(whole);
     if skipped > 0 {
-        playlist(rope, layout, window, of, skipped);
+        playlist(rope, layout, &listed, of, skipped, Ending::Grows);
     }
     skipped > 0
 }
@@ -96,13 +103,13 @@ fn segments_within(layout: &Layout, targets: u64) -> usize {
 }
 
 /// A playlist without its first `skipped` segments. If it skips any, it skips all that are in blocks.
-fn playlist(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>, skipped: usize) {
+fn playlist(rope: &mut Rope<'_>, layout: &Layout, listed: &Listed<'_>, of: Media<'_>, skipped: usize, ending: Ending) {
     let (r, low) = (of.rendition, of.low);
-    let listed = window.listed();
-    head(rope.text(), layout, of, listed.first(), skipped);
+    head(rope.text(), layout, of, listed.first(), skipped, ending);
     if skipped == 0 {
         rope.text().push_str(listed.front_lines(r));
         rope.sealed(listed.lines(r));
+        rope.text().push_str(listed.back_lines(r));
     }
     let outside = listed.tail.len();
     let skip = (skipped + outside).saturating_sub(listed.len());
@@ -121,9 +128,29 @@ fn playlist(rope: &mut Rope<'_>, layout: &Layout, window: &Window, of: Media<'_>
     if let Some(low) = low.filter(|_| of.kind != Kind::Trick) {
         edge(out, layout, of, low);
     }
+    out.push_str(ending.end_tag());
 }
 
-fn head(out: &mut String, layout: &Layout, of: Media<'_>, first: Option<SegmentNumber>, skipped: usize) {
+impl Ending {
+    /// §4.4.3.5: of what stays as it is.
+    pub fn type_tag(self) -> &'static str {
+        if self == Self::Fixed { "#EXT-X-PLAYLIST-TYPE:VOD\n" } else { "" }
+    }
+
+    /// §4.4.3.4.
+    pub fn end_tag(self) -> &'static str {
+        if self == Self::Grows { "" } else { "#EXT-X-ENDLIST\n" }
+    }
+}
+
+fn head(
+    out: &mut String,
+    layout: &Layout,
+    of: Media<'_>,
+    first: Option<SegmentNumber>,
+    skipped: usize,
+    ending: Ending,
+) {
     let Media { kind, init, low, .. } = of;
     out.push_str("#EXTM3U\n");
     // §8: 9 for EXT-X-SKIP, 6 for EXT-X-MAP, 5 in I-frame playlists; nothing in them needs more.
@@ -135,6 +162,7 @@ fn head(out: &mut String, layout: &Layout, of: Media<'_>, first: Option<SegmentN
     let target = layout.target_duration();
     let _ = writeln!(out, "#EXT-X-VERSION:{version}");
     let _ = writeln!(out, "#EXT-X-TARGETDURATION:{target}");
+    out.push_str(ending.type_tag());
     if low.is_some() {
         let part = layout.part_target();
         // §4.4.3.8: three parts, for two leave no room for a slow request.
@@ -198,13 +226,30 @@ pub(super) struct Links<'a> {
     pub base: &'a str,
     /// Behind it.
     pub name: &'a str,
+    /// Behind that: nothing, or a query with its question mark.
+    pub query: &'a str,
+}
+
+/// §4.4.2.2. In the multivariant playlist alone, which is valid for all it leads to (§4.4.2).
+pub(super) fn start_tag(start: Option<StartAt>) -> String {
+    let Some(StartAt { offset_ms, precise }) = start else { return String::new() };
+    let (sign, ms) = (if offset_ms < 0 { "-" } else { "" }, offset_ms.unsigned_abs());
+    let precise = if precise { ",PRECISE=YES" } else { "" };
+    format!("#EXT-X-START:TIME-OFFSET={sign}{}.{:03}{precise}\n", ms / 1000, ms % 1000)
 }
 
 /// The multivariant playlist; `averages` are bit rates by rendition.
-pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u64], links: Links<'_>) -> String {
-    let Links { base, name } = links;
+pub(super) fn multivariant(
+    layout: &Layout,
+    catalogue: &Catalogue,
+    averages: &[u64],
+    links: Links<'_>,
+    start: Option<StartAt>,
+) -> String {
+    let Links { base, name, query } = links;
     let all = &catalogue.renditions;
     let mut out = String::from("#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    out.push_str(&start_tag(start));
     let groups = catalogue.sound_groups();
     let pictures = catalogue.formats().next().is_some();
     // Sound alone in one language needs no groups: each encoding is a variant.
@@ -234,7 +279,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
                 let _ = writeln!(
                     out,
                     "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}{sound_codec}\",\
-                     RESOLUTION={width}x{height},FRAME-RATE={:.3}{group}\n{base}{}/{name}",
+                     RESOLUTION={width}x{height},FRAME-RATE={:.3}{group}\n{base}{}/{name}{query}",
                     declared(r) + most(members, &declared),
                     average(r) + most(members, &average),
                     rendition.codec,
@@ -248,7 +293,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
         let Some(&r) = members.first() else { continue };
         let _ = writeln!(
             out,
-            "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"{}\n{base}{}/{name}",
+            "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"{}\n{base}{}/{name}{query}",
             most(members, &declared),
             most(members, &average),
             all[r].codec,
@@ -261,7 +306,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
         let _ = writeln!(
             out,
             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\",RESOLUTION={width}x{height},\
-             URI=\"{base}{}/{name}\"",
+             URI=\"{base}{}/{name}{query}\"",
             declared(r),
             average(r),
             rendition.codec,
@@ -279,11 +324,12 @@ fn sound(out: &mut String, rendition: &Rendition, group: &str, default: bool, li
     let _ = writeln!(
         out,
         "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{name}\",LANGUAGE=\"{}\",DEFAULT={},AUTOSELECT=YES,\
-         CHANNELS=\"{channels}\",URI=\"{}{}/{}\"",
+         CHANNELS=\"{channels}\",URI=\"{}{}/{}{}\"",
         language.tag,
         if default { "YES" } else { "NO" },
         links.base,
         rendition.id,
         links.name,
+        links.query,
     );
 }

@@ -7,11 +7,14 @@
 use std::fmt::Write;
 
 use super::catalogue::{Catalogue, Media};
+use super::hls::{Links, start_tag};
 use super::layout::{Kind, Layout};
 use super::names::date;
 use super::rope::Rope;
+use super::shift::Ending;
 use super::transport::{FRAMES_PER_PES, carries, tables};
-use super::window::Window;
+use super::window::Listed;
+use crate::config::StartAt;
 use crate::media::{AUDIO_FRAME_SAMPLES, AUDIO_RATE, SegmentNumber};
 
 /// Which renditions of CMAF a rendition of transport stream is made of, by their places in the catalogue.
@@ -62,33 +65,43 @@ pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: 
 }
 
 /// The media playlist of every rendition of this kind: it names none.
-pub(super) fn media(rope: &mut Rope<'_>, layout: &Layout, window: &Window, kind: Kind) {
-    let listed = window.listed();
+pub(super) fn media(rope: &mut Rope<'_>, layout: &Layout, listed: &Listed<'_>, kind: Kind, ending: Ending) {
     // §7: 3 for durations that are no whole seconds; nothing in it needs more. There never is a discontinuity, so its
     // sequence stays 0 and its tag is left out.
     let _ = write!(
         rope.text(),
-        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n\
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{}\n{}#EXT-X-MEDIA-SEQUENCE:{}\n\
          #EXT-X-INDEPENDENT-SEGMENTS\n{}",
         layout.target_duration(),
+        ending.type_tag(),
         listed.first().map_or(0, |n| n.0),
         listed.front_transport(kind),
     );
     rope.sealed(listed.transport(kind));
+    rope.text().push_str(listed.back_transport(kind));
     for entry in listed.tail {
         rope.text().push_str(&segment_lines(layout, kind, entry.number, entry.is_gap()));
     }
+    rope.text().push_str(ending.end_tag());
 }
 
-/// The multivariant playlist; `averages` are bit rates of the CMAF by rendition, `base` leads from it to the folder of
+/// The multivariant playlist; `averages` are bit rates of the CMAF by rendition, the base of `links` leads from it to the folder of
 /// transport streams.
-pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u64], base: &str) -> String {
+pub(super) fn multivariant(
+    layout: &Layout,
+    catalogue: &Catalogue,
+    averages: &[u64],
+    links: Links<'_>,
+    start: Option<StartAt>,
+) -> String {
+    let Links { base, name, query } = links;
     let all = &catalogue.renditions;
     let groups = catalogue.sound_groups();
     let languages = groups.first().map_or(0, Vec::len);
     // §7: 4 for groups of renditions.
     let version = if languages > 1 { 4 } else { 3 };
     let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    out.push_str(&start_tag(start));
     let pictures: Vec<usize> =
         catalogue.formats().filter(|f| carries(*f)).flat_map(|f| catalogue.pictures(f)).map(|(r, _)| r).collect();
     // Pictures have one encoding of the sound in them. Where there are none, each encoding is a variant.
@@ -96,7 +109,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
     let name_of = |k: usize| if groups.len() == 1 { "audio".to_owned() } else { format!("audio-{}", k + 1) };
     for (k, members) in groups.iter().enumerate().filter(|_| languages > 1) {
         for (i, &r) in members.iter().enumerate() {
-            sound(&mut out, catalogue, r, &name_of(k), i == 0, base);
+            sound(&mut out, catalogue, r, &name_of(k), i == 0, links);
         }
     }
     let rate = |r: usize, bits: u64, most: bool| bit_rate(layout, all[r].kind(), bits, most);
@@ -127,7 +140,7 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
             let _ = write!(out, ",AUDIO=\"{}\"", name_of(k));
         }
         if let Some(r) = parts().next() {
-            let _ = writeln!(out, "\n{base}{}/index.m3u8", all[r].id);
+            let _ = writeln!(out, "\n{base}{}/{name}{query}", all[r].id);
         }
     };
     pictures.iter().for_each(|&r| variant(Some(r), groups.first().map(|members| (0, members))));
@@ -137,7 +150,8 @@ pub(super) fn multivariant(layout: &Layout, catalogue: &Catalogue, averages: &[u
 }
 
 /// One rendition of sound in a group. The default one is in the variants themselves, and has no address (§4.3.4.2.1).
-fn sound(out: &mut String, catalogue: &Catalogue, r: usize, group: &str, default: bool, base: &str) {
+fn sound(out: &mut String, catalogue: &Catalogue, r: usize, group: &str, default: bool, links: Links<'_>) {
+    let Links { base, name: playlist, query } = links;
     let rendition = &catalogue.renditions[r];
     let Media::Audio { language, channels } = &rendition.media else { return };
     let name = language.name.unwrap_or(if language.tag == "und" { "Audio" } else { &language.tag });
@@ -147,7 +161,7 @@ fn sound(out: &mut String, catalogue: &Catalogue, r: usize, group: &str, default
          CHANNELS=\"{channels}\"{}",
         language.tag,
         if default { "YES" } else { "NO" },
-        if default { String::new() } else { format!(",URI=\"{base}{}/index.m3u8\"", rendition.id) },
+        if default { String::new() } else { format!(",URI=\"{base}{}/{playlist}{query}\"", rendition.id) },
     );
 }
 

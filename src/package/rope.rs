@@ -9,7 +9,7 @@ use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::content::{Content, Group, Run};
-use super::digest::Digester;
+use super::digest::{Digest, Digester, Tag};
 use super::names::entity_tag;
 use super::snapshot::{Cache, Resource};
 
@@ -177,7 +177,21 @@ impl<'a> Rope<'a> {
     /// The text as it can be served.
     pub fn finish(mut self, content_type: &'static str, cache: Cache) -> Resource {
         self.flush(true);
-        let etag = entity_tag(&self.digester.digest().tag());
+        let tag = self.digester.digest().tag();
+        self.finished(tag, content_type, cache)
+    }
+
+    /// The same of a text that stays as it is while what it is made of is sealed: its tag does not depend on what was sealed by
+    /// then.
+    pub fn finish_settled(mut self, content_type: &'static str, cache: Cache) -> Resource {
+        self.flush(true);
+        let len: usize = self.plain.iter().map(Group::len).sum();
+        let said = [self.crc.clone().finalize().to_be_bytes().to_vec(), len.to_be_bytes().to_vec()];
+        self.finished(Digest::of_pieces(said).tag(), content_type, cache)
+    }
+
+    fn finished(self, tag: Tag, content_type: &'static str, cache: Cache) -> Resource {
+        let etag = entity_tag(&tag);
         Resource { content_type, etag, cache, body: Content::of(self.plain), gzip: Some(Content::of(self.coded)) }
     }
 }

@@ -57,6 +57,8 @@ pub enum Lookup {
     Gone,
     /// Nobody should have asked this; the text says why.
     Bad(&'static str),
+    /// A part of the window that is not there yet, or not any more; the text says which.
+    Absent(&'static str),
     /// Not a path of this channel.
     Unknown,
 }
@@ -148,7 +150,8 @@ impl Snapshot {
     /// `v720/init-1a2b3c4d.mp4`; segments by the decode time of their first sample, as all playlists list them,
     /// `v720/t44881740000000.m4s`, and by their number, `v720/897634800.m4s`; their parts, counted from 0,
     /// `v720/t44881740000000.2.m4s`; below `ts/` the same of transport streams, `ts/v720/t44881740000000.ts`. `query` may hold delivery directives
-    /// (RFC 8216bis §6.2.5), and of what lists renditions, which ones (docs/views.md); the rest of it means nothing.
+    /// (RFC 8216bis §6.2.5), of what lists renditions, which ones, and of playlists and manifests, which part of the window (docs/views.md);
+    /// the rest of it means nothing.
     pub fn ask(&self, path: &str, query: Option<&str>) -> Lookup {
         let Some(listing) = &self.listing else { return Lookup::Unknown };
         if let Some(found) = listing.front.ask(path, query) {

@@ -4,9 +4,11 @@
 //! eviction are put into blocks, with their lines in playlists and manifest written and compressed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::dash::Run;
 use super::digest::Tag;
 use super::edge::Published;
 use super::layout::{Kind, Layout};
@@ -55,6 +57,8 @@ pub(super) struct Block {
     transport: Vec<(Sealed, Vec<u32>)>,
     /// What a manifest says of them, by [`Window::TIMES`].
     times: Vec<Sealed>,
+    /// The same as it is compared for patches, once somebody asks for it.
+    runs: OnceLock<[Arc<[Run]>; 2]>,
     /// Some of its media is in memory.
     in_memory: bool,
 }
@@ -63,7 +67,7 @@ pub(super) struct Block {
 /// RFC 8216 for as long as the longest playlist: a short window gets that, a window of hours does not cost twice its size.
 const LINGER_MAX: Duration = Duration::from_secs(120);
 /// RFC 8216bis §6.2.2: a playlist is never cut below three target durations; short segments may need four for that.
-const LISTED_MIN: usize = 4;
+pub(super) const LISTED_MIN: usize = 4;
 /// Entries that stay outside of blocks, in target durations: parts are listed for three and kept for three more, a delta update
 /// has six, and one is on its way.
 const FRESH: u64 = 8;
@@ -163,6 +167,14 @@ fn in_order(entries: &[Arc<Entry>], n: SegmentNumber) -> Option<&Arc<Entry>> {
     entries.get(usize::try_from(n.0.checked_sub(entries.first()?.number.0)?).ok()?)
 }
 
+/// Where entries of these numbers are, where numbers are contiguous.
+fn numbered(entries: &[Arc<Entry>], first: SegmentNumber, last: SegmentNumber) -> Range<usize> {
+    let Some(begin) = entries.first().map(|entry| entry.number.0) else { return 0..0 };
+    let at = |n: u64| usize::try_from(n.saturating_sub(begin)).unwrap_or(usize::MAX).min(entries.len());
+    let end = at(last.0.saturating_add(1));
+    at(first.0).min(end)..end
+}
+
 impl Block {
     fn new(
         layout: &Layout,
@@ -202,7 +214,7 @@ impl Block {
             Arc::new(Entry { number, objects, lines: Vec::new(), parts: Vec::new(), part_lines: Vec::new() })
         };
         let in_memory = entries.iter().flat_map(|e| &e.objects).any(|o| o.rest.in_memory().is_some());
-        Self { entries: entries.iter().map(bare).collect(), lines, transport, times, in_memory }
+        Self { entries: entries.iter().map(bare).collect(), lines, transport, times, runs: OnceLock::new(), in_memory }
     }
 
     /// The same with its media on disk; `None` if some of it is not there.
@@ -222,7 +234,12 @@ impl Block {
         };
         let entries = self.entries.iter().map(moved).collect::<Option<Vec<_>>>()?;
         let (lines, transport) = (self.lines.clone(), self.transport.clone());
-        Some(Self { entries, lines, transport, times: self.times.clone(), in_memory: false })
+        Some(Self { entries, lines, transport, times: self.times.clone(), runs: self.runs.clone(), in_memory: false })
+    }
+
+    fn runs(&self, layout: &Layout) -> &[Arc<[Run]>; 2] {
+        let runs = |kind| dash::runs(layout, dash::media(&self.entries).into_iter(), kind).into();
+        self.runs.get_or_init(|| Window::TIMES.map(runs))
     }
 
     fn last(&self) -> Option<SegmentNumber> {
@@ -234,40 +251,66 @@ impl Block {
     }
 }
 
-/// What is listed, of one rendition: `front` of a block that is listed in part, whole blocks, and entries.
+/// Entries one behind the other, with their lines: of a block that is listed in part, of whole blocks, of another block that is listed in
+/// part, and of entries outside of blocks.
 pub(super) struct Listed<'a> {
-    front: Option<(&'a Block, usize)>,
+    front: Option<(&'a Block, Range<usize>)>,
     blocks: &'a [Arc<Block>],
+    back: Option<(&'a Block, Range<usize>)>,
     /// Those outside of blocks.
     pub tail: &'a [Arc<Entry>],
 }
 
 impl<'a> Listed<'a> {
     pub fn len(&self) -> usize {
-        let front = self.front.map_or(0, |(block, skip)| block.entries.len() - skip);
-        front + self.blocks.iter().map(|block| block.entries.len()).sum::<usize>() + self.tail.len()
+        let part = |part: &Option<(&Block, Range<usize>)>| part.as_ref().map_or(0, |(_, range)| range.len());
+        let whole = self.blocks.iter().map(|block| block.entries.len()).sum::<usize>();
+        part(&self.front) + whole + part(&self.back) + self.tail.len()
     }
 
     /// The first number.
     pub fn first(&self) -> Option<SegmentNumber> {
-        let front = self.front.map(|(block, skip)| &block.entries[skip]);
-        let entry = front.or_else(|| self.blocks.first()?.entries.first()).or_else(|| self.tail.first());
+        let blocks = self.blocks.first().map_or(&[][..], |block| &block.entries);
+        let entry = [self.front(), blocks, self.back(), self.tail].into_iter().find_map(<[_]>::first);
         entry.map(|entry| entry.number)
     }
 
-    /// Lines in the playlist of rendition `r` of what is in a block that is listed in part.
-    pub fn front_lines(&self, r: usize) -> &'a str {
-        self.front.and_then(|(block, skip)| behind(block.lines.get(r)?, skip)).unwrap_or("")
+    /// Not all of it is a gap.
+    pub fn has_media(&self) -> bool {
+        let blocks = self.blocks.iter().flat_map(|block| &block.entries);
+        self.front().iter().chain(blocks).chain(self.back()).chain(self.tail).any(|entry| !entry.is_gap())
     }
 
-    /// The same in playlists of transport streams.
-    pub fn front_transport(&self, kind: Kind) -> &'a str {
-        self.front.and_then(|(block, skip)| behind(block.transport.get(Window::time(kind))?, skip)).unwrap_or("")
-    }
-
-    /// The entries in that block.
+    /// The entries in front of whole blocks.
     pub fn front(&self) -> &'a [Arc<Entry>] {
-        self.front.map_or(&[], |(block, skip)| &block.entries[skip..])
+        self.front.as_ref().map_or(&[], |(block, range)| &block.entries[range.clone()])
+    }
+
+    /// The entries behind whole blocks that are in a block, too.
+    pub fn back(&self) -> &'a [Arc<Entry>] {
+        self.back.as_ref().map_or(&[], |(block, range)| &block.entries[range.clone()])
+    }
+
+    /// Lines of [`Self::front`] in the playlist of rendition `r`.
+    pub fn front_lines(&self, r: usize) -> &'a str {
+        self.front.as_ref().and_then(|(block, range)| within(block.lines.get(r)?, range)).unwrap_or("")
+    }
+
+    /// The same of [`Self::back`].
+    pub fn back_lines(&self, r: usize) -> &'a str {
+        self.back.as_ref().and_then(|(block, range)| within(block.lines.get(r)?, range)).unwrap_or("")
+    }
+
+    /// Lines of [`Self::front`] in playlists of transport streams.
+    pub fn front_transport(&self, kind: Kind) -> &'a str {
+        let lines = |(block, range): &(&'a Block, _)| within(block.transport.get(Window::time(kind))?, range);
+        self.front.as_ref().and_then(lines).unwrap_or("")
+    }
+
+    /// The same of [`Self::back`].
+    pub fn back_transport(&self, kind: Kind) -> &'a str {
+        let lines = |(block, range): &(&'a Block, _)| within(block.transport.get(Window::time(kind))?, range);
+        self.back.as_ref().and_then(lines).unwrap_or("")
     }
 
     /// Lines of whole blocks in the playlist of rendition `r`.
@@ -281,6 +324,11 @@ impl<'a> Listed<'a> {
         self.blocks.iter().filter_map(move |block| block.transport.get(at).map(|(sealed, _)| sealed))
     }
 
+    /// What a manifest says of whole blocks, a piece a block: the same piece for the same block.
+    pub fn runs(&self, layout: &Layout, kind: Kind) -> Vec<Arc<[Run]>> {
+        self.blocks.iter().map(|block| Arc::clone(&block.runs(layout)[Window::time(kind)])).collect()
+    }
+
     /// What a manifest says of whole blocks.
     pub fn times(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Sealed> + Clone + use<'a> {
         let at = Window::time(kind);
@@ -288,16 +336,18 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// The lines behind the first `skip` entries of a block.
-fn behind((sealed, starts): &(Sealed, Vec<u32>), skip: usize) -> Option<&str> {
-    std::str::from_utf8(sealed.text.get(*starts.get(skip)? as usize..)?).ok()
+/// The lines of some entries of a block.
+fn within<'a>((sealed, starts): &'a (Sealed, Vec<u32>), range: &Range<usize>) -> Option<&'a str> {
+    let begin = *starts.get(range.start)? as usize;
+    let end = starts.get(range.end).map_or(sealed.text.len(), |end| *end as usize);
+    std::str::from_utf8(sealed.text.get(begin..end)?).ok()
 }
 
 impl Window {
     /// Kinds of tracks whose segments begin at times of their own.
-    const TIMES: [Kind; 2] = [Kind::Video, Kind::Audio];
+    pub const TIMES: [Kind; 2] = [Kind::Video, Kind::Audio];
 
-    fn time(kind: Kind) -> usize {
+    pub fn time(kind: Kind) -> usize {
         usize::from(kind == Kind::Audio)
     }
 
@@ -445,15 +495,31 @@ impl Window {
 
     /// What the playlists list.
     pub fn listed(&self) -> Listed<'_> {
-        let mut skip = self.len.saturating_sub(self.listed);
-        for (i, block) in self.blocks.iter().enumerate() {
-            if skip < block.entries.len() {
-                let front = (skip > 0).then_some((&**block, skip));
-                return Listed { front, blocks: &self.blocks[i + usize::from(skip > 0)..], tail: &self.tail };
+        let newest = self.newest().unwrap_or(SegmentNumber(0));
+        let count = self.len.min(self.listed) as u64;
+        self.cut(SegmentNumber((newest.0 + 1).saturating_sub(count)), newest)
+    }
+
+    /// What there is from one number to another one.
+    pub fn cut(&self, first: SegmentNumber, last: SegmentNumber) -> Listed<'_> {
+        let blocks = &self.blocks;
+        let begin = blocks.partition_point(|block| block.last() < Some(first));
+        let end = blocks.partition_point(|block| block.first() <= Some(last)).max(begin);
+        let mut blocks = &blocks[begin..end];
+        let (mut front, mut back) = (None, None);
+        if let Some((block, rest)) = blocks.split_first() {
+            let range = numbered(&block.entries, first, last);
+            if range.len() < block.entries.len() {
+                (front, blocks) = (Some((&**block, range)), rest);
             }
-            skip -= block.entries.len();
         }
-        Listed { front: None, blocks: &[], tail: &self.tail[skip..] }
+        if let Some((block, rest)) = blocks.split_last() {
+            let range = numbered(&block.entries, first, last);
+            if range.len() < block.entries.len() {
+                (back, blocks) = (Some((&**block, range)), rest);
+            }
+        }
+        Listed { front, blocks, back, tail: &self.tail[numbered(&self.tail, first, last)] }
     }
 
     /// Everything that can be fetched.

@@ -1,6 +1,6 @@
 //! Device profiles.
 
-use tandem::config::{DashForm, Filter, HlsForm, View};
+use tandem::config::{DashForm, Filter, HlsForm, StartAt, View};
 
 use super::*;
 
@@ -57,6 +57,22 @@ fn each_mistake_of_a_profile_is_named_with_its_mend() {
         ("", "id = \"a\"\nbitrate = \"3Mbps-1Mbps\"\n", 11, "channel[c].profile[a].bitrate", "500kbps-3Mbps"),
         ("", "id = \"a\"\ncodec = \"vp9\"\n", 11, "channel[c].profile[a].codec", "h264"),
         ("", "id = \"a\"\norder = \"v18\"\n", 11, "channel[c].profile[a].order", "did you mean `v180`?"),
+        ("", "id = \"a\"\nstart_offset = \"soon\"\n", 11, "channel[c].profile[a].start_offset", "cannot be read"),
+        ("", "id = \"a\"\nstart_offset = \"-5s\"\n", 11, "channel[c].profile[a].start_offset", "write \"-6s\" or more"),
+        (
+            "",
+            "id = \"a\"\nstart_offset = \"61s\"\n",
+            11,
+            "channel[c].profile[a].start_offset",
+            "does not lie in the window",
+        ),
+        (
+            "",
+            "id = \"a\"\nstart_precise = \"yes\"\n",
+            11,
+            "channel[c].profile[a].start_precise",
+            "without start_offset",
+        ),
         ("", "id = \"a\"\nheigth = \"1\"\n", 11, "channel[c].profile[a].heigth", "did you mean `height`?"),
         ("", "id = \"a\"\nheight = \"2160\"\nchannels = \"6\"\n", 9, "channel[c].profile[a]", "lists no rendition"),
     ] {
@@ -95,4 +111,28 @@ fn a_rendition_called_as_the_folder_of_transport_streams_is_refused() {
         found.len() == 1 && found[0].1 == "channel[c].serve" && found[0].2.contains("take hls-ts out"),
         "{found:#?}"
     );
+}
+
+#[test]
+fn where_players_begin() {
+    let good = with(
+        "start_offset = \"-20.5s\"\nstart_precise = true",
+        "id = \"a\"\nstart_offset = \"10\"\nstart_precise = \"no\"\n",
+    );
+    let config = parse(&good).unwrap_or_else(|r| panic!("{good}\n{r}"));
+    let channel = &config.channels[0];
+    assert_eq!(channel.serve.start, Some(StartAt { offset_ms: -20_500, precise: true }));
+    assert_eq!(channel.profiles[0].view.start(), Some(StartAt { offset_ms: 10_000, precise: false }));
+    for (channel, path, text) in [
+        ("start_offset = \"-61s\"", "channel[c].start_offset", "does not lie in the window"),
+        ("start_offset = \"-3s\"", "channel[c].start_offset", "write \"-6s\" or more"),
+        ("start_offset = \"1h\"", "channel[c].start_offset", "cannot be read"),
+        ("start_precise = true", "channel[c].start_precise", "without start_offset"),
+        ("start_offset = \"-10s\"\nladder = \"none\"", "channel[c].start_offset", "ladder = \"none\""),
+    ] {
+        let all = with(channel, "id = \"a\"\n");
+        let all = if channel.contains("none") { all.replacen("ladder = \"../", "#", 1) } else { all };
+        let found = mistakes(&all);
+        assert!(found.iter().any(|(_, p, t)| p == path && t.contains(text)), "{path} {text}: {found:#?}\n{all}");
+    }
 }

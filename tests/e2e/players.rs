@@ -11,6 +11,8 @@ use crate::harness::{Options, Publisher, Publishers, Server, need, signal};
 
 /// hls.js, Shaka and dash.js play in headless Chromium.
 const PLAYERS: [&str; 5] = ["hlsjs", "shaka-hls", "shaka-dash", "dashjs", "vlc"];
+/// Those that are given the manifest.
+const DASH: [&str; 2] = ["shaka-dash", "dashjs"];
 /// Pictures a second, of the test signal and so of every rendition.
 const RATE: &str = "25";
 /// Segments that must be published before a viewer comes: players start three target durations behind the live edge.
@@ -41,7 +43,7 @@ pub struct Viewer {
 }
 
 /// What a player saw.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Seen {
     pub name: &'static str,
     pub json: Value,
@@ -51,7 +53,7 @@ pub struct Seen {
 impl Viewer {
     /// Lets one of [`PLAYERS`] watch for `seconds` from its first picture on.
     fn start(server: &Server, name: &'static str, seconds: u32) -> Self {
-        let dash = matches!(name, "shaka-dash" | "dashjs");
+        let dash = DASH.contains(&name);
         Self::of(&if dash { server.dash() } else { server.hls() }, name, seconds, None)
     }
 
@@ -133,10 +135,21 @@ fn five_players_play_without_a_stall_or_an_error() {
     play(15);
 }
 
-/// Each of them for so many seconds, one after the other.
+/// Each of them for so many seconds, one after the other. Those of DASH follow the manifest by patches; one of them plays one without.
 pub fn play(seconds: u32) {
-    let (server, _publishers) = ready_for_viewers(&Options::default());
-    let all = PLAYERS.map(|name| Viewer::start(&server, name, seconds).seen());
+    let extra = "dash_patch = true\n".to_owned();
+    let (server, _publishers) = ready_for_viewers(&Options { extra, ..Options::default() });
+    let mut all = PLAYERS.map(|name| Viewer::start(&server, name, seconds).seen()).to_vec();
+    for Seen { name, json, .. } in all.iter().filter(|seen| DASH.contains(&seen.name)) {
+        // One with each segment, and the whole at the beginning.
+        let (patches, wholes) = (json["patches"].as_u64(), json["manifests"].as_u64());
+        assert!(patches >= Some(u64::from(seconds) / 4), "{name}: {json:#}");
+        assert!(wholes <= Some(3), "{name}: {json:#}");
+    }
+    // A view has no patches.
+    let plain = Viewer::of(&format!("{}?trick=none", server.dash()), "dashjs", seconds.min(10), None).seen();
+    assert_eq!(plain.json["patches"], 0, "{:#}", plain.json);
+    all.push(plain);
     for Seen { name, json, .. } in &all {
         eprintln!("{name}: {json}");
     }

@@ -85,7 +85,7 @@ async function serve(player) {
 
 /** What went wrong on the wire and in the page, gathered while it plays. */
 function witness(page) {
-  const heard = { http_errors: [], page_errors: [], requests: 0, blocked: 0, asked_most: null };
+  const heard = { http_errors: [], page_errors: [], requests: 0, blocked: 0, manifests: 0, patches: 0, asked_most: null };
   const asked = new Map();
   page.on('request', r => {
     heard.requests += 1;
@@ -97,6 +97,11 @@ function witness(page) {
     if (times > (heard.asked_most?.times ?? 0)) heard.asked_most = { times, url: r.url() };
   });
   const note = (list, text) => list.length < ERRORS_MAX && list.push(text);
+  page.on('response', r => {
+    // Whole manifests of DASH, and what changed in them.
+    if (r.status() === 200 && /\.mpd(\?|$)/.test(r.url())) heard.manifests += 1;
+    if (r.status() === 200 && /\.mpp(\?|$)/.test(r.url())) heard.patches += 1;
+  });
   page.on('response', r => r.status() >= 400 && note(heard.http_errors, `${r.status()} ${r.url()}`));
   page.on('requestfailed', r => {
     const why = r.failure()?.errorText;

@@ -445,9 +445,9 @@ pub fn config(script: &Script) -> config::Channel {
         serve: config::Serve {
             hls: true,
             low_latency_hls: script.parts(),
-            hls_ts: false,
             dash: true,
             low_latency_dash: script.parts(),
+            ..config::Serve::default()
         },
         window: Duration::from_secs(12),
         dvr: None,

@@ -8,6 +8,7 @@ use super::output::Output;
 use super::profile::Profile;
 use super::secret::Secret;
 use super::source::{Input, Source};
+use crate::config::StartAt;
 use crate::encode::ipc::{Deinterlace, InputLoss, Loudness};
 use crate::encode::ladder::{AudioRung, VideoRung};
 use crate::media::{ChannelId, Grid, PipelineId, SourceName};
@@ -98,8 +99,12 @@ pub struct Serve {
     pub hls_ts: bool,
     /// A DASH manifest of whole segments.
     pub dash: bool,
+    /// Players may ask what changed in it, and need not fetch it again (MPD patch).
+    pub dash_patch: bool,
     /// A DASH manifest of segments that are delivered while they grow.
     pub low_latency_dash: bool,
+    /// Where players of HLS should begin, if it is to be said.
+    pub start: Option<StartAt>,
 }
 
 impl Serve {

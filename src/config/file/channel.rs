@@ -38,6 +38,15 @@ pub(in crate::config) struct ChannelFile {
     /// sent while they grow. Default ["hls", "dash"], and with latency = "low" those for low latency, too.
     #[schemars(with = "Option<Vec<FormatFile>>")]
     pub serve: Option<Mark<Vec<FormatFile>>>,
+    /// Whether players of manifest.mpd may ask what changed in it instead of fetching it again (MPD patch): worth it in windows of hours,
+    /// for players that know it. Default false.
+    pub dash_patch: Option<Mark<bool>>,
+    /// Where players of HLS should begin (EXT-X-START): "-30s" is so far in front of the end of what is listed, "10s" so far behind its
+    /// beginning; within the window, and three segments or more in front of the live edge. Default: players decide.
+    #[schemars(with = "Option<String>")]
+    pub start_offset: Option<Mark<String>>,
+    /// Whether they should begin exactly there, and show nothing of the segment in front of it. Default false.
+    pub start_precise: Option<Mark<bool>>,
     /// How much of the past the playlists list: 3 segments to 1 h, which is kept in memory; to 24 h with `dvr`. Default "60s".
     pub window: Option<Mark<Time>>,
     /// Keeps the window on disk as well, so that it outlives the process, and may be longer than memory is large.

@@ -47,4 +47,10 @@ pub(in crate::config) struct ProfileFile {
     /// ladder.
     #[schemars(with = "Option<String>")]
     pub order: Option<Mark<String>>,
+    /// Where players of HLS should begin, as the channel's key of this name. Default: the channel's.
+    #[schemars(with = "Option<String>")]
+    pub start_offset: Option<Mark<String>>,
+    /// "yes" or "no": whether exactly there. Default "no".
+    #[schemars(with = "Option<String>")]
+    pub start_precise: Option<Mark<String>>,
 }

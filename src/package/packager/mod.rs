@@ -17,6 +17,7 @@ use super::event::{PackageEvent, Refusal, Verdict};
 use super::front::Front;
 use super::keep::Keep;
 use super::layout::{Kind, Layout};
+use super::patch::History;
 use super::remux::Remuxer;
 use super::rope::Deflater;
 use super::segmenter::{Coding, Segmenter};
@@ -76,6 +77,8 @@ pub struct Packager {
     saved: Vec<Saved>,
     /// What players are told that does not change with the rows.
     front: Option<Arc<Front>>,
+    /// Publications that clients of DASH may still have.
+    history: History,
     profiles: Arc<[Profile]>,
     snapshot: Arc<Snapshot>,
     status: PublishStatus,
@@ -158,6 +161,7 @@ impl Packager {
             deflater: Deflater::default(),
             edge: None,
             front: None,
+            history: History::default(),
             profiles: config.profiles.as_slice().into(),
             published: None,
             remuxer: None,

@@ -70,6 +70,9 @@ impl Packager {
         self.status.renditions = renditions.iter().zip(&averages).map(status).collect();
         (self.status.transport_made, self.status.transport_failed) =
             self.remuxer.as_ref().map_or((0, 0), |remuxer| remuxer.counts());
+        if serve.dash && serve.dash_patch {
+            self.history.publish(layout, window, published, now.utc);
+        }
         let facts = Facts {
             layout: *layout,
             serve,
@@ -79,6 +82,7 @@ impl Packager {
             averages,
             published: now.utc,
             time_uri: self.config.time_uri.clone(),
+            history: self.history.clone(),
         };
         let front = Front::new(facts, &mut self.deflater);
         self.status.manifests = front.manifests();

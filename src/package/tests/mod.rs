@@ -5,9 +5,10 @@ mod judges;
 mod long;
 mod low_latency;
 mod made_up;
+mod patches;
 mod selection;
+mod shifted;
 mod simulation;
-
 pub(super) mod transport;
 mod views;
 mod warm;

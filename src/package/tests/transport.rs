@@ -337,8 +337,9 @@ pub(in crate::package) fn catalogue() -> (Layout, Catalogue) {
 fn playlists() {
     let channel = Channel::new(config(), FIRST, 1);
     let averages = |channel: &Channel| vec![200_000; channel.catalogue.renditions.len()];
+    let links = hls::Links { base: "", name: "index.m3u8", query: "" };
     let multivariant =
-        |channel: &Channel| hls_ts::multivariant(&channel.layout, &channel.catalogue, &averages(channel), "");
+        |channel: &Channel| hls_ts::multivariant(&channel.layout, &channel.catalogue, &averages(channel), links, None);
     compare("ts-multivariant.m3u8", &multivariant(&channel));
     let snapshot = on_air(config());
     compare("ts-video.m3u8", &text(&snapshot, "ts/v360/index.m3u8"));

@@ -141,7 +141,7 @@ fn transport_streams_keep_the_sound_that_is_in_the_pictures() {
 #[test]
 fn a_view_is_rendered_once_and_no_more_than_some_are_kept() {
     let snapshot = on_air(everything());
-    let kept = || snapshot.listing.as_ref().expect("published").front.kept();
+    let kept = || snapshot.listing.as_ref().expect("published").front.kept().0;
     let body = |query: &str| match snapshot.ask("index.m3u8", Some(query)) {
         Lookup::Found(text) => text.body.bytes().as_ptr(),
         other => panic!("{other:?}"),
