@@ -143,7 +143,7 @@ impl Disk {
     ) -> (Option<Self>, Option<Found>) {
         let segment = config.grid.segment();
         let settings = Settings::new(dvr.folder.clone(), segment, kept_for(config.window, segment), dvr.size_max);
-        let mut keeper = Keeper { settings, inputs, store: None, head: None, failed: false };
+        let mut keeper = Keeper { settings, inputs, store: None, head: None, anchors: None, failed: false };
         let found = keeper.find();
         let (keeps, queue) = sync_channel(KEEPS_MAX);
         let thread = std::thread::Builder::new().name("dvr-keep".to_owned()).spawn(move || keeper.run(&queue));
@@ -175,6 +175,8 @@ struct Keeper {
     inputs: mpsc::Sender<Input>,
     store: Option<Store>,
     head: Option<Bytes>,
+    /// The newest, for a store that is not there yet.
+    anchors: Option<Bytes>,
     /// The folder cannot be used, and that was told.
     failed: bool,
 }
@@ -218,6 +220,12 @@ impl Keeper {
                     store.gap(number, Bytes::new());
                 }
             }
+            Keep::Anchors(anchors) => {
+                if let Some(store) = &self.store {
+                    note(store, &anchors);
+                }
+                self.anchors = Some(anchors);
+            }
         }
     }
 
@@ -242,6 +250,9 @@ impl Keeper {
         self.head = Some(head.clone());
         let Some(folder) = self.told(Folder::open(self.settings.clone())) else { return };
         self.store = self.told(folder.begin(head, sink(&self.inputs)));
+        if let (Some(store), Some(anchors)) = (&self.store, &self.anchors) {
+            note(store, anchors);
+        }
         if self.store.is_some() && std::mem::take(&mut self.failed) {
             let _ = self.inputs.try_send(Input::Dvr(dvr::Event::Well));
         }
@@ -260,6 +271,13 @@ impl Keeper {
                 None
             }
         }
+    }
+}
+
+/// Some kilobytes: never too long.
+fn note(store: &Store, anchors: &Bytes) {
+    if let Err(error) = store.note(anchors.clone()) {
+        warn!(%error, "anchors are not kept");
     }
 }
 
