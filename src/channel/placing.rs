@@ -44,10 +44,13 @@ const USUAL_OF: Duration = Duration::from_secs(5);
 /// A source that brought no picture for so long is not compared with the other host's.
 const COMPARED_FOR: Duration = Duration::from_secs(1);
 
+/// It lies apart only when that has been found for so long: of what happens to a source, as a jump, one host hears before the other.
+const APART_FOR: Duration = Duration::from_secs(1);
+
 /// Where a source lies here and on the other host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Agreement {
-    /// The other host has nothing like it, or is not heard, or nothing comes here.
+    /// The other host has nothing like it, or is not heard, or nothing comes here, or it is too early to say.
     Unknown,
     /// On the same places.
     Same,
@@ -132,6 +135,8 @@ pub(super) struct Placing {
     newest: Option<(Now, SourceTime)>,
     /// It waits for the other host since then.
     asked: Option<Now>,
+    /// Since when it has lain elsewhere than there.
+    apart: Option<Now>,
     /// Where the other host has it, and from which segment on it lies there.
     moving: Option<(Anchor, SegmentNumber)>,
 }
@@ -150,7 +155,8 @@ impl Placing {
         self.behind = None;
         self.drift = Drift::default();
         self.heard = None;
-        (self.newest, self.asked, self.moving) = (None, None, None);
+        (self.newest, self.asked) = (None, None);
+        (self.apart, self.moving) = (None, None);
     }
 
     /// Under which its media is placed.
@@ -377,11 +383,11 @@ impl Placing {
             .zip(newest)
             .and_then(|(anchor, (_, pts))| Some((anchor, timeline.elsewhere(now, anchor, pts)?)));
         let Some((anchor, elsewhere)) = found else {
-            self.moving = None;
+            (self.apart, self.moving) = (None, None);
             return Agreement::Unknown;
         };
         if elsewhere.by == (0, 0) {
-            self.moving = None;
+            (self.apart, self.moving) = (None, None);
             // The same by another way: on one line what is planned for one is planned for both.
             if timeline.has_elder(now)
                 && !timeline.is_shared(anchor, elsewhere, now)
@@ -392,7 +398,10 @@ impl Placing {
             return Agreement::Same;
         }
         let by = if elsewhere.by.0 == 0 { elsewhere.by.1 } else { elsewhere.by.0 };
-        let Some(usual) = self.usual[0].get() else { return Agreement::Unknown };
+        let since = *self.apart.get_or_insert(now);
+        let Some(usual) = self.usual[0].get().filter(|_| now.since(since) >= APART_FOR) else {
+            return Agreement::Unknown;
+        };
         if (usual - by).saturating_abs() > ChannelTime::from_utc(ACCEPTED).ticks() {
             self.moving = None;
             return Agreement::TooFar { by };

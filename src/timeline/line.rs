@@ -94,7 +94,8 @@ impl Line {
         let knots = VecDeque::from([first]);
         let mut line = Self { grid, offset, knots, target, version, planned };
         let off = first.to - line.straight(first.at) - i128::from(first.slips) * line.slot();
-        if off.abs() > line.slot() {
+        // Pictures lie on the slot nearest to their sound.
+        if off.abs() > line.slot() / 2 + 1 {
             return None;
         }
         let latest = planned.0.min(now.0.saturating_add(PLANNED_MAX));

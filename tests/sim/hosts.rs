@@ -13,7 +13,7 @@ use tandem::clock::{self, Now};
 use tandem::config::{self, Redundancy};
 use tandem::encode::ipc::ToWorker;
 use tandem::ingest::IngestEvent;
-use tandem::media::{PipelineId, SourceName};
+use tandem::media::{Grid, PipelineId, SegmentNumber, SourceName};
 use tandem::monitor::{ChannelStatus, EventKind, IngestStatus};
 
 use super::encoder::Encoder;
@@ -37,6 +37,8 @@ enum Fault {
     Cut { ms: u64 },
     /// The feed's times jump.
     Jump { by_s: i64 },
+    /// The feed pauses, and its times jump meanwhile: how long it paused either host finds by itself.
+    Pause { by_s: i64, ms: u64 },
     /// The feed ends, and comes back on another timeline; one host gets it later.
     Anew { by_s: i64, ms: u64, late: usize },
 }
@@ -47,12 +49,14 @@ struct Outcome {
     equal: u64,
     deaths: u64,
     moves: u64,
+    apart: u64,
     adopted: u64,
 }
 
 /// A host while it lives.
 struct Life {
     channel: Channel,
+    channel_grid: Grid,
     process: Option<(Generation, Encoder)>,
     connected: bool,
     words: VecDeque<Input>,
@@ -83,8 +87,11 @@ struct World {
     faults: VecDeque<(u64, Fault)>,
     cut_until: u64,
     feed_from: u64,
-    /// Hosts need not agree before.
+    /// Hosts need not agree before; never before the second one.
     agree_from: u64,
+    agree_never_before: u64,
+    /// What lies before, ms since the world began, may be made up.
+    steady_from: u64,
     /// Until then another timeline may put the programme elsewhere.
     anew_until: u64,
     outcome: Outcome,
@@ -130,6 +137,8 @@ impl World {
             cut_until: 0,
             feed_from: 0,
             agree_from: SETTLES_MS,
+            agree_never_before: 0,
+            steady_from: 0,
             anew_until: 0,
             outcome: Outcome::default(),
             log: VecDeque::new(),
@@ -184,6 +193,13 @@ impl World {
                 self.agree_from = settled(ms);
                 self.anew_until = ms + 4000;
             }
+            Fault::Pause { by_s, ms: lasts } => {
+                self.move_by(by_s);
+                self.feed_from = ms + lasts;
+                self.hosts.iter_mut().for_each(|host| host.delay_ms = 100);
+                self.agree_from = settled(ms + lasts);
+                self.steady_from = ms + lasts + 1500;
+            }
             Fault::Anew { by_s, ms: lasts, late } => {
                 self.move_by(by_s);
                 self.feed_from = ms + lasts;
@@ -197,7 +213,7 @@ impl World {
                     host.delay_ms = 100 + if at == late { 10 * STEP_MS } else { STEP_MS };
                 }
                 self.agree_from = settled(ms + lasts);
-                self.anew_until = ms + lasts + 6000;
+                self.anew_until = ms + lasts + 8000;
             }
         }
     }
@@ -207,10 +223,13 @@ impl World {
     }
 
     fn begin(&mut self, ms: u64, at: usize) {
-        let channel = Channel::new(config(&self.script, at), false, self.now(ms));
+        let config = config(&self.script, at);
+        let channel_grid = config.grid;
+        let channel = Channel::new(config, false, self.now(ms));
         self.note(ms, format!("host {at} begins"));
         self.hosts[at].life = Some(Life {
             channel,
+            channel_grid,
             process: None,
             connected: false,
             words: VecDeque::new(),
@@ -333,6 +352,7 @@ impl World {
                     self.note(ms, format!("host {at}: {} {}", event.kind.as_str(), event.text));
                 }
                 self.outcome.moves += u64::from(event.text.starts_with("moved by"));
+                self.outcome.apart += u64::from(event.kind == EventKind::AnchorsDiffer);
                 self.outcome.adopted += u64::from(event.text.contains("a timeline the channel knows"));
             }
             _ => {}
@@ -351,10 +371,9 @@ impl World {
         let sound: Vec<Option<i64>> = shown.sound.iter().map(|(_, offset)| *offset).collect();
         self.note(ms, format!("host {at}: segment {n} shows {:?}", offsets.first()));
         // While the feed was away something has to be made up, and then it may lie elsewhere.
-        if ms < life.whole_from
-            || self.feed_from > ms.saturating_sub(4000) && self.feed_from > 0
-            || ms < self.anew_until
-        {
+        let begins = life.channel_grid.segment_start(SegmentNumber(n)).to_utc();
+        let is_steady = begins >= self.t0.utc + Duration::from_millis(self.steady_from);
+        if ms < life.whole_from || !is_steady || ms < self.anew_until {
             life.offset = None;
             return Ok(());
         }
@@ -381,7 +400,10 @@ impl World {
         let before = life.status.replace(status.clone());
         let both = self.hosts[1 - at].life.is_some();
         // A second for a status that lies across the limit, and two segments that are compared when both are there.
-        if both && ms >= self.agree_from + 1000 && self.faults.front().is_none_or(|(next, _)| *next > ms) {
+        if both
+            && ms >= self.agree_from.max(self.agree_never_before) + 1000
+            && self.faults.front().is_none_or(|(next, _)| *next > ms)
+        {
             let differs = |status: &ChannelStatus| (status.publish.differs, status.publish.gaps);
             if let Some(before) = before.filter(|before| differs(before) != differs(&status)) {
                 return Err(format!("A and B differ: {:?}, before {:?}", status.publish, before.publish));
@@ -415,7 +437,10 @@ fn config(script: &Script, at: usize) -> config::Channel {
 }
 
 fn run(seed: u64) -> Result<Outcome, String> {
-    let mut world = World::new(seed);
+    run_through(seed, World::new(seed))
+}
+
+fn run_through(seed: u64, mut world: World) -> Result<Outcome, String> {
     for ms in (0..LENGTH_MS).step_by(STEP_MS as usize) {
         if let Err(broken) = world.step(ms) {
             let log: Vec<String> = world.log.drain(..).collect();
@@ -454,4 +479,33 @@ fn whoever_watches_one_of_two_hosts_sees_nothing_of_the_other_0() {
 #[test]
 fn whoever_watches_one_of_two_hosts_sees_nothing_of_the_other_1() {
     seeds(1);
+}
+
+/// Neither heard the other one when it began, and each is watched: nothing moves, and nobody sees anything, until one of them begins anew.
+#[test]
+fn hosts_that_began_alone_stay_as_they_are_while_both_are_watched() {
+    let mut apart = 0;
+    for seed in 0..8 {
+        let mut world = World::new(seed);
+        world.faults = VecDeque::from([(0, Fault::Cut { ms: 20_000 }), (60_000, Fault::Dies { host: 0, ms: 2000 })]);
+        world.agree_never_before = 62_000 + SETTLES_MS;
+        let outcome = run_through(seed, world).unwrap();
+        assert_eq!(outcome.moves, 0, "{outcome:?}");
+        apart += outcome.apart;
+    }
+    assert!(apart > 0, "some lay apart");
+}
+
+/// Both found another length for the pause, and both show A: B moves, and nobody sees that either.
+#[test]
+fn the_one_that_nobody_watches_moves() {
+    let mut moves = 0;
+    for seed in 0..16 {
+        let mut world = World::new(seed);
+        world.faults = (0..4).map(|n| (20_000 + n * 30_000, Fault::Pause { by_s: 700, ms: 1000 + 20 * n })).collect();
+        let outcome = run_through(seed, world).unwrap();
+        assert_eq!(outcome.moves > 0, outcome.apart > 0, "{outcome:?}");
+        moves += outcome.moves;
+    }
+    assert!(moves > 0, "some lay apart");
 }

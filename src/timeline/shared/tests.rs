@@ -180,9 +180,9 @@ fn drift(ppm: [i64; 2], minutes: i64) -> [Vec<Slip>; 2] {
 fn whoever_notices_drift_first_plans_for_both() {
     for ppm in [100, -80] {
         let slips = drift([ppm, ppm], 40);
-        let all = slips[0].len() + slips[1].len();
+        let all = slips.iter().flatten().map(|slip| slip.sum.abs()).max();
         // 240 or 192 ms in 40 minutes: of 40 ms each, the last ones not yet.
-        assert!((3..=5).contains(&all), "{slips:?}");
+        assert!(all.is_some_and(|all| (3..=6).contains(&all)), "{slips:?}");
         assert!(slips.iter().flatten().all(|slip| slip.later == (ppm > 0)));
     }
     // The way to one of them grows longer: the other one shows that the clock is right.
