@@ -305,9 +305,13 @@ impl Placing {
             // Another track's times say nothing about where this one's frames lie.
             moved = timeline.on_slot(moved, piece.pts);
         }
+        let together = self.jumped[1 - of as usize].is_some_and(|(at, _)| now.since(at) <= TOGETHER);
+        // Of several jumps that are about the same, of which the other host may have told one, sound made its picture's.
+        if let Some(picture) = self.anchor.filter(|picture| !piece.sets_phase && together && picture.is_near(moved)) {
+            moved = picture;
+        }
         self.tracks.retain(|(id, _)| *id != piece.track);
         self.tracks.push((piece.track, moved));
-        let together = self.jumped[1 - of as usize].is_some_and(|(at, _)| now.since(at) <= TOGETHER);
         if piece.sets_phase {
             self.anchor = Some(moved);
             // Sound that was there first was placed by its own, coarser step.

@@ -223,7 +223,10 @@ impl Host {
 
 /// Waits until both are on air, each hears the other one, and their sources lie on the same slots; then watches some segments, which must be equal.
 fn agree(servers: &[Server; 2]) {
-    servers.iter().for_each(Server::wait_on_air);
+    for server in servers {
+        server.wait("the control port answers", |s| s.get("/v1/channels/test").is_some());
+        server.wait_on_air();
+    }
     for server in servers {
         server.wait("it hears the other host, and lies where that does", |s| {
             let host = &s.status()["other_host"];
