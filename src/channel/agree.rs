@@ -223,3 +223,99 @@ impl Channel {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::super::{Input, Published, Said};
+    use super::*;
+    use crate::config::Config;
+    use crate::media::{FrameRate, Grid};
+    use crate::monitor::IngestStatus;
+    use crate::timeline::Timeline;
+
+    fn channel() -> (Channel, Now) {
+        let text = "[[channel]]\nid = \"c\"\nladder = \"pipelines/ladders/test.toml\"\n[channel.pipelines]\na = [\"s\"]\nb = \"cmaf\"\n\
+                    [[channel.publish]]\npipeline = \"a\"\nto = \"http://192.0.2.1/ingest/c/a\"\n\
+                    [[channel.source]]\nid = \"s\"\ntype = \"test\"\n";
+        let config = Config::parse(&Path::new(env!("CARGO_MANIFEST_DIR")).join("c.toml"), text).expect("good");
+        let now = Now { mono: Instant::now(), utc: Duration::from_secs(1_795_262_400) };
+        (Channel::new(config.channels.into_iter().next().expect("one"), false, now), now)
+    }
+
+    fn hear(channel: &mut Channel, now: Now, word: &HostWord) -> Vec<Action> {
+        let said = vec![Said::Host(Box::new(word.clone()))];
+        channel
+            .apply(now, Input::Elsewhere(PipelineId::B, Box::new(Published { status: IngestStatus::default(), said })))
+    }
+
+    fn refused(actions: &[Action]) -> usize {
+        let is = |action: &&Action| matches!(action, Action::Event(event) if event.kind == EventKind::AnchorsRefused);
+        actions.iter().filter(is).count()
+    }
+
+    #[test]
+    fn another_grid_is_refused_and_told_once() {
+        let (mut channel, now) = channel();
+        let tell = |grid: Grid| HostWord {
+            began: now.channel_time(),
+            shows_own: false,
+            shows_other: false,
+            anchors: Timeline::new(grid).tell(now, std::iter::empty()),
+        };
+        let other = Grid::new(Duration::from_secs(4), FrameRate::new(25, 1).expect("good")).expect("good");
+        let (good, bad) = (tell(channel.config.grid), tell(other));
+        assert_eq!(channel.status(now).other_host, None, "it was never heard");
+        for (word, events, heard, refusals) in
+            [(&bad, 1, false, 1), (&bad, 0, false, 2), (&good, 0, true, 2), (&bad, 1, false, 3)]
+        {
+            assert_eq!(refused(&hear(&mut channel, now, word)), events);
+            let host = channel.status(now).other_host.expect("it was heard");
+            assert_eq!((host.heard, host.refused), (heard, refusals));
+        }
+    }
+
+    #[test]
+    fn the_other_host_is_told_once_a_second_and_when_something_changes() {
+        let (mut channel, start) = channel();
+        let words = |actions: Vec<Action>| -> Vec<HostWord> {
+            let word = |action| match action {
+                Action::Onward(PipelineId::A, Made::Word(word)) => Some(*word),
+                _ => None,
+            };
+            actions.into_iter().filter_map(word).collect()
+        };
+        let first = words(channel.apply(start, Input::Tick));
+        assert_eq!(first.len(), 1, "at once");
+        assert_eq!(first[0].began, start.channel_time());
+        for (ms, want) in [(10, 0), (999, 0), (1000, 1), (1500, 0), (2000, 1)] {
+            let told = words(channel.apply(start.after(Duration::from_millis(ms)), Input::Tick));
+            assert_eq!(told.len(), want, "{ms} ms");
+        }
+        let anchor = channel.timeline.anchor(start.channel_time(), crate::media::SourceTime::from_ticks(5), None, None);
+        let told = words(channel.apply(start.after(Duration::from_millis(2010)), Input::Tick));
+        assert_eq!(told.len(), 1, "{anchor:?} is news");
+    }
+
+    #[test]
+    fn who_is_watched_anywhere_stays() {
+        let (mut channel, now) = channel();
+        let word = |age: i64, shows_own, shows_other, grid| HostWord {
+            began: now.channel_time().offset(-age),
+            shows_own,
+            shows_other,
+            anchors: Timeline::new(grid).tell(now, std::iter::empty()),
+        };
+        for (name, age, shows_own, shows_other, may) in [
+            ("nobody watches, and the other one began earlier", 1, false, false, true),
+            ("nobody watches, and this one did", -1, false, false, false),
+            ("the other one is watched there", -1, true, false, true),
+            ("this one is watched there", 1, false, true, false),
+        ] {
+            hear(&mut channel, now, &word(age, shows_own, shows_other, channel.config.grid));
+            assert_eq!(channel.may_move(now), may, "{name}");
+        }
+    }
+}

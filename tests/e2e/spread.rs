@@ -221,28 +221,28 @@ impl Host {
     }
 }
 
-/// Waits until both are on air, each hears the other one, and their sources lie on the same slots; then watches some segments, which must be equal.
+/// Waits until both are on air, each hears the other one, and their sources lie on the same slots; then watches six segments, which must be equal:
+/// so far behind the live edge begin those who join then.
 fn agree(servers: &[Server; 2]) {
     for server in servers {
-        server.wait("the control port answers", |s| s.get("/v1/channels/test").is_some());
-        server.wait_on_air();
-    }
-    for server in servers {
-        server.wait("it hears the other host, and lies where that does", |s| {
-            let host = &s.status()["other_host"];
-            host["heard"] == true && host["agree"] == 1 && host["apart"] == 0
+        server.wait("it answers, is in lock, hears the other host, and lies where that does", |s| {
+            let Some(status) = s.get("/v1/channels/test") else { return false };
+            let host = &status["other_host"];
+            let lies = host["heard"] == true && host["agree"] == 1 && host["apart"] == 0;
+            let mut pipelines = status["pipelines"].as_array().into_iter().flatten();
+            lies && pipelines.all(|p| p["locked"] == true && p["showing"] == "source")
         });
     }
     let compared = |s: &Server| {
         let publish = &s.status()["publish"];
         (publish["differs"].clone(), publish["equal"].as_u64().unwrap_or(0))
     };
-    for server in servers {
-        let (differs, equal) = compared(server);
-        server.wait("four equal segments", |s| {
+    let before = servers.each_ref().map(compared);
+    for (server, (differs, equal)) in servers.iter().zip(before) {
+        server.wait("six equal segments", |s| {
             let now = compared(s);
             assert_eq!(now.0, differs, "it agrees, and bytes differ\n{}", s.log_tail());
-            now.1 >= equal + 4
+            now.1 >= equal + 6
         });
     }
 }
@@ -291,5 +291,5 @@ pub fn either_of_two_main_processes_dies(deaths: usize, seconds: u64, cut: bool)
 /// Each of two, once.
 #[test]
 fn either_of_two_hosts_dies_and_comes_back_onto_the_same_slots() {
-    either_of_two_main_processes_dies(2, 12, false);
+    either_of_two_main_processes_dies(2, 10, false);
 }
