@@ -233,6 +233,12 @@ fn agree(servers: &[Server; 2]) {
             lies && pipelines.all(|p| p["locked"] == true && p["showing"] == "source")
         });
     }
+    // What began with the slate is made and compared within some segments.
+    let newest = |s: &Server| s.status()["publish"]["newest"].as_u64();
+    let then = servers.each_ref().map(|s| newest(s).map(|newest| newest + 3));
+    for (server, then) in servers.iter().zip(then) {
+        server.wait("three segments", |s| newest(s) >= then);
+    }
     let compared = |s: &Server| {
         let publish = &s.status()["publish"];
         (publish["differs"].clone(), publish["equal"].as_u64().unwrap_or(0))
