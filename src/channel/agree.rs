@@ -314,7 +314,8 @@ mod tests {
             ("the other one is watched there", -1, true, false, true),
             ("this one is watched there", 1, false, true, false),
         ] {
-            hear(&mut channel, now, &word(age, shows_own, shows_other, channel.config.grid));
+            let grid = channel.config.grid;
+            hear(&mut channel, now, &word(age, shows_own, shows_other, grid));
             assert_eq!(channel.may_move(now), may, "{name}");
         }
     }
