@@ -87,7 +87,7 @@ impl Line {
     pub fn of(grid: Grid, course: &Course, now: SegmentNumber) -> Option<Self> {
         let Course { offset, version, target, planned, first, ref bends } = *course;
         let within = |slots: i64| (-SLIPS_MAX..=SLIPS_MAX).contains(&slots);
-        let is_steep = |stretch: i16| i128::from(stretch.unsigned_abs()) > STRETCH_MAX as i128;
+        let is_steep = |stretch: i16| i128::from(stretch.unsigned_abs()) > STRETCH_MAX;
         if !within(target) || !within(first.slips) || is_steep(first.stretch) || first.to.unsigned_abs() >> 100 != 0 {
             return None;
         }

@@ -202,7 +202,8 @@ fn a_host_that_lies_moves_nothing() {
         let told = two.hear(now, &told, true);
         (told, place(&two, anchor, 500 * SECOND) == before)
     };
-    let rows: [(&str, &dyn Fn(&mut ToldLine), bool); 8] = [
+    type Change<'a> = &'a dyn Fn(&mut ToldLine);
+    let rows: [(&str, Change<'_>, bool); 8] = [
         ("as it is", &|_| {}, true),
         ("elsewhere", &|line| line.course.offset += 3600, false),
         ("slips that never were", &|line| line.course.first.slips = 1, false),
