@@ -305,9 +305,13 @@ impl Placing {
             // Another track's times say nothing about where this one's frames lie.
             moved = timeline.on_slot(moved, piece.pts);
         }
-        let together = self.jumped[1 - of as usize].is_some_and(|(at, _)| now.since(at) <= TOGETHER);
-        // Of several jumps that are about the same, of which the other host may have told one, sound made its picture's.
-        if let Some(picture) = self.anchor.filter(|picture| !piece.sets_phase && together && picture.is_near(moved)) {
+        let other = self.jumped[1 - of as usize].filter(|(at, _)| now.since(*at) <= TOGETHER);
+        let together = other.is_some();
+        // Their steps are exact to a few frames; how long nothing came, each finds by itself, and by portions of several frames.
+        let same = other.is_some_and(|(_, other)| (by - other).saturating_abs() <= JUMP);
+        // Sound makes its picture's jump, to the tick.
+        let follows = |other: Anchor, picture: Anchor| picture.is_near(other) || same && picture.is_like(other);
+        if let Some(picture) = self.anchor.filter(|picture| !piece.sets_phase && together && follows(moved, *picture)) {
             moved = picture;
         }
         self.tracks.retain(|(id, _)| *id != piece.track);
@@ -317,7 +321,7 @@ impl Placing {
             // Sound that was there first was placed by its own, coarser step.
             if together {
                 for (_, other) in &mut self.tracks {
-                    if moved.is_near(*other) {
+                    if *other != mine && follows(*other, moved) {
                         *other = moved;
                     }
                 }

@@ -13,11 +13,11 @@ use tandem::clock::{self, Now};
 use tandem::config::{self, Redundancy};
 use tandem::encode::ipc::ToWorker;
 use tandem::ingest::IngestEvent;
-use tandem::media::{Grid, PipelineId, SegmentNumber, SourceName};
+use tandem::media::{Grid, Item, PipelineId, SegmentNumber, SourceName};
 use tandem::monitor::{ChannelStatus, EventKind, IngestStatus};
 
 use super::encoder::Encoder;
-use super::programme::{FRAME_MS, Stream};
+use super::programme::{FRAME_MS, Stream, read_picture, read_sound};
 use super::rng::Rng;
 use super::script::{HEAD_FRAMES, Mode, STEP_MS, Script};
 use super::viewer::Viewer;
@@ -64,6 +64,8 @@ struct Life {
     viewer: Viewer,
     /// Frame less slot.
     offset: Option<i64>,
+    /// Where pictures and sound were put that went to the encode process last, less what their numbers would be.
+    placed: [Option<i64>; 2],
     /// From then on all is to be seen.
     whole_from: u64,
 }
@@ -236,6 +238,7 @@ impl World {
             status: None,
             viewer: Viewer::default(),
             offset: None,
+            placed: [None; 2],
             whole_from: ms + SETTLES_MS,
         });
         // The other one's words of its last life are nobody's.
@@ -324,6 +327,23 @@ impl World {
                 life.words.push_back(Input::EncoderSpawned(id, generation, 4711));
             }
             Action::Send(_, _, ToWorker::Item(item)) => {
+                if let Item::Unit(unit) = &item {
+                    let picture = read_picture(&unit.data).map(|it| (0, unit.pts.ticks() - it.frame as i64 * 3600));
+                    let first = unit.data.windows(6).position(|w| w == b"sound ").map(|at| &unit.data[at - 7..]);
+                    let line = first.and_then(|data| data.split_inclusive(|byte| *byte == b'\n').next());
+                    let sound = line.and_then(read_sound).map(|it| (1, unit.pts.ticks() - it * 1920));
+                    if let Some((kind, offset)) = picture.or(sound)
+                        && life.placed[kind].replace(offset) != Some(offset)
+                    {
+                        self.note(
+                            ms,
+                            format!(
+                                "host {at}: {} now {offset} ticks from their number's",
+                                ["pictures", "sound"][kind]
+                            ),
+                        );
+                    }
+                }
                 if let Some((_, encoder)) = &mut life.process {
                     encoder.item(item);
                 }
@@ -369,7 +389,7 @@ impl World {
         let offsets: Vec<Option<i64>> =
             shown.pictures.iter().map(|(slot, frame)| frame.map(|frame| frame - *slot as i64)).collect();
         let sound: Vec<Option<i64>> = shown.sound.iter().map(|(_, offset)| *offset).collect();
-        self.note(ms, format!("host {at}: segment {n} shows {:?}", offsets.first()));
+        self.note(ms, format!("host {at}: segment {n} shows {:?}, sounds {:?}", offsets.first(), sound.first()));
         // While the feed was away something has to be made up, and then it may lie elsewhere.
         let begins = life.channel_grid.segment_start(SegmentNumber(n)).to_utc();
         let is_steady = begins >= self.t0.utc + Duration::from_millis(self.steady_from);
