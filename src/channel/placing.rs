@@ -310,7 +310,8 @@ impl Placing {
         // Their steps are exact to a few frames; how long nothing came, each finds by itself, and by portions of several frames.
         let same = other.is_some_and(|(_, other)| (by - other).saturating_abs() <= JUMP);
         // Sound makes its picture's jump, to the tick.
-        let follows = |other: Anchor, picture: Anchor| picture.is_near(other) || same && picture.is_like(other);
+        let follows =
+            |other: Anchor, picture: Anchor| picture.is_near(other) || same && other != mine && picture.is_like(other);
         if let Some(picture) = self.anchor.filter(|picture| !piece.sets_phase && together && follows(moved, *picture)) {
             moved = picture;
         }
@@ -321,7 +322,7 @@ impl Placing {
             // Sound that was there first was placed by its own, coarser step.
             if together {
                 for (_, other) in &mut self.tracks {
-                    if *other != mine && follows(*other, moved) {
+                    if follows(*other, moved) {
                         *other = moved;
                     }
                 }
