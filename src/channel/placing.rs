@@ -47,6 +47,10 @@ const COMPARED_FOR: Duration = Duration::from_secs(1);
 /// It lies apart only when that has been found for so long: of what happens to a source, as a jump, one host hears before the other.
 const APART_FOR: Duration = Duration::from_secs(1);
 
+/// Behind a hole, or on a timeline of its own, it has its place for good only when the other host had so long to say that it has another one. Until
+/// then it moves at once: what is shown is interrupted anyway.
+const UNSETTLED_FOR: Duration = Duration::from_secs(1);
+
 /// Where a source lies here and on the other host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Agreement {
@@ -135,6 +139,8 @@ pub(super) struct Placing {
     newest: Option<(Now, SourceTime)>,
     /// It waits for the other host since then.
     asked: Option<Now>,
+    /// When it was placed behind a hole, or anew.
+    unsettled: Option<Now>,
     /// Since when it has lain elsewhere than there.
     apart: Option<Now>,
     /// Where the other host has it, and from which segment on it lies there.
@@ -155,7 +161,7 @@ impl Placing {
         self.behind = None;
         self.drift = Drift::default();
         self.heard = None;
-        (self.newest, self.asked) = (None, None);
+        (self.newest, self.asked, self.unsettled) = (None, None, None);
         (self.apart, self.moving) = (None, None);
     }
 
@@ -268,6 +274,7 @@ impl Placing {
         self.usual = [Usual::default(); 2];
         self.begin();
         self.anchor = Some(anchored.anchor());
+        self.unsettled = Some(now).filter(|_| matches!(anchored, Anchored::New(_)));
         let at = timeline.map(anchored.anchor(), piece.pts, of(piece.kind))?;
         timeline.plan(anchored.anchor(), now.channel_time());
         self.tracks.push((piece.track, anchored.anchor()));
@@ -319,6 +326,8 @@ impl Placing {
         self.tracks.push((piece.track, moved));
         if piece.sets_phase {
             self.anchor = Some(moved);
+            // So many slots are left free, by what the arrival says here.
+            self.unsettled = Some(now).filter(|_| moved.leaves_free(mine, by));
             // Sound that was there first was placed by its own, coarser step.
             if together {
                 for (_, other) in &mut self.tracks {
@@ -408,10 +417,17 @@ impl Placing {
         }
         let by = if elsewhere.by.0 == 0 { elsewhere.by.1 } else { elsewhere.by.0 };
         let since = *self.apart.get_or_insert(now);
-        let Some(usual) = self.usual[0].get().filter(|_| now.since(since) >= APART_FOR) else {
+        let Some(usual) = self.usual[0].get() else { return Agreement::Unknown };
+        let is_near = (usual - by).saturating_abs() <= ChannelTime::from_utc(ACCEPTED).ticks();
+        let unsettled = self.unsettled.is_some_and(|at| now.since(at) < UNSETTLED_FOR) && timeline.has_elder(now);
+        if unsettled && is_near {
+            self.moving = timeline.join(elsewhere).map(|to| (to, SegmentNumber(0)));
             return Agreement::Unknown;
-        };
-        if (usual - by).saturating_abs() > ChannelTime::from_utc(ACCEPTED).ticks() {
+        }
+        if now.since(since) < APART_FOR {
+            return Agreement::Unknown;
+        }
+        if !is_near {
             self.moving = None;
             return Agreement::TooFar { by };
         }

@@ -81,6 +81,11 @@ impl Anchor {
         self.line == other.line
     }
 
+    /// Between it and the one before the jump by `by` lie slots that were left free.
+    pub const fn leaves_free(self, before: Self, by: i64) -> bool {
+        around(before.shift.saturating_add(by).saturating_sub(self.shift)) != 0
+    }
+
     /// Both come from the same jump, as far as can be told.
     pub const fn is_near(self, other: Self) -> bool {
         self.is_like(other) && around(self.shift.saturating_sub(other.shift)).abs() <= SAME_JUMP
