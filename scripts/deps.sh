@@ -39,6 +39,7 @@ test=(
     "python3-gi|/usr/bin/python3 -c 'import gi'|how the tests drive it"
     "wrk|command -v wrk|load for the origin's bench"
     "procps|command -v ps|looks at processes"
+    "iproute2|command -v ip|gives hosts networks of their own"
 )
 
 soak=(

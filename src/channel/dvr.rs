@@ -157,7 +157,9 @@ impl Disk {
         let segment = config.grid.segment();
         let settings = Settings::new(dvr.folder.clone(), segment, kept_for(config.window, segment), dvr.size_max);
         let (tell, written) = watch::channel(0);
-        let mut keeper = Keeper { settings, inputs, store: None, head: None, failed: false, written: Arc::new(tell) };
+        let written_by = Arc::new(tell);
+        let mut keeper =
+            Keeper { settings, inputs, store: None, head: None, anchors: None, failed: false, written: written_by };
         let found = keeper.find();
         let (keeps, queue) = sync_channel(KEEPS_MAX);
         let thread = std::thread::Builder::new().name("dvr-keep".to_owned()).spawn(move || keeper.run(&queue));
@@ -222,6 +224,8 @@ struct Keeper {
     inputs: mpsc::Sender<Input>,
     store: Option<Store>,
     head: Option<Bytes>,
+    /// The newest, for a store that is not there yet.
+    anchors: Option<Bytes>,
     /// The folder cannot be used, and that was told.
     failed: bool,
     /// Lots that are written.
@@ -275,6 +279,12 @@ impl Keeper {
                     store.gap(number, Bytes::new());
                 }
             }
+            Keep::Anchors(anchors) => {
+                if let Some(store) = &self.store {
+                    note(store, &anchors);
+                }
+                self.anchors = Some(anchors);
+            }
         }
     }
 
@@ -299,6 +309,9 @@ impl Keeper {
         self.head = Some(head.clone());
         let Some(folder) = self.told(Folder::open(self.settings.clone())) else { return };
         self.store = self.told(folder.begin(head, sink(&self.inputs)));
+        if let (Some(store), Some(anchors)) = (&self.store, &self.anchors) {
+            note(store, anchors);
+        }
         if self.store.is_some() && std::mem::take(&mut self.failed) {
             let _ = self.inputs.try_send(Input::Dvr(dvr::Event::Well));
         }
@@ -317,6 +330,13 @@ impl Keeper {
                 None
             }
         }
+    }
+}
+
+/// Some kilobytes: never too long.
+fn note(store: &Store, anchors: &Bytes) {
+    if let Err(error) = store.note(anchors.clone()) {
+        warn!(%error, "anchors are not kept");
     }
 }
 

@@ -6,6 +6,7 @@
 //! Never: starts, watches or kills anything: who publishes has its own keeper.
 
 use super::Channel;
+use super::agree::HostWord;
 use super::pipeline::Pipeline;
 use crate::clock::Now;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
@@ -32,6 +33,8 @@ pub enum Said {
     Up(String),
     /// Nothing came for too long.
     Silent,
+    /// The host that publishes says something of itself.
+    Host(Box<HostWord>),
     /// News for people.
     News(Severity, EventKind, String),
 }
@@ -73,8 +76,13 @@ impl Channel {
                 }
                 Said::Up(how) => self.comes_up(now, at, Some(&how)),
                 Said::Silent => self.falls_silent(now, at),
+                Said::Host(word) => self.host_says(now, &word),
                 Said::News(severity, kind, text) => self.pipeline_event(now, id, severity, kind, text),
             }
+        }
+        // A host that says something of itself need not publish anything.
+        if let Some(it) = self.pipelines[at].elsewhere_mut().filter(|it| !it.up) {
+            it.status.peer = None;
         }
     }
 

@@ -17,13 +17,16 @@ use crate::media::{Break, ChannelTime, Codec, Item, Pace, SourceTime, TrackKind,
 use crate::timeline::{Anchor, Timeline};
 
 use super::news::FeedNews;
-use super::placing::{Piece, Place, Placing};
+use super::placing::{Agreement, Piece, Place, Placing};
 
 /// Bytes of one join buffer. 4 s of 100 Mbit/s are 50 MB; a source that exceeds this is cut to what fits.
 const JOIN_BYTES_MAX: usize = 64 << 20;
 
-/// Units that wait for the first picture, because only a picture can set the anchor's phase.
-const UNANCHORED_MAX: usize = 512;
+/// Units that wait for the first picture, because only a picture can set the anchor's phase, and for the other host, which may have set it: three
+/// seconds of 60 pictures and ten tracks of sound.
+const UNANCHORED_MAX: usize = 1600;
+/// And bytes of them.
+const UNANCHORED_BYTES_MAX: usize = 32 << 20;
 
 /// A bit rate is measured over so much media: two GOPs of the usual second, or one of two.
 const BITRATE_OVER: Duration = Duration::from_secs(2);
@@ -71,10 +74,12 @@ pub struct Feed {
     join_buffer: Duration,
     loss_after: Duration,
     placing: Placing,
-    /// What has been said of the slope, and of which anchor.
-    paced: Option<(Anchor, Pace)>,
+    /// What has been said of the slope, of which anchor, and of which revision of its plan.
+    paced: Option<(Anchor, Pace, u32)>,
     tracks: Option<Arc<TrackSet>>,
-    waiting: VecDeque<Unit<SourceTime>>,
+    /// With their arrival.
+    waiting: VecDeque<(Now, Unit<SourceTime>)>,
+    waiting_bytes: usize,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     health: Health,
@@ -100,6 +105,7 @@ impl Feed {
             paced: None,
             tracks: None,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             kept: VecDeque::new(),
             kept_bytes: 0,
             health: Health::default(),
@@ -171,6 +177,16 @@ impl Feed {
         news
     }
 
+    /// Compares with where the other host has it, and moves there if nobody sees that.
+    pub fn agree(&mut self, now: Now, timeline: &mut Timeline, may_move: bool) -> Agreement {
+        self.placing.agree(now, timeline, may_move)
+    }
+
+    /// Under which its pictures are placed, if any come.
+    pub fn in_use(&self, now: Now) -> Option<Anchor> {
+        self.placing.anchor().filter(|_| self.placing.flows(now))
+    }
+
     /// Its tracks, once known.
     pub fn tracks(&self) -> Option<&Arc<TrackSet>> {
         self.tracks.as_ref()
@@ -222,6 +238,7 @@ impl Feed {
 
     fn forget(&mut self) {
         self.waiting.clear();
+        self.waiting_bytes = 0;
         self.kept.clear();
         self.kept_bytes = 0;
         self.health.joinable = false;
@@ -308,9 +325,10 @@ impl Feed {
                 }
                 self.pace(timeline, fed);
                 if !anchored {
-                    for early in std::mem::take(&mut self.waiting) {
+                    self.waiting_bytes = 0;
+                    for (arrival, early) in std::mem::take(&mut self.waiting) {
                         let kind = self.kind_of(&early);
-                        if let Place::At(at) = self.find(now, timeline, &early, kind, None, fed) {
+                        if let Place::At(at) = self.find(arrival, timeline, &early, kind, None, fed) {
                             self.keep(at, early, kind, fed);
                         }
                     }
@@ -325,10 +343,12 @@ impl Feed {
             }
             Place::LeftOut => {}
             Place::Waits => {
-                if self.waiting.len() == UNANCHORED_MAX {
-                    self.waiting.pop_front();
+                self.waiting_bytes += unit.data.len();
+                self.waiting.push_back((now, unit));
+                while self.waiting.len() > UNANCHORED_MAX || self.waiting_bytes > UNANCHORED_BYTES_MAX {
+                    let Some((_, oldest)) = self.waiting.pop_front() else { break };
+                    self.waiting_bytes -= oldest.data.len();
                 }
-                self.waiting.push_back(unit);
             }
         }
     }
@@ -352,17 +372,19 @@ impl Feed {
     /// Behind a reconnect its media lies on another timeline than before.
     fn is_elsewhere(&self) -> bool {
         let anchor = self.placing.anchor();
-        self.paced.zip(anchor).is_some_and(|((before, _), here)| !here.is_near(before))
+        self.paced.zip(anchor).is_some_and(|((before, ..), here)| !here.is_near(before))
     }
 
     /// Says what the slope will be, if that is news.
     fn pace(&mut self, timeline: &Timeline, fed: &mut Fed) {
         let Some(anchor) = self.placing.anchor() else { return };
-        let said = self.paced.filter(|(of, _)| of.is_like(anchor)).map(|(_, pace)| pace.from);
+        let revised = timeline.revised(anchor);
+        let said = self.paced.filter(|(of, _, then)| of.is_like(anchor) && *then == revised);
+        let said = said.map(|(_, pace, _)| pace.from);
         for pace in timeline.paces(anchor) {
             if said.is_none_or(|said| pace.from > said) {
                 fed.items.push(Item::Pace(pace));
-                self.paced = Some((anchor, pace));
+                self.paced = Some((anchor, pace, revised));
             }
         }
     }

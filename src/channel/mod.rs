@@ -7,6 +7,7 @@
 //! `apply(input, now)` changes the state, then upkeep restores every invariant that the input may have broken: each pipeline
 //! is on the best source it may take, each process that should run runs, what is due is published. [`run`] is the shell.
 
+mod agree;
 mod dvr;
 mod elsewhere;
 mod encoders;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use agree::HostWord;
 pub use elsewhere::{Published, Said};
 pub use onward::{Made, Onward};
 pub use pipeline::Generation;
@@ -50,6 +52,7 @@ use crate::package::{self, Keep, Packager, Saved, Snapshot};
 use crate::probe::ipc::{FromProbe, Job as ProbeJob, ToProbe};
 use crate::timeline::Timeline;
 
+use agree::Agreeing;
 use feed::Sent;
 use ladder::{Fitting, Seen};
 use outputs::Outputs;
@@ -153,6 +156,8 @@ pub struct Channel {
     /// Who looks into the sources' pictures and sound, where that is asked for.
     probe: Option<Probe>,
     outputs: Outputs,
+    /// What the other host has, where two make the channel.
+    agreeing: Agreeing,
     /// Every whole segment is wanted for diagnosis.
     save: bool,
     /// What the window on disk said, if it said anything.
@@ -188,6 +193,7 @@ impl Channel {
             timeline: Timeline::new(config.grid),
             probe: Probe::new(&config, now),
             outputs: Outputs::new(&config.outputs, sources.len()),
+            agreeing: Agreeing::new(now, sources.len()),
             config,
             sources,
             pipelines,
@@ -204,6 +210,7 @@ impl Channel {
             actions: Vec::new(),
         };
         channel.open_outputs();
+        channel.expect_other_host(now);
         channel
     }
 
@@ -297,6 +304,7 @@ impl Channel {
         self.publish(now);
         // What was published may be forgotten; what was refused has to be made by the other one.
         self.give_orders(now);
+        self.keep_agreeing(now);
         if now.mono >= self.status_at.mono {
             self.status_at = now.after(STATUS_EVERY);
             self.count_bitrates(now);

@@ -21,6 +21,11 @@ pub enum FeedNews {
         /// Ticks of 90 kHz; below 0 they went back, or it paused.
         by: i64,
     },
+    /// It moved by so many ticks, to where the other host has it.
+    Agreed {
+        /// Ticks of 90 kHz; above 0 it lies later now.
+        by: i64,
+    },
     /// It has drifted by a slot: a frame will be repeated or left out, and sound stretched.
     Slips(Slip),
 }

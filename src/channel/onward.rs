@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::agree::HostWord;
 use super::ladder::Plan;
 use super::{Action, Channel};
 use crate::clock::Now;
@@ -25,6 +26,8 @@ pub enum Made {
     SegmentEnd(SegmentEnd),
     /// The encode process is gone; its successor begins with a segment of its own.
     Gone,
+    /// What this host says of itself.
+    Word(Box<HostWord>),
 }
 
 /// Who publishes.

@@ -6,14 +6,16 @@
 //!
 //! A jump is taken up by the anchor, and nobody behind it is told: media goes on where it left off. Each track moves when its own
 //! times step; the picture's step is exact and places the sound's, too.
+//!
+//! Where the other host has the source elsewhere, it moves there when its owner lets it ([`Placing::agree`]), at the boundary of a segment.
 
 use std::time::Duration;
 
 use super::news::FeedNews;
 use crate::clock::Now;
 use crate::demux::TimeStep;
-use crate::media::{ChannelTime, FrameRate, SourceTime, TrackId, TrackKind};
-use crate::timeline::{Anchor, Anchored, Drift, Follow, Of, Timeline};
+use crate::media::{ChannelTime, FrameRate, SegmentNumber, SourceTime, TrackId, TrackKind};
+use crate::timeline::{ACCEPTED, Anchor, Anchored, Drift, Follow, Of, Timeline};
 
 /// Pictures that must lie far from the wall clock, each within [`STRAYS_WITHIN`] of the one before, until the source is
 /// anchored anew. A PES packet that states no length ends with the next one's start: after a silence one picture comes as
@@ -39,6 +41,29 @@ const CATCHES_UP: i64 = 9_000;
 /// The usual delay is the least one of so long.
 const USUAL_OF: Duration = Duration::from_secs(5);
 
+/// A source that brought no picture for so long is not compared with the other host's.
+const COMPARED_FOR: Duration = Duration::from_secs(1);
+
+/// It lies apart only when that has been found for so long: of what happens to a source, as a jump, one host hears before the other.
+const APART_FOR: Duration = Duration::from_secs(1);
+
+/// Behind a hole, or on a timeline of its own, it has its place for good only when the other host had so long to say that it has another one. Until
+/// then it moves at once: what is shown is interrupted anyway.
+const UNSETTLED_FOR: Duration = Duration::from_secs(1);
+
+/// Where a source lies here and on the other host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Agreement {
+    /// The other host has nothing like it, or is not heard, or nothing comes here, or it is too early to say.
+    Unknown,
+    /// On the same places.
+    Same,
+    /// There it lies so many ticks later. `moves`: not for long, it moves there.
+    Apart { by: i64, moves: bool },
+    /// So much later, which is too far from when it comes here.
+    TooFar { by: i64 },
+}
+
 /// What becomes of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -48,7 +73,7 @@ pub(super) enum Place {
     Anew(ChannelTime),
     /// It is far from the clock.
     LeftOut,
-    /// Only a picture can set the anchor's phase.
+    /// Only a picture can set the anchor's phase, and the other host may know where that lies.
     Waits,
 }
 
@@ -110,6 +135,16 @@ pub(super) struct Placing {
     /// Drift on this connection, counted from here.
     drift: Drift,
     heard: Option<Now>,
+    /// The newest picture, and when it came.
+    newest: Option<(Now, SourceTime)>,
+    /// It waits for the other host since then.
+    asked: Option<Now>,
+    /// When it was placed behind a hole, or anew.
+    unsettled: Option<Now>,
+    /// Since when it has lain elsewhere than there.
+    apart: Option<Now>,
+    /// Where the other host has it, and from which segment on it lies there.
+    moving: Option<(Anchor, SegmentNumber)>,
 }
 
 impl Placing {
@@ -126,6 +161,8 @@ impl Placing {
         self.behind = None;
         self.drift = Drift::default();
         self.heard = None;
+        (self.newest, self.asked, self.unsettled) = (None, None, None);
+        (self.apart, self.moving) = (None, None);
     }
 
     /// Under which its media is placed.
@@ -146,12 +183,17 @@ impl Placing {
     /// Finds a unit's place.
     pub fn place(&mut self, now: Now, timeline: &mut Timeline, piece: Piece, news: &mut Vec<FeedNews>) -> Place {
         let Some(anchor) = self.anchor else {
-            if !piece.sets_phase {
+            let usual = self.usual[0].get();
+            if !piece.sets_phase || timeline.waits(now, piece.pts, usual, &mut self.asked) {
                 return Place::Waits;
             }
             return self.anew(now, timeline, piece, news).map_or(Place::LeftOut, Place::At);
         };
         timeline.plan(anchor, now.channel_time());
+        if piece.sets_phase && self.moving.is_some() {
+            self.go_over(timeline, &piece, news);
+        }
+        let anchor = self.anchor.unwrap_or(anchor);
         let of = of(piece.kind);
         let known = self.tracks.iter().find(|(id, _)| *id == piece.track).map(|(_, anchor)| *anchor);
         let mine = known.unwrap_or(anchor);
@@ -178,7 +220,9 @@ impl Placing {
                         let found = self.moves(now, timeline, piece, Anchored::Adopted(to), news);
                         return found.map_or(Place::LeftOut, Place::Anew);
                     }
-                    Follow::Nobody if self.strayed_for_good(now) => {
+                    Follow::Nobody
+                        if self.strayed_for_good(now) && !timeline.waits(now, piece.pts, None, &mut self.asked) =>
+                    {
                         self.usual = [Usual::default(); 2];
                         let found = self.anew(now, timeline, piece, news);
                         if let Some(to) = self.anchor {
@@ -230,6 +274,7 @@ impl Placing {
         self.usual = [Usual::default(); 2];
         self.begin();
         self.anchor = Some(anchored.anchor());
+        self.unsettled = Some(now).filter(|_| matches!(anchored, Anchored::New(_)));
         let at = timeline.map(anchored.anchor(), piece.pts, of(piece.kind))?;
         timeline.plan(anchored.anchor(), now.channel_time());
         self.tracks.push((piece.track, anchored.anchor()));
@@ -267,15 +312,26 @@ impl Placing {
             // Another track's times say nothing about where this one's frames lie.
             moved = timeline.on_slot(moved, piece.pts);
         }
+        let other = self.jumped[1 - of as usize].filter(|(at, _)| now.since(*at) <= TOGETHER);
+        let together = other.is_some();
+        // Their steps are exact to a few frames; how long nothing came, each finds by itself, and by portions of several frames.
+        let same = other.is_some_and(|(_, other)| (by - other).saturating_abs() <= JUMP);
+        // Sound makes its picture's jump, to the tick.
+        let follows =
+            |other: Anchor, picture: Anchor| picture.is_near(other) || same && other != mine && picture.is_like(other);
+        if let Some(picture) = self.anchor.filter(|picture| !piece.sets_phase && together && follows(moved, *picture)) {
+            moved = picture;
+        }
         self.tracks.retain(|(id, _)| *id != piece.track);
         self.tracks.push((piece.track, moved));
-        let together = self.jumped[1 - of as usize].is_some_and(|(at, _)| now.since(at) <= TOGETHER);
         if piece.sets_phase {
             self.anchor = Some(moved);
+            // So many slots are left free, by what the arrival says here.
+            self.unsettled = Some(now).filter(|_| moved.leaves_free(mine, by));
             // Sound that was there first was placed by its own, coarser step.
             if together {
                 for (_, other) in &mut self.tracks {
-                    if moved.is_near(*other) {
+                    if follows(*other, moved) {
                         *other = moved;
                     }
                 }
@@ -312,10 +368,88 @@ impl Placing {
         timeline.map(moved, piece.pts, of(piece.kind))
     }
 
+    /// Moves to where the other host has it, if the time has come.
+    fn go_over(&mut self, timeline: &mut Timeline, piece: &Piece, news: &mut Vec<FeedNews>) {
+        let (Some((to, from)), Some(anchor)) = (self.moving, self.anchor) else { return };
+        let Some(there) = timeline.map(to, piece.pts, Of::Picture) else {
+            self.moving = None;
+            return;
+        };
+        if timeline.grid().segment_at(there) < from {
+            return;
+        }
+        let by = timeline.map(anchor, piece.pts, Of::Picture).map_or(0, |here| there - here);
+        self.goes_by(to);
+        news.push(FeedNews::Agreed { by });
+    }
+
+    /// All its tracks are placed by this anchor, and measured anew.
+    fn goes_by(&mut self, to: Anchor) {
+        let tracks = std::mem::take(&mut self.tracks);
+        let newest = self.newest;
+        self.usual = [Usual::default(); 2];
+        self.begin();
+        self.tracks = tracks.into_iter().map(|(id, _)| (id, to)).collect();
+        (self.anchor, self.newest) = (Some(to), newest);
+    }
+
+    /// Compares with where the other host has it; to be called whenever that was heard. `may_move`: nobody sees what this host makes of it.
+    pub fn agree(&mut self, now: Now, timeline: &mut Timeline, may_move: bool) -> Agreement {
+        let newest = self.newest.filter(|(at, _)| now.since(*at) < COMPARED_FOR);
+        let found = self
+            .anchor
+            .zip(newest)
+            .and_then(|(anchor, (_, pts))| Some((anchor, timeline.elsewhere(now, anchor, pts)?)));
+        let Some((anchor, elsewhere)) = found else {
+            (self.apart, self.moving) = (None, None);
+            return Agreement::Unknown;
+        };
+        if elsewhere.by == (0, 0) {
+            (self.apart, self.moving) = (None, None);
+            // The same by another way: on one line what is planned for one is planned for both.
+            if timeline.has_elder(now)
+                && !timeline.is_shared(anchor, elsewhere, now)
+                && let Some(to) = timeline.join(elsewhere)
+            {
+                self.goes_by(to);
+            }
+            return Agreement::Same;
+        }
+        let by = if elsewhere.by.0 == 0 { elsewhere.by.1 } else { elsewhere.by.0 };
+        let since = *self.apart.get_or_insert(now);
+        let Some(usual) = self.usual[0].get() else { return Agreement::Unknown };
+        let is_near = (usual - by).saturating_abs() <= ChannelTime::from_utc(ACCEPTED).ticks();
+        let unsettled = self.unsettled.is_some_and(|at| now.since(at) < UNSETTLED_FOR) && timeline.has_elder(now);
+        if unsettled && is_near {
+            self.moving = timeline.join(elsewhere).map(|to| (to, SegmentNumber(0)));
+            return Agreement::Unknown;
+        }
+        if now.since(since) < APART_FOR {
+            return Agreement::Unknown;
+        }
+        if !is_near {
+            self.moving = None;
+            return Agreement::TooFar { by };
+        }
+        if !may_move {
+            self.moving = None;
+        } else if self.moving.is_none() {
+            let from = timeline.grid().segment_at(now.channel_time()).next();
+            self.moving = timeline.join(elsewhere).map(|to| (to, from));
+        }
+        Agreement::Apart { by, moves: self.moving.is_some() }
+    }
+
+    /// It flows: a picture came lately.
+    pub fn flows(&self, now: Now) -> bool {
+        self.newest.is_some_and(|(at, _)| now.since(at) < COMPARED_FOR)
+    }
+
     /// Learns from a unit that has its place.
     fn note(&mut self, now: Now, timeline: &mut Timeline, piece: &Piece, at: ChannelTime, news: &mut Vec<FeedNews>) {
         self.usual[of(piece.kind) as usize].note(now, now.channel_time() - at);
         let Some(anchor) = self.anchor.filter(|_| piece.sets_phase) else { return };
+        self.newest = Some((now, piece.pts));
         let heard = *self.heard.get_or_insert(now);
         let arrival = ChannelTime::from_utc(now.since(heard)).ticks();
         if self.drift.observe(arrival, Timeline::unshifted(anchor, piece.pts))

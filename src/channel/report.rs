@@ -109,6 +109,11 @@ impl Channel {
                     format!("time of {what} jumped by {seconds:+.3} s: goes on where it left off"),
                 )
             }
+            FeedNews::Agreed { by } => {
+                self.has_moved();
+                let text = format!("moved by {:+} ms, to where the other host has it", by / 90);
+                (EventKind::SourceAnchored, text)
+            }
             FeedNews::Slips(Slip { later, sum }) => {
                 let (clock, what) = if later { ("slow", "repeated") } else { ("fast", "left out") };
                 let text =

@@ -178,8 +178,10 @@ impl Shell {
         let Ok((disk, found)) = opened else { return };
         self.disk = disk;
         if let Some(found) = found {
-            let restored =
-                std::panic::catch_unwind(AssertUnwindSafe(|| channel.go_on(clock::now(), &found.head, found.kept())));
+            let restored = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                channel.recall_anchors(clock::now(), found.window.note().map(|note| &note[..]).unwrap_or_default());
+                channel.go_on(clock::now(), &found.head, found.kept())
+            }));
             if restored.is_err() {
                 error!("the window on disk cannot be gone on with; another one begins");
                 *channel = channel.anew(clock::now());

@@ -90,6 +90,7 @@ impl Channel {
             }),
             publish: self.packager.as_ref().map_or_else(PublishStatus::default, |p| p.status().clone()),
             dvr: self.dvr_status(),
+            other_host: self.host_status(now),
             loudness: self.loudness_status(),
             probe: self.probe.as_ref().map(Probe::status),
             outputs: self.output_statuses(),

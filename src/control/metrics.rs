@@ -362,6 +362,10 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
     let newest = gauges(registry, "channel_newest_segment", "Number of the newest segment.", None);
     let published = counts(registry, "channel_published_segments", "Segments published.");
     let gaps = counts(registry, "channel_gap_segments", "Segments no pipeline delivered.");
+    let heard = gauges(registry, "other_host_heard", "The host that makes the other pipeline is heard.", None);
+    let apart = gauges(registry, "other_host_apart", "Sources that lie on other slots there than here.", None);
+    let moves = counts(registry, "other_host_moves", "Times that a source was moved to where that host has it.");
+    let unheeded = counts(registry, "other_host_refused", "Times that what it says of its anchors was not followed.");
     let compared =
         counts(registry, "channel_compared_segments", "Segments of both pipelines, by what came of comparing them.");
     let transport = counts(
@@ -391,6 +395,12 @@ fn publications(registry: &mut Registry, channels: &[Arc<ChannelStatus>]) {
         let publish = &channel.publish;
         if let Some(number) = publish.newest {
             set(&newest, labels(), number as f64);
+        }
+        if let Some(host) = &channel.other_host {
+            set(&heard, labels(), flag(host.heard));
+            set(&apart, labels(), f64::from(host.apart));
+            add(&moves, labels(), host.moves);
+            add(&unheeded, labels(), host.refused);
         }
         add(&published, labels(), publish.segments);
         add(&gaps, labels(), publish.gaps);

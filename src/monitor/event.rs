@@ -85,6 +85,12 @@ pub enum EventKind {
     IngestMoved,
     /// What somebody published was not taken.
     IngestRefused,
+    /// A source lies elsewhere on the other host.
+    AnchorsDiffer,
+    /// It lies on the same slots on both hosts again.
+    AnchorsAgree,
+    /// What the other host says of its anchors is not followed.
+    AnchorsRefused,
     /// Another host does not get what a pipeline makes.
     PublishFailed,
     /// It gets it again.
@@ -166,6 +172,9 @@ impl EventKind {
             Self::IngestSilent => "ingest-silent",
             Self::IngestMoved => "ingest-moved",
             Self::IngestRefused => "ingest-refused",
+            Self::AnchorsDiffer => "anchors-differ",
+            Self::AnchorsAgree => "anchors-agree",
+            Self::AnchorsRefused => "anchors-refused",
             Self::PublishFailed => "publish-failed",
             Self::PublishRecovered => "publish-recovered",
             Self::ChildLog => "child-log",

@@ -10,7 +10,7 @@ pub use event::{Event, EventKind, Severity};
 pub use log::{EventCount, EventLog, KEPT, Logged};
 pub use merge::{MergeStatus, PathAlarm, PathStatus};
 pub use status::{
-    ChannelStatus, ContentStatus, DvrStatus, HealthStatus, IngestStatus, LadderStatus, LeftOut, LinkStatus,
+    ChannelStatus, ContentStatus, DvrStatus, HealthStatus, HostStatus, IngestStatus, LadderStatus, LeftOut, LinkStatus,
     LoudnessStatus, ManifestStatus, OutputFigures, OutputStatus, PipelineStatus, ProbeStatus, PublishStatus,
     PublishingStatus, ReaderStatus, RecordingStatus, RenditionStatus, SourceStatus, StandbyState, StandbyStatus,
     Thumbnail,

@@ -30,6 +30,9 @@ pub struct ChannelStatus {
     /// The window on disk; none where the config asks for none.
     #[serde(default)]
     pub dvr: Option<DvrStatus>,
+    /// The host that makes the other pipeline, where two make the channel and it was heard.
+    #[serde(default)]
+    pub other_host: Option<HostStatus>,
     /// How loud each audio rendition's sound comes, and what is done about it; empty where the channel has no target.
     #[serde(default)]
     pub loudness: Vec<LoudnessStatus>,
@@ -39,6 +42,23 @@ pub struct ChannelStatus {
     /// Where its transport stream goes on to.
     #[serde(default)]
     pub outputs: Vec<OutputStatus>,
+}
+
+/// Another host that makes the channel with this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// It is heard now.
+    pub heard: bool,
+    /// It began earlier than this one.
+    pub elder: bool,
+    /// Sources that lie on the same slots on both hosts.
+    pub agree: u32,
+    /// Sources that lie elsewhere there: until they have moved, bytes of A and B differ.
+    pub apart: u32,
+    /// Times that a source was moved to where the other host has it, since the start.
+    pub moves: u64,
+    /// Times that what the other host said was not followed, since the start.
+    pub refused: u64,
 }
 
 /// The window on disk.

@@ -43,6 +43,8 @@ pub enum Keep {
         /// Which.
         number: SegmentNumber,
     },
+    /// Where the channel's sources lie on its time, in its owner's words; the newest counts.
+    Anchors(Bytes),
 }
 
 /// A segment that was kept.

@@ -1,6 +1,6 @@
 //! One source timeline on the channel's: a piecewise-linear map whose knots are planned ahead.
 //!
-//! In:    by how many slots the source has drifted, and how far the plan has to reach.
+//! In:    by how many slots the source has drifted, and how far the plan has to reach; or a line as another host has it ([`Course`]).
 //! Out:   channel time of pictures and of sound; the slopes, as [`Pace`]s.
 //! Never: changes where something lies that was mapped already, or rounds anything that is added to later.
 //!
@@ -23,17 +23,39 @@ const KEPT: u64 = 30;
 /// Parts of a tick in which sound is counted.
 const PARTS: i128 = AUDIO_RATE as i128;
 
+/// Of a course so many knots are told, the newest: more than a line remembers and plans ahead.
+const TOLD_MAX: usize = 64;
+/// Slots beyond which no line has drifted: a clock of 100 ppm takes ten years.
+const SLIPS_MAX: i64 = 1 << 20;
+/// Segments that a slope is kept without a knot, at most: at the steepest they move a line of 60 frames a second by two slots a segment.
+const STRAIGHT_MAX: u64 = 4096;
+/// Segments that anybody plans ahead, at most: of half a second, those of [`super::STRAY`] and [`AHEAD`], many times over.
+const PLANNED_MAX: u64 = 64;
+
 /// Where the slope changes.
-#[derive(Clone, Copy, Debug)]
-struct Knot {
-    from: SegmentNumber,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Knot {
+    pub from: SegmentNumber,
     /// The first tick of the source it is for.
-    at: i64,
+    pub at: i64,
     /// Where sound lies there, in parts of a tick.
-    to: i128,
-    stretch: i16,
+    pub to: i128,
+    pub stretch: i16,
     /// Slots by which pictures have moved.
-    slips: i64,
+    pub slips: i64,
+}
+
+/// A line as it is told to others: all that its future follows from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Course {
+    pub offset: i64,
+    /// How often it was to slip.
+    pub version: u32,
+    pub target: i64,
+    pub planned: SegmentNumber,
+    pub first: Knot,
+    /// The knots behind it: from which segment on, and how steep. All else follows.
+    pub bends: Vec<(SegmentNumber, i16)>,
 }
 
 /// One source timeline.
@@ -46,6 +68,8 @@ pub(super) struct Line {
     knots: VecDeque<Knot>,
     /// Slots by which it is to move, all in all.
     target: i64,
+    /// How often that changed.
+    version: u32,
     planned: SegmentNumber,
 }
 
@@ -55,7 +79,74 @@ impl Line {
         let from = grid.segment_at(to);
         let offset = to.ticks().saturating_sub(at);
         let knot = Knot { from, at, to: i128::from(to.ticks()) * PARTS, stretch: 0, slips: 0 };
-        Self { grid, offset, knots: VecDeque::from([knot]), target: 0, planned: SegmentNumber(from.0 + AHEAD) }
+        let planned = SegmentNumber(from.0 + AHEAD);
+        Self { grid, offset, knots: VecDeque::from([knot]), target: 0, version: 0, planned }
+    }
+
+    /// The line of a course; `None` for one that no line has taken. `now`: the running segment.
+    pub fn of(grid: Grid, course: &Course, now: SegmentNumber) -> Option<Self> {
+        let Course { offset, version, target, planned, first, ref bends } = *course;
+        let within = |slots: i64| (-SLIPS_MAX..=SLIPS_MAX).contains(&slots);
+        let is_steep = |stretch: i16| i128::from(stretch.unsigned_abs()) > STRETCH_MAX;
+        if !within(target) || !within(first.slips) || is_steep(first.stretch) || first.to.unsigned_abs() >> 100 != 0 {
+            return None;
+        }
+        let knots = VecDeque::from([first]);
+        let mut line = Self { grid, offset, knots, target, version, planned };
+        let off = first.to - line.straight(first.at) - i128::from(first.slips) * line.slot();
+        // Pictures lie on the slot nearest to their sound.
+        if off.abs() > line.slot() / 2 + 1 {
+            return None;
+        }
+        let latest = planned.0.min(now.0.saturating_add(PLANNED_MAX));
+        for &(from, stretch) in bends {
+            let last = line.last();
+            let is_kept = last.stretch == 0 || from.0.saturating_sub(last.from.0) <= STRAIGHT_MAX;
+            if from <= last.from || from.0 > latest || is_steep(stretch) || !is_kept {
+                return None;
+            }
+            let knot = line.knot_from(from, stretch);
+            line.knots.push_back(knot);
+        }
+        let last = line.last();
+        let follows =
+            planned >= last.from && planned.0 <= latest && target.saturating_sub(last.slips).saturating_abs() <= 2;
+        let is_kept = last.stretch == 0 || planned.0.saturating_sub(last.from.0) <= STRAIGHT_MAX;
+        (follows && is_kept && line.knots.len() <= TOLD_MAX).then_some(line)
+    }
+
+    /// As it is told to others. `at_rest`: without how far it is planned where no slope is, which changes all the time.
+    pub fn course(&self, at_rest: bool) -> Course {
+        let told = self.knots.len().saturating_sub(TOLD_MAX);
+        let bends = self.knots.iter().skip(told + 1).map(|knot| (knot.from, knot.stretch)).collect();
+        let first = self.knots.get(told).copied().unwrap_or_else(|| *self.last());
+        let planned = if at_rest && self.is_settled() { self.last().from } else { self.planned };
+        Course { offset: self.offset, version: self.version, target: self.target, planned, first, bends }
+    }
+
+    /// How often it was to slip.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whether all that lies near `at` lies there on the other one, too.
+    pub fn agrees(&self, other: &Self, at: ChannelTime) -> bool {
+        let segment = self.grid.segment_at(at);
+        let knot = |line: &Self| *line.knots.iter().rev().find(|knot| knot.from <= segment).unwrap_or(&line.knots[0]);
+        let (one, two) = (knot(self), knot(other));
+        let both = one.at.max(two.at);
+        self.offset == other.offset
+            && (one.stretch, one.slips, one.exact(both)) == (two.stretch, two.slips, two.exact(both))
+    }
+
+    /// Whether the same is planned for segments behind `at`.
+    pub fn plans_like(&self, other: &Self, at: ChannelTime) -> bool {
+        let segment = self.grid.segment_at(at);
+        let ahead = |line: &Self| -> Vec<(SegmentNumber, i16)> {
+            let bends = line.knots.iter().filter(|knot| knot.from > segment);
+            bends.map(|knot| (knot.from, knot.stretch)).collect()
+        };
+        self.target == other.target && ahead(self) == ahead(other)
     }
 
     /// Where a picture lies.
@@ -93,6 +184,7 @@ impl Line {
     /// Moves by one slot more, or one less. Where, the plan tells.
     pub fn slip(&mut self, later: bool) {
         self.target += if later { 1 } else { -1 };
+        self.version = self.version.saturating_add(1);
     }
 
     /// Plans on, far enough for media that lies at `newest`.
@@ -115,17 +207,28 @@ impl Line {
     /// The knot at the beginning of a segment, if it needs one.
     fn bend(&self, from: SegmentNumber) -> Option<Knot> {
         let last = self.last();
-        let start = i128::from(self.grid.segment_start(from).ticks()) * PARTS;
-        let at = saturated(i128::from(last.at) + Round::Up.divide(start - last.to, last.slope())).ticks();
-        let to = last.exact(at);
-        let moved = to - (i128::from(at) + i128::from(self.offset)) * PARTS;
+        let knot = self.knot_from(from, 0);
+        let moved = knot.to - self.straight(knot.at);
         let segment = i128::from(self.grid.segment_start(from.next()) - self.grid.segment_start(from));
         let wanted = Round::Nearest.divide(i128::from(self.target) * self.slot() - moved, segment);
         // Clamped to what an i16 holds many times over.
         let stretch = wanted.clamp(-STRETCH_MAX, STRETCH_MAX) as i16;
-        let slips = Round::Nearest.divide(moved, self.slot()) as i64;
-        let knot = Knot { from, at, to, stretch, slips };
-        ((stretch, slips) != (last.stretch, last.slips)).then_some(knot)
+        ((stretch, knot.slips) != (last.stretch, last.slips)).then_some(Knot { stretch, ..knot })
+    }
+
+    /// The knot at the beginning of a segment from which on it is so steep: all that is before it follows from the one before.
+    fn knot_from(&self, from: SegmentNumber, stretch: i16) -> Knot {
+        let last = self.last();
+        let start = i128::from(self.grid.segment_start(from).ticks()) * PARTS;
+        let at = saturated(i128::from(last.at) + Round::Up.divide(start - last.to, last.slope())).ticks();
+        let to = last.exact(at);
+        let slips = Round::Nearest.divide(to - self.straight(at), self.slot()) as i64;
+        Knot { from, at, to, stretch, slips }
+    }
+
+    /// Where a tick would lie had nothing bent, in parts.
+    fn straight(&self, at: i64) -> i128 {
+        (i128::from(at) + i128::from(self.offset)) * PARTS
     }
 
     fn knot(&self, at: i64) -> &Knot {

@@ -10,13 +10,19 @@
 //!
 //! A source timeline may *jump* inside: then it goes on where it left off, and by how much it jumped is remembered with it, for
 //! others that make the same jump and for those that come later. And it may *drift*: then its [`line`] bends, for all its sources alike.
+//!
+//! Where two hosts make a channel together, they tell each other their anchors ([`shared`]): sources of both land on the same slots.
 
 mod drift;
 mod line;
+mod shared;
+mod told;
 
 use std::time::Duration;
 
 pub use drift::Drift;
+pub use shared::{ACCEPTED, Elsewhere, Unusable};
+pub use told::Told;
 
 use crate::clock::Now;
 use crate::media::{ChannelTime, FrameRate, Grid, Pace, Round, SourceTime};
@@ -73,6 +79,11 @@ impl Anchor {
     /// Both lead to the same line: what is planned for one holds for the other.
     pub const fn is_like(self, other: Self) -> bool {
         self.line == other.line
+    }
+
+    /// Between it and the one before the jump by `by` lie slots that were left free.
+    pub const fn leaves_free(self, before: Self, by: i64) -> bool {
+        around(before.shift.saturating_add(by).saturating_sub(self.shift)) != 0
     }
 
     /// Both come from the same jump, as far as can be told.
@@ -150,6 +161,10 @@ struct Known {
     votes: Vec<(u32, Now, i64)>,
     /// When a source strayed from it for good, last.
     left: Option<Left>,
+    /// How often its plan was taken from the other host.
+    revised: u32,
+    /// The disk had it, and nobody has used it since.
+    recalled: bool,
 }
 
 impl Known {
@@ -171,12 +186,18 @@ pub struct Timeline {
     lines: Vec<Known>,
     made: u64,
     sources: u32,
+    /// Of whatever others are to be told.
+    changes: u64,
+    /// What the other host told last.
+    other: Option<shared::Other>,
+    /// It may be heard until then, for the first time.
+    expected: Option<Now>,
 }
 
 impl Timeline {
     /// No anchor yet.
     pub const fn new(grid: Grid) -> Self {
-        Self { grid, lines: Vec::new(), made: 0, sources: 0 }
+        Self { grid, lines: Vec::new(), made: 0, sources: 0, changes: 0, other: None, expected: None }
     }
 
     /// A number for a source, by which its words about drift are told from others'.
@@ -185,10 +206,10 @@ impl Timeline {
         self.sources
     }
 
-    /// The anchor for a source whose media of source time `at` arrived at `now`. `at` is a video frame's PTS where there is
-    /// video. `usual`: by how many ticks its media came behind its time before, if that is known. A new anchor puts `at` where
-    /// frames at the source's `rate` stay as far as can be from the middle between two slots, on a slot if they are as
-    /// many; so no rounding later moves the source's frames between slots.
+    /// The anchor for a source whose media of source time `at` arrived at `now`: one that is known and fits, the other host's where that has it
+    /// about there, or a new one. `at` is a video frame's PTS where there is video. `usual`: by how many ticks its media came behind its time
+    /// before, if that is known. A new anchor puts `at` where frames at the source's `rate` stay as far as can be from the middle between two
+    /// slots, on a slot if they are as many; so no rounding later moves the source's frames between slots.
     pub fn anchor(
         &mut self,
         now: ChannelTime,
@@ -196,6 +217,20 @@ impl Timeline {
         usual: Option<i64>,
         rate: Option<FrameRate>,
     ) -> Anchored {
+        // What this process itself has used stays; the other host knows better than what was kept of another life.
+        let found = self.fitting(now, at, usual, false).or_else(|| self.adopt(now, at));
+        if let Some(anchor) = found.or_else(|| self.fitting(now, at, usual, true)) {
+            self.use_line(anchor.line);
+            self.keep(anchor);
+            return Anchored::Adopted(anchor);
+        }
+        let on_slot = self.grid.slot_time(self.grid.slot_at(now)).offset(self.phase(rate));
+        let line = Line::new(self.grid, at.ticks(), on_slot);
+        Anchored::New(Anchor { line: self.remember(line, vec![0]), shift: 0 })
+    }
+
+    /// Of the anchors that are known the one that fits best, if any does. `recalled`: of those that only the disk had.
+    fn fitting(&self, now: ChannelTime, at: SourceTime, usual: Option<i64>, recalled: bool) -> Option<Anchor> {
         let (fit, stray) = (ticks(FIT), ticks(STRAY));
         let fits = |delay: i64| match usual {
             Some(usual) => (-EARLY..=fit).contains(&(delay - usual)) && delay.abs() <= stray,
@@ -204,29 +239,16 @@ impl Timeline {
         // With nothing to go by but the clock, what others found last: whoever strayed with them lands with them. A source that is
         // known by its delay is told by it: the nearest tenth of a second counts; of those the newest: after a step of the wall clock
         // it is the truer one.
-        let known = self.candidates(now, at);
-        let nearest = known
+        let known = self.candidates(now, at, recalled);
+        known
             .filter(|(_, delay)| fits(*delay))
             .min_by_key(|(_, delay)| usual.map(|usual| (delay - usual).abs() / 9_000))
-            .map(|(anchor, _)| anchor);
-        if let Some(anchor) = nearest {
-            self.use_line(anchor.line);
-            self.keep(anchor);
-            return Anchored::Adopted(anchor);
-        }
-        let on_slot = self.grid.slot_time(self.grid.slot_at(now)).offset(self.phase(rate));
-        if self.lines.len() == REMEMBERED {
-            self.lines.remove(0);
-        }
-        self.made += 1;
-        let line = Line::new(self.grid, at.ticks(), on_slot);
-        self.lines.push(Known { id: self.made, line, shifts: vec![0], votes: Vec::new(), left: None });
-        Anchored::New(Anchor { line: self.made, shift: 0 })
+            .map(|(anchor, _)| anchor)
     }
 
     /// Every anchor known, newest first, and how many ticks behind its time what lies at `at` would come under it.
-    fn candidates(&self, now: ChannelTime, at: SourceTime) -> impl Iterator<Item = (Anchor, i64)> {
-        self.lines.iter().rev().flat_map(move |known| {
+    fn candidates(&self, now: ChannelTime, at: SourceTime, recalled: bool) -> impl Iterator<Item = (Anchor, i64)> {
+        self.lines.iter().rev().filter(move |known| known.recalled == recalled).flat_map(move |known| {
             known.shifts.iter().rev().map(move |shift| {
                 let unwrapped = |shift: i64| {
                     let here = known.line.picture(at.ticks().saturating_sub(shift));
@@ -293,6 +315,7 @@ impl Timeline {
         if keep {
             known.keep(anchor.shift);
             known.keep(shift);
+            self.changes += 1;
         }
         Anchor { shift, ..anchor }
     }
@@ -350,7 +373,9 @@ impl Timeline {
             return None;
         }
         known.line.slip(later);
-        Some(Slip { later, sum: known.line.target() })
+        let sum = known.line.target();
+        self.changes += 1;
+        Some(Slip { later, sum })
     }
 
     /// Whether media that lies at `at` under `anchor` when it arrives at `now` needs a new one.
@@ -403,6 +428,7 @@ impl Timeline {
     /// The one used last is forgotten last.
     fn use_line(&mut self, id: u64) {
         if let Some(at) = self.lines.iter().position(|known| known.id == id) {
+            self.lines[at].recalled = false;
             self.lines[at..].rotate_left(1);
         }
     }

@@ -33,6 +33,7 @@ fn status(title: &str) -> Arc<ChannelStatus> {
         ladder: LadderStatus::default(),
         publish: PublishStatus { newest: Some(7), segments: 3, ..PublishStatus::default() },
         dvr: None,
+        other_host: None,
         loudness: Vec::new(),
         probe: None,
         outputs: Vec::new(),

@@ -82,10 +82,36 @@ pub fn signal(pid: u32, name: &str) {
 #[derive(Debug)]
 pub struct Server {
     process: Process,
+    place: Place,
     pub dir: tempfile::TempDir,
     pub origin: u16,
     pub control: u16,
     pub srt: u16,
+}
+
+/// Where a server runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The network namespace, if it has one of its own.
+    pub netns: Option<String>,
+    /// By which it is reached.
+    pub address: String,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { netns: None, address: "127.0.0.1".to_owned() }
+    }
+}
+
+impl Place {
+    fn tandem(&self) -> Command {
+        let Some(netns) = &self.netns else { return tandem() };
+        // It becomes what it runs: the process id is that of the server.
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", netns]).arg(env!("CARGO_BIN_EXE_tandem"));
+        command
+    }
 }
 
 /// What a test varies in the channel's configuration.
@@ -141,12 +167,17 @@ impl Server {
         );
         let saved = options.save_segments.then(|| dir.path().join("saved"));
         let more = saved.iter().flat_map(|folder| [OsStr::new("--save-segments"), folder.as_os_str()]);
-        Self::run(dir, &text, more, [origin, control, srt])
+        Self::run(Place::default(), dir, &text, more, [origin, control, srt])
     }
 
     /// With a config of the test's own, in a folder of its own; it has a channel `test`.
     pub fn written(dir: tempfile::TempDir, text: &str, ports: [u16; 3]) -> Self {
-        Self::run(dir, text, [], ports)
+        Self::run(Place::default(), dir, text, [], ports)
+    }
+
+    /// The same, somewhere else.
+    pub fn placed(place: Place, dir: tempfile::TempDir, text: &str, ports: [u16; 3]) -> Self {
+        Self::run(place, dir, text, [], ports)
     }
 
     /// Starts a server with one channel, `test`, that only relays: `channel` holds its sources and outputs.
@@ -162,11 +193,12 @@ impl Server {
             "[control]\nlisten = \"127.0.0.1:{control}\"\n[srt]\nlisten = \"127.0.0.1:{srt}\"\n\
              memory_max = \"{memory}\"\n[[channel]]\nid = \"test\"\nladder = \"none\"\n{channel}"
         );
-        Self::run(dir, &text, [], [0, control, srt])
+        Self::run(Place::default(), dir, &text, [], [0, control, srt])
     }
 
     /// With a config, and `more` options of `tandem run`.
     fn run<'a>(
+        place: Place,
         dir: tempfile::TempDir,
         text: &str,
         more: impl IntoIterator<Item = &'a OsStr>,
@@ -174,12 +206,12 @@ impl Server {
     ) -> Self {
         let config = dir.path().join("tandem.toml");
         std::fs::write(&config, text).expect("config is written");
-        let mut command = tandem();
+        let mut command = place.tandem();
         command.arg("run").arg(&config).args(more);
         let log = File::create(dir.path().join("server.log")).expect("log file");
         command.stderr(log.try_clone().expect("second handle")).stdout(log);
         let process = Process::start("tandem run", &mut command);
-        let server = Self { process, dir, origin, control, srt };
+        let server = Self { process, place, dir, origin, control, srt };
         server.wait("the control port answers", |s| s.get("/v1/channels/test").is_some());
         server
     }
@@ -195,7 +227,7 @@ impl Server {
     /// Kills it (SIGKILL) and starts it anew with the same config at once.
     pub fn restart_after_kill(&mut self) {
         self.process.kill();
-        let mut command = tandem();
+        let mut command = self.place.tandem();
         command.arg("run").arg(self.dir.path().join("tandem.toml"));
         let log = File::options().append(true).open(self.dir.path().join("server.log")).expect("log file");
         command.stderr(log.try_clone().expect("second handle")).stdout(log);
@@ -203,20 +235,20 @@ impl Server {
     }
 
     pub fn hls(&self) -> String {
-        format!("http://127.0.0.1:{}/live/test/index.m3u8", self.origin)
+        format!("http://{}:{}/live/test/index.m3u8", self.place.address, self.origin)
     }
 
     pub fn dash(&self) -> String {
-        format!("http://127.0.0.1:{}/live/test/manifest.mpd", self.origin)
+        format!("http://{}:{}/live/test/manifest.mpd", self.place.address, self.origin)
     }
 
     pub fn srt_url(&self, source: &str) -> String {
-        format!("srt://127.0.0.1:{}?streamid=test/{source}", self.srt)
+        format!("srt://{}:{}?streamid=test/{source}", self.place.address, self.srt)
     }
 
     /// JSON of the control API, if it answers.
     pub fn get(&self, path: &str) -> Option<Value> {
-        let url = format!("http://127.0.0.1:{}{path}", self.control);
+        let url = format!("http://{}:{}{path}", self.place.address, self.control);
         ureq::get(&url).call().ok()?.body_mut().read_to_string().ok().and_then(|t| serde_json::from_str(&t).ok())
     }
 

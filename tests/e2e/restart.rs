@@ -219,6 +219,9 @@ pub fn deaths_of_the_main_process(deaths: u64, watched: bool) {
         "{deaths} deaths: served again within {slowest:?}; {checked} bodies fetched again, all the same; {answered} reloads waited"
     );
     assert!(checked > 40 * deaths as usize, "{checked}");
+    // Each time the sources go on on the slots of the first one, which anchored them.
+    let anchored = server.log().matches("anchored: a timeline of its own").count();
+    assert_eq!(anchored, 1, "{}", server.log_tail());
     // Nothing is missing but what was on its way when it died.
     let status = server.status();
     assert_eq!(status["dvr"]["lost"], 0, "{status:#}");

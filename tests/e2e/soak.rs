@@ -86,9 +86,9 @@ fn copies_that_are_cut_for_ten_seconds_lose_nothing() {
 }
 
 #[test]
-#[ignore = "two minutes"]
-fn either_of_two_main_processes_dies() {
-    crate::spread::either_of_two_main_processes_dies(30);
+#[ignore = "ten minutes"]
+fn either_of_two_hosts_dies_ten_times() {
+    crate::spread::either_of_two_main_processes_dies(10, 30, true);
 }
 
 /// What goes in, what comes out, and what the conversion between them may cost.

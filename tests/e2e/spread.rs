@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{
-    Inspection, Process, Publisher, Publishers, Server, Verdict, free_tcp, free_udp, need, publish, signal, tandem,
+    Inspection, Place, Process, Publisher, Publishers, Server, Verdict, free_tcp, free_udp, need, publish, signal,
+    tandem,
 };
 
 /// A server's ports.
@@ -108,54 +109,193 @@ fn an_encoder_elsewhere_goes_on_where_ours_is_killed() {
     assert!(!server.log().contains("sesame"), "a key is never logged");
 }
 
-/// Waits until both make equal bytes. Where a source begins on the channel's time each decides on its own (docs/time.md), so they may
-/// differ by a slot; then the one in place `restarts` begins anew.
-fn agree(servers: &mut [Server; 2], restarts: usize) {
-    let differs = |servers: &[Server; 2]| servers.each_ref().map(|s| s.status()["publish"]["differs"].clone());
-    let newest = |s: &Server| s.status()["publish"]["newest"].as_u64();
-    for _ in 0..6 {
-        servers.iter().for_each(Server::wait_on_air);
-        let (before, then) = (differs(servers), newest(&servers[0]).map(|newest| newest + 3));
-        servers[0].wait("three segments", |s| newest(s) >= then);
-        if differs(servers) == before {
-            return;
-        }
-        servers[restarts].restart_after_kill();
-    }
-    panic!("two main processes never agreed on where the source begins");
+/// A host: where it runs, and its ports there.
+struct Host {
+    place: Place,
+    /// By which the other one reaches it.
+    inner: String,
+    ports: Ports,
 }
 
-/// Two main processes, each of which makes one pipeline and publishes it to the other: whichever dies, the other one's players see nothing.
-pub fn either_of_two_main_processes_dies(seconds: u64) {
-    let [one, two] = [Ports::free(), Ports::free()];
-    let publish_to = |pipeline: &str, other: &Ports| {
-        let to = format!("http://127.0.0.1:{}/ingest/test/{pipeline}", other.ingest);
-        format!("[[channel.publish]]\npipeline = \"{pipeline}\"\nto = \"{to}\"\nkey = \"file:key.txt\"\n")
+/// Two hosts. Where the system lets us make them, each is a network namespace, with a way to us and a way to the other one.
+struct Net {
+    hosts: [Host; 2],
+    /// Namespaces, and on which link each reaches the other one.
+    made: Vec<(String, String)>,
+}
+
+fn ip(arguments: &str) -> bool {
+    let ran =
+        Command::new("ip").args(arguments.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ran.is_ok_and(|status| status.success())
+}
+
+impl Net {
+    fn new() -> Self {
+        let pid = std::process::id();
+        let names = ["a", "b"].map(|host| format!("td{pid}{host}"));
+        let subnet = format!("10.213.{}", pid % 251);
+        let mut net =
+            Self { hosts: [1, 2].map(|n| Host::on_loopback(&format!("127.0.0.{}", n + 1))), made: Vec::new() };
+        // Interface names have 15 characters at most.
+        let link = |name: &str, end: &str| format!("t{}{end}", &name[2..]);
+        let mut steps = Vec::new();
+        for (n, name) in names.iter().enumerate() {
+            let (ours, theirs, low) = (link(name, "o"), link(name, "i"), 4 * n);
+            steps.push(format!("netns add {name}"));
+            steps.push(format!("link add {ours} type veth peer name {theirs} netns {name}"));
+            steps.push(format!("addr add {subnet}.{}/30 dev {ours}", low + 1));
+            steps.push(format!("-n {name} addr add {subnet}.{}/30 dev {theirs}", low + 2));
+            steps.extend([format!("link set {ours} up"), format!("-n {name} link set {theirs} up")]);
+            steps.push(format!("-n {name} link set lo up"));
+        }
+        let between = names.each_ref().map(|name| link(name, "x"));
+        steps.push(format!(
+            "link add {} netns {} type veth peer name {} netns {}",
+            between[0], names[0], between[1], names[1]
+        ));
+        for (n, (name, between)) in names.iter().zip(&between).enumerate() {
+            steps.push(format!("-n {name} addr add {subnet}.{}/30 dev {between}", n + 9));
+            steps.push(format!("-n {name} link set {between} up"));
+        }
+        net.made = names.iter().cloned().zip(between.iter().cloned()).collect();
+        if let Some(failed) = steps.iter().find(|step| !ip(step)) {
+            eprintln!("no network namespaces here (`ip {failed}` failed): both hosts run on loopback addresses");
+            net.take_down();
+            return net;
+        }
+        for (n, name) in names.into_iter().enumerate() {
+            net.hosts[n].place = Place { netns: Some(name), address: format!("{subnet}.{}", 4 * n + 2) };
+            net.hosts[n].inner = format!("{subnet}.{}", n + 9);
+        }
+        net
+    }
+
+    /// Opens or closes the way between the two; false where there is none of their own.
+    fn way(&self, state: &str) -> bool {
+        self.made.first().is_some_and(|(name, between)| ip(&format!("-n {name} link set {between} {state}")))
+    }
+
+    fn take_down(&mut self) {
+        for (name, _) in self.made.drain(..) {
+            ip(&format!("netns del {name}"));
+        }
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.take_down();
+    }
+}
+
+impl Host {
+    fn on_loopback(address: &str) -> Self {
+        let place = Place { netns: None, address: address.to_owned() };
+        Self { place, inner: address.to_owned(), ports: Ports::free() }
+    }
+
+    /// A server here with the channel `test` of segments of a second: `own` it makes of its source, and publishes it to `other`.
+    fn serve(&self, own: &str, other: &Self) -> Server {
+        let Ports { origin, control, srt, ingest } = self.ports;
+        // What another host reaches listens on all addresses of its own, or on the one it has here.
+        let (all, loopback) = match self.place.netns {
+            Some(_) => ("0.0.0.0", "0.0.0.0"),
+            None => (self.place.address.as_str(), self.place.address.as_str()),
+        };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(dir.path().join("key.txt"), "sesame-of-tests\n").expect("the key is written");
+        let ladder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/ladders/test.toml");
+        let (made, got) = (format!("{own} = [\"s1\"]"), if own == "a" { "b = \"cmaf\"" } else { "a = \"cmaf\"" });
+        let text = format!(
+            "[origin]\nlisten = \"{all}:{origin}\"\n[control]\nlisten = \"{loopback}:{control}\"\n\
+             [srt]\nlisten = \"{all}:{srt}\"\n[ingest]\nlisten = \"{all}:{ingest}\"\nkey = \"file:key.txt\"\n\
+             [[channel]]\nid = \"test\"\nladder = \"{}\"\nsegment = \"1s\"\n\
+             [channel.pipelines]\n{made}\n{got}\n\
+             [[channel.publish]]\npipeline = \"{own}\"\nto = \"http://{}:{}/ingest/test/{own}\"\nkey = \"file:key.txt\"\n{SOURCE}",
+            ladder.display(),
+            other.inner,
+            other.ports.ingest,
+        );
+        Server::placed(self.place.clone(), dir, &text, [origin, control, srt])
+    }
+}
+
+/// Waits until both are on air, each hears the other one, and their sources lie on the same slots; then watches six segments, which must be equal:
+/// so far behind the live edge begin those who join then.
+fn agree(servers: &[Server; 2]) {
+    for server in servers {
+        server.wait("it answers, is in lock, hears the other host, and lies where that does", |s| {
+            let Some(status) = s.get("/v1/channels/test") else { return false };
+            let host = &status["other_host"];
+            let lies = host["heard"] == true && host["agree"] == 1 && host["apart"] == 0;
+            let mut pipelines = status["pipelines"].as_array().into_iter().flatten();
+            lies && pipelines.all(|p| p["locked"] == true && p["showing"] == "source")
+        });
+    }
+    // What began with the slate is made and compared within some segments.
+    let newest = |s: &Server| s.status()["publish"]["newest"].as_u64();
+    let then = servers.each_ref().map(|s| newest(s).map(|newest| newest + 3));
+    for (server, then) in servers.iter().zip(then) {
+        server.wait("three segments", |s| newest(s) >= then);
+    }
+    let compared = |s: &Server| {
+        let publish = &s.status()["publish"];
+        (publish["differs"].clone(), publish["equal"].as_u64().unwrap_or(0))
     };
-    let keys = |a: &str, b: &str, to: String| format!("[channel.pipelines]\na = {a}\nb = {b}\n{to}{SOURCE}");
-    let mut servers = [
-        one.serve(&keys("[\"s1\"]", "\"cmaf\"", publish_to("a", &two))),
-        two.serve(&keys("\"cmaf\"", "[\"s1\"]", publish_to("b", &one))),
-    ];
+    let before = servers.each_ref().map(compared);
+    for (server, (differs, equal)) in servers.iter().zip(before) {
+        server.wait("six equal segments", |s| {
+            let now = compared(s);
+            assert_eq!(now.0, differs, "it agrees, and bytes differ\n{}", s.log_tail());
+            now.1 >= equal + 6
+        });
+    }
+}
+
+/// Two main processes on hosts of their own, each of which makes one pipeline and publishes it to the other: whichever is killed, the other one's
+/// players see nothing, and it comes back onto the same slots by itself. `cut`: the way between them, too.
+pub fn either_of_two_main_processes_dies(deaths: usize, seconds: u64, cut: bool) {
+    let net = Net::new();
+    let [one, two] = &net.hosts;
+    let mut servers = [one.serve("a", two), two.serve("b", one)];
     let targets = [servers[0].srt_url("s1"), servers[1].srt_url("s1")];
     let _publishers = Publishers::to(&targets, Publisher::SrtLiveTransmit);
-    for dies in [0, 1] {
-        agree(&mut servers, dies);
-        let stays = 1 - dies;
-        let differed = servers[stays].status()["publish"]["differs"].clone();
-        let looks = ["top", "lowest"].map(|rendition| Inspection::start(&servers[stays].hls(), rendition, seconds));
-        std::thread::sleep(Duration::from_secs(seconds / 3));
-        let own = ["a", "b"][stays];
+    agree(&servers);
+    let silent = |s: &Server| s.log().matches("ingest-silent").count();
+    let look = |s: &Server| ["top", "lowest"].map(|rendition| Inspection::start(&s.hls(), rendition, seconds));
+    for death in 0..deaths {
+        let (dies, stays) = (death % 2, 1 - death % 2);
+        let (before, told) = (servers[stays].status()["publish"].clone(), silent(&servers[stays]));
+        let looks = look(&servers[stays]);
+        std::thread::sleep(Duration::from_secs(seconds / 4));
         servers[dies].kill();
-        servers[stays].wait("what the other one published is silent", |s| s.log().contains("ingest-silent"));
-        for look in looks {
-            look.verdict().assert_clean("one of two main processes was killed");
-        }
-        let status = servers[stays].status();
-        assert_eq!(status["publish"]["gaps"], 0, "{status:#}");
-        assert_eq!(status["publish"]["differs"], differed, "both must make equal bytes: {status:#}");
-        assert_eq!(servers[stays].pipeline(own)["running"], true, "{status:#}");
-        // Where its source begins it decides anew.
+        servers[stays].wait("what the other one published is silent", |s| silent(s) > told);
+        let after = servers[stays].status()["publish"].clone();
+        // Players go on while it comes back.
         servers[dies].restart_after_kill();
+        looks.into_iter().for_each(|look| look.verdict().assert_clean("one of two main processes was killed"));
+        assert_eq!(after["differs"], before["differs"], "both made equal bytes until then: {after:#}");
+        agree(&servers);
+        let status = servers[stays].status();
+        assert_eq!(status["publish"]["gaps"], before["gaps"], "{status:#}");
+        let own = ["a", "b"][stays];
+        assert_eq!(servers[stays].pipeline(own)["starts"], 1, "{status:#}");
+        assert_eq!(servers[dies].pipeline(["a", "b"][dies])["starts"], 1, "nobody is started again to agree");
     }
+    if cut && net.way("down") {
+        let looks = servers.each_ref().map(look);
+        std::thread::sleep(Duration::from_secs(seconds / 2));
+        assert!(net.way("up"));
+        for look in looks.into_iter().flatten() {
+            look.verdict().assert_clean("the way between two hosts was cut");
+        }
+        agree(&servers);
+    }
+}
+
+/// Each of two, once.
+#[test]
+fn either_of_two_hosts_dies_and_comes_back_onto_the_same_slots() {
+    either_of_two_main_processes_dies(2, 10, false);
 }

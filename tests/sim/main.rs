@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used)] // a test's helpers may fail as its assertions do
 
 mod encoder;
+mod hosts;
 mod judge;
 mod probe;
 mod programme;

@@ -223,7 +223,7 @@ function fillCard(card, channel, p) {
   card.img.hidden = !p.thumbnail;
   card.none.hidden = Boolean(p.thumbnail);
   const share = cpu.get(`${channel.id}/${p.id}`)?.share;
-  const facts = p.ingest ? published(p.ingest) : [
+  const facts = p.ingest ? published(p.ingest, channel.other_host) : [
     ["Source", p.source ?? format.NONE],
     ["Behind the clock", p.running ? format.seconds(p.lag_ms) : format.NONE],
     ["CPU", p.running && share != null ? `${Math.round(100 * share)} % of a core` : format.NONE],
@@ -241,16 +241,24 @@ function fillCard(card, channel, p) {
 }
 
 /** What an encoder elsewhere publishes. */
-function published(ingest) {
+function published(ingest, host) {
   const left = ingest.dropped + ingest.off_grid + ingest.astray;
   return [
     ["Encoder", ingest.peer ?? "elsewhere, silent"],
+    ...(host ? [["Its host", agreement(host), `${format.whole(host.moves)} moves, ${format.whole(host.refused)} not followed`]] : []),
     ["Published", format.bytes(ingest.bytes)],
     ["Segments", `${format.whole(ingest.segments)} whole, ${format.whole(ingest.incomplete)} incomplete`],
     ["Left out", `${format.whole(left)} samples`,
       `${format.whole(ingest.off_grid)} between two frames, ${format.whole(ingest.astray)} far from the clock, ${format.whole(ingest.dropped)} without use`],
     ["Refused", `${format.whole(ingest.refused)} bodies`],
   ];
+}
+
+/** Whether sources lie on the same slots on the host that publishes. */
+function agreement(host) {
+  if (!host.heard) return "not heard";
+  if (host.apart) return `${host.apart} of ${host.apart + host.agree} sources on other frames`;
+  return host.agree ? "sources on the same frames" : "no source in common";
 }
 
 function sound(level) {

@@ -30,9 +30,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 /// How long the answer to a stream that has ended may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Between attempts, at first and at most. A destination is given as many attempts as its segments last.
+/// Between attempts, at first and, where the peer itself says no, at most. A destination is given as many attempts as its segments last.
 const WAIT: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(2);
+/// At most where nobody answers.
+const WAIT_UNHEARD: Duration = Duration::from_millis(400);
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 64 << 10;
 /// Of an answer so much is read.
@@ -151,7 +153,12 @@ pub async fn run(to: Destination, mut pieces: mpsc::Receiver<Piece>, figures: wa
         let Err(Ended { why, answered }) = ended else { return };
         let was_connected = figures.borrow().connected;
         figures.send_modify(|it| (it.connected, it.ended, it.lost) = (false, Some(why), backlog.lost()));
-        wait = if was_connected && !answered { WAIT } else { (wait * 2).min(WAIT_MAX) };
+        wait = match (was_connected, answered) {
+            (_, true) => (wait * 2).min(WAIT_MAX),
+            (true, false) => WAIT,
+            // Soon after it is back it wants to know where its sources lie.
+            (false, false) => (wait * 2).min(WAIT_UNHEARD),
+        };
         // Pieces are taken meanwhile, so that whoever gives them never waits.
         let pause = sleep(wait);
         tokio::pin!(pause);

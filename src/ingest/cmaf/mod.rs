@@ -26,6 +26,7 @@ mod timeline;
 mod told;
 mod track;
 
+use crate::channel::HostWord;
 use crate::encode::ipc::{CodedUnit, SegmentEnd};
 use crate::media::{RenditionId, SegmentNumber};
 
@@ -46,6 +47,8 @@ pub enum Output {
     Coded(CodedUnit),
     /// As of an encode process. Where `units` are fewer than the grid has, the sender left some out.
     SegmentEnd(SegmentEnd),
+    /// The host that publishes says something of itself.
+    Host(Box<HostWord>),
     /// News for people and for the pipeline's owner.
     Notice(Notice),
 }

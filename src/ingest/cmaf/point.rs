@@ -179,6 +179,14 @@ impl Point {
                 self.header(now, object, Header::parse(moov)?)?;
                 continue;
             }
+            // Of the host, and so of no track: it needs no header.
+            if let Element::Aside(content) = &element
+                && Aside::is_of_host(content)
+            {
+                let Some(Aside::Host(word)) = Aside::parse(content) else { return Err(Refusal::Host) };
+                self.out.push(Output::Host(word));
+                continue;
+            }
             let rendition = object.rendition.ok_or(Refusal::NoHeader)?;
             if self.newest[rendition] > object.number {
                 return Err(Refusal::Replaced);
@@ -205,7 +213,7 @@ impl Point {
                     Some(Aside::Segment { number, filled, .. }) => {
                         track.tell(number, filled, &mut self.out, &mut self.figures);
                     }
-                    None => {}
+                    Some(Aside::Host(_)) | None => {}
                 },
                 Element::Header(_) => {}
             }

@@ -58,6 +58,9 @@ pub enum Refusal {
     /// A newer body for the same track is there.
     #[error("another connection sends this track now")]
     Replaced,
+    /// A host that says something of itself, and nothing that makes sense.
+    #[error("what it says of the host makes no sense")]
+    Host,
     /// More bodies than its tracks can need are open.
     #[error("too many connections send to this point")]
     Crowded,
@@ -67,7 +70,7 @@ impl Refusal {
     /// The HTTP status that tells its sender (DASH-IF Live Media Ingest §4, §5.2; RFC 9110 §15.5).
     pub fn status(&self) -> u16 {
         match self {
-            Self::Stream(_) | Self::Wrong(_) | Self::Sample => 400,
+            Self::Stream(_) | Self::Wrong(_) | Self::Sample | Self::Host => 400,
             Self::NoRendition { .. } | Self::Ambiguous { .. } => 404,
             Self::Replaced => 409,
             Self::NoHeader | Self::Unfit { .. } => 412,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, watch};
 
+use super::aside::{Aside, HOST_TRACK};
 use super::client::{self, Destination, Line, LineFigures, PIECES};
 use super::publish::{Piece, Publisher};
 use crate::channel::{Made, Onward};
@@ -36,6 +37,8 @@ pub struct Sender {
     /// Where each pipeline goes.
     to: BTreeMap<PipelineId, Vec<config::Publish>>,
     streams: BTreeMap<PipelineId, Stream>,
+    /// What this host says of itself goes to each destination beside its renditions, and before them.
+    words: BTreeMap<PipelineId, Vec<Line>>,
 }
 
 impl Sender {
@@ -43,7 +46,7 @@ impl Sender {
     pub fn new(channel: &config::Channel) -> Option<Self> {
         let to = channel.pipelines.iter().filter(|pipeline| !pipeline.publish.is_empty());
         let to: BTreeMap<_, _> = to.map(|pipeline| (pipeline.id, pipeline.publish.clone())).collect();
-        (!to.is_empty()).then_some(Self { to, streams: BTreeMap::new() })
+        (!to.is_empty()).then_some(Self { to, streams: BTreeMap::new(), words: BTreeMap::new() })
     }
 
     fn begin(&mut self, from: PipelineId, config: &crate::package::Config) {
@@ -52,6 +55,14 @@ impl Sender {
         let ways = destinations.iter().map(|to| ways(to, &publisher)).collect();
         self.streams.insert(from, Stream { publisher, ways });
     }
+}
+
+/// Takes what this host says of itself. How it fares is not told: who does not take it is no Tandem.
+fn host_line(to: &config::Publish) -> Option<Line> {
+    let destination = Destination::new(&to.to, HOST_TRACK, to.key.clone()).ok()?;
+    let (pieces, taken) = mpsc::channel(PIECES);
+    tokio::spawn(client::run(destination, taken, watch::channel(LineFigures::default()).0));
+    Some(Line::new(pieces))
 }
 
 fn ways(to: &config::Publish, publisher: &Publisher) -> Vec<Way> {
@@ -79,12 +90,19 @@ impl Onward for Sender {
         if let Made::Begins(config) = &made {
             return self.begin(from, config);
         }
+        if let Made::Word(word) = made {
+            // A new connection begins with the newest one.
+            let word = Piece::Header(Aside::Host(word).write().into());
+            let to = self.to.get(&from).map(Vec::as_slice).unwrap_or_default();
+            let lines = self.words.entry(from).or_insert_with(|| to.iter().filter_map(host_line).collect());
+            return lines.iter_mut().for_each(|line| line.give(word.clone()));
+        }
         let Some(stream) = self.streams.get_mut(&from) else { return };
         let (rendition, pieces) = match made {
             Made::Coded(unit) => (usize::from(unit.rendition.0), stream.publisher.coded(&unit)),
             Made::SegmentEnd(end) => (usize::from(end.rendition.0), stream.publisher.segment_end(end)),
             Made::Gone => return stream.publisher.encoder_gone(),
-            Made::Begins(_) => return,
+            Made::Begins(_) | Made::Word(_) => return,
         };
         match pieces {
             Ok(pieces) => stream.give(rendition, &pieces),

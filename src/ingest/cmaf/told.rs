@@ -23,6 +23,7 @@ fn said(output: Output) -> Option<Said> {
     let notice = match output {
         Output::Coded(unit) => return Some(Said::Coded(unit)),
         Output::SegmentEnd(end) => return Some(Said::SegmentEnd(end)),
+        Output::Host(word) => return Some(Said::Host(word)),
         Output::Notice(notice) => notice,
     };
     let moved = |text: String| Said::News(Severity::Info, EventKind::IngestMoved, text);

@@ -57,7 +57,7 @@ fn package(packager: &mut Packager, now: Now, out: Vec<Output>) {
         match output {
             Output::Coded(unit) => packager.coded(now, PipelineId::B, unit),
             Output::SegmentEnd(end) => packager.segment_end(now, PipelineId::B, end),
-            Output::Notice(_) => {}
+            Output::Host(_) | Output::Notice(_) => {}
         }
         for event in packager.poll(now) {
             assert!(!matches!(event, PackageEvent::Refused { .. } | PackageEvent::Gap { .. }), "{event:?}");

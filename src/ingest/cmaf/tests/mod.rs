@@ -2,6 +2,7 @@
 
 mod corpus;
 mod hostile;
+mod hosts;
 mod http;
 mod judges;
 mod ours;

@@ -57,7 +57,7 @@ fn deliver(packager: &mut Packager, from: PipelineId, output: Output) {
     match output {
         Output::Coded(unit) => packager.coded(clock::now(), from, unit),
         Output::SegmentEnd(end) => packager.segment_end(clock::now(), from, end),
-        Output::Notice(_) => {}
+        Output::Host(_) | Output::Notice(_) => {}
     }
 }
 
@@ -112,7 +112,7 @@ async fn what_is_made_here_is_the_same_bytes_there() {
         let (rendition, pieces) = match output {
             Output::Coded(unit) => (unit.rendition, publisher.coded(unit).expect("it fits")),
             Output::SegmentEnd(end) => (end.rendition, publisher.segment_end(*end).unwrap_or_default()),
-            Output::Notice(_) => continue,
+            Output::Host(_) | Output::Notice(_) => continue,
         };
         pieces.into_iter().for_each(|piece| lines[usize::from(rendition.0)].give(piece));
         // About real time times five, and a broken way in the middle of it, twice.
