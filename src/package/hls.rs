@@ -31,24 +31,24 @@ pub(super) fn segment_lines(layout: &Layout, kind: Kind, n: SegmentNumber, gap: 
     out
 }
 
-/// The lines of the parts of one segment that are published; those of `parts` behind them are missing for good where `gap` says so.
-pub(super) fn part_lines(layout: &Layout, kind: Kind, n: SegmentNumber, parts: &[Published], gap: bool) -> String {
+/// The lines of the parts of one segment that are published.
+pub(super) fn part_lines(layout: &Layout, kind: Kind, n: SegmentNumber, parts: &[Published]) -> String {
     let mut out = String::new();
-    for (k, seconds) in layout.part_seconds(kind, n).into_iter().enumerate() {
-        let published = parts.get(k);
-        if published.is_none() && !gap {
-            break;
-        }
+    for (k, (seconds, part)) in layout.part_seconds(kind, n).into_iter().zip(parts).enumerate() {
         let name = part_name(layout, kind, n, k);
         let _ = write!(out, "#EXT-X-PART:DURATION={seconds:.5},URI=\"{name}\"");
         // §4.4.4.9.
-        out.push_str(match published {
-            Some(part) if part.independent => ",INDEPENDENT=YES\n",
-            Some(_) => "\n",
-            None => ",GAP=YES\n",
-        });
+        out.push_str(if part.independent { ",INDEPENDENT=YES\n" } else { "\n" });
     }
     out
+}
+
+/// The same of a segment that is over; none where some of its parts are missing, although those that are there can still be fetched. Parts with GAP=YES in
+/// place of the missing ones would do as well, but hls.js 1.7.4 stands still for good when it comes to one behind a part that it is just loading
+/// (docs/low-latency.md).
+pub(super) fn parts_of_whole(layout: &Layout, kind: Kind, n: SegmentNumber, parts: &[Published]) -> String {
+    let is_whole = parts.len() == layout.parts(kind, n).len();
+    if is_whole { part_lines(layout, kind, n, parts) } else { String::new() }
 }
 
 /// What a media playlist is of.
@@ -199,7 +199,7 @@ fn edge(out: &mut String, layout: &Layout, of: Media<'_>, low: &Low<'_>) {
     let parts = open.tracks.get(r).map_or(&[][..], |track| &track.parts);
     if !parts.is_empty() {
         let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date(layout.start_ms(kind, open.number)));
-        out.push_str(&part_lines(layout, kind, open.number, parts, false));
+        out.push_str(&part_lines(layout, kind, open.number, parts));
     }
     // §4.4.5.3: what comes next may be asked for now.
     let (n, k) = if open.rows == open.total { (open.number.next(), 0) } else { (open.number, open.rows) };

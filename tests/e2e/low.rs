@@ -41,8 +41,8 @@ struct Followed {
     parts: BTreeMap<String, Vec<u8>>,
     /// Names of parts of each segment that was seen whole, and its own.
     segments: Vec<(String, Vec<String>)>,
-    /// Parts that will never come.
-    missing: usize,
+    /// Segments of which parts never came.
+    broken: usize,
     reloads: usize,
 }
 
@@ -64,6 +64,7 @@ fn follow(base: String, rendition: &'static str, stop: Arc<AtomicBool>) -> JoinH
         let (_, playlist) = get(&format!("{address}/index.m3u8"));
         let (mut msn, mut part) = edge(std::str::from_utf8(&playlist).expect("text"));
         let begin = msn;
+        let mut newest = begin;
         while !stop.load(Ordering::Relaxed) {
             let skip = if seen.reloads % 3 == 0 { "" } else { "&_HLS_skip=YES" };
             let url = format!("{address}/index.m3u8?_HLS_msn={msn}&_HLS_part={part}{skip}");
@@ -82,20 +83,19 @@ fn follow(base: String, rendition: &'static str, stop: Arc<AtomicBool>) -> JoinH
                 } else if line.starts_with("#EXT-X-PART:") {
                     let name = line.split("URI=\"").nth(1).and_then(|l| l.split('"').next()).expect("URI").to_owned();
                     if number >= begin && !seen.parts.contains_key(&name) {
-                        if line.contains("GAP=YES") {
-                            seen.missing += 1;
-                            seen.parts.insert(name.clone(), Vec::new());
-                        } else {
-                            let (status, body) = get(&format!("{address}/{name}"));
-                            assert_eq!(status, 200, "{name}");
-                            seen.parts.insert(name.clone(), body);
-                        }
+                        let (status, body) = get(&format!("{address}/{name}"));
+                        assert_eq!(status, 200, "{name}");
+                        seen.parts.insert(name.clone(), body);
                     }
                     names.push(name);
                 } else if !line.starts_with('#') {
                     if number > begin && !names.is_empty() && seen.segments.iter().all(|(known, _)| known != line) {
                         seen.segments.push((line.to_owned(), std::mem::take(&mut names)));
+                    } else if names.is_empty() && number > newest {
+                        // Those of which parts are missing are listed without any.
+                        seen.broken += 1;
                     }
+                    newest = newest.max(number);
                     names.clear();
                     number += 1;
                 }
@@ -170,7 +170,7 @@ pub fn deaths_in_mid_segment(deaths: u64) {
             seen.reloads,
             seen.segments.len()
         );
-        assert_eq!(seen.missing, 0, "{rendition}");
+        assert_eq!(seen.broken, 0, "{rendition}");
         assert!(seen.segments.len() as u64 > seconds / 2 - 6, "{rendition}: {}", seen.segments.len());
         for (segment, names) in &seen.segments {
             let parts: Vec<u8> = names.iter().flat_map(|name| seen.parts[name].clone()).collect();

@@ -57,9 +57,7 @@ impl Memory {
                     _ if line.starts_with("#EXT-X-PART:") => {
                         let name = line.split("URI=\"").nth(1).and_then(|l| l.split('"').next()).expect("URI");
                         behind += 1;
-                        if !line.contains("GAP=YES") {
-                            urls.push(format!("{rendition}/{name}"));
-                        }
+                        urls.push(format!("{rendition}/{name}"));
                     }
                     _ if line.starts_with("#EXT-X-MAP:") => {
                         let name = line.split("URI=\"").nth(1).and_then(|l| l.split('"').next()).expect("URI");

@@ -173,7 +173,7 @@ impl Packager {
         let gap = objects.is_empty();
         let layout = &self.layout;
         let lines = self.kinds.iter().map(|&kind| hls::segment_lines(layout, kind, n, gap)).collect();
-        let of_parts = |(&kind, parts): (&Kind, &Vec<_>)| hls::part_lines(layout, kind, n, parts, true);
+        let of_parts = |(&kind, parts): (&Kind, &Vec<_>)| hls::parts_of_whole(layout, kind, n, parts);
         let part_lines = self.kinds.iter().zip(&parts).map(of_parts).collect();
         Entry { number: n, objects, lines, parts, part_lines }
     }
