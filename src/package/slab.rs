@@ -21,8 +21,8 @@ use rustix::fs::{MemfdFlags, SealFlags};
 pub(super) const SLAB_MAX: u64 = 64 << 20;
 /// Smallest slab, bytes: fewer would cost more descriptors than they save memory.
 pub(super) const SLAB_MIN: u64 = 1 << 20;
-/// Empty slabs that a shelf keeps to fill them anew: getting memory from the kernel, page by page, and giving it back costs several
-/// times what copying the media into it does. A window lets go of a block of segments at once, which may be two slabs.
+/// Empty slabs that a shelf keeps to fill them anew: getting memory from the kernel, page by page, and giving it back costs more than
+/// copying the media into it does. A window lets go of a block of segments at once, which may be two slabs.
 const SPARE_MAX: usize = 2;
 
 /// One memfd and its mapping.
