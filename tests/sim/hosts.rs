@@ -383,8 +383,8 @@ impl World {
     /// A segment that viewers of a host get.
     fn shown(&mut self, ms: u64, at: usize, life: &mut Life, shown: &super::viewer::Shown) -> Result<(), String> {
         let n = shown.number;
-        if shown.gap {
-            return if ms < life.whole_from { Ok(()) } else { Err(format!("segment {n} is a gap")) };
+        if shown.gap || shown.stands_in() {
+            return if ms < life.whole_from { Ok(()) } else { Err(format!("segment {n} is a gap, or ends in one")) };
         }
         let offsets: Vec<Option<i64>> =
             shown.pictures.iter().map(|(slot, frame)| frame.map(|frame| frame - *slot as i64)).collect();

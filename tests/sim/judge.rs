@@ -369,6 +369,14 @@ impl Judge {
             return Ok(());
         }
         let slots = self.grid.slots(SegmentNumber(n));
+        if shown.stands_in() {
+            let there = &shown.pictures[..shown.pictures.len() - 1];
+            let begins = there.iter().map(|p| p.0).eq(slots.take(there.len()));
+            return match begins && !self.single() {
+                true => Ok(()),
+                false => Err(format!("segment {n} has an end that stands in: {:?}", shown.pictures)),
+            };
+        }
         if !shown.pictures.iter().map(|p| p.0).eq(slots) {
             return Err(format!("segment {n} does not have its slots: {:?}", shown.pictures));
         }

@@ -21,6 +21,13 @@ pub struct Shown {
     pub gap: bool,
 }
 
+impl Shown {
+    /// Nobody had more than its first parts: its end is its first picture once more.
+    pub fn stands_in(&self) -> bool {
+        matches!(&self.pictures[..], [first, .., last] if first == last)
+    }
+}
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub struct Viewer {
