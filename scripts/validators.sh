@@ -52,7 +52,8 @@ if curl -fs -o "$reports/low.mpd" "$base/low.mpd"; then
 fi
 if curl -fs -o "$reports/ts.m3u8" "$base/ts/index.m3u8"; then
     names+=(hls_rules.ts)
-    check hls_rules.ts "$base/ts/index.m3u8" --seconds "$seconds"
+    # The variant of sound alone is cut between AAC frames, so its segments begin up to 21 ms behind those of the pictures.
+    check hls_rules.ts "$base/ts/index.m3u8" --seconds "$seconds" --ignore X-ALIGN
 fi
 wait
 check cmaf_check "$base/index.m3u8"

@@ -200,6 +200,9 @@ pub fn deaths_of_the_main_process(deaths: u64, watched: bool) {
             std::thread::sleep(Duration::from_millis(10));
         }
         slowest = slowest.max(began.elapsed());
+        let (_, manifest) = get(&format!("{base}/manifest.mpd")).expect("the origin answers");
+        let manifest = String::from_utf8(manifest).expect("text");
+        assert!(!manifest.contains("bandwidth=\"0\""), "bit rates are known from what was kept: {manifest}");
         checked += memory.check(&base);
         server.wait("a segment of each pipeline again", |s| {
             s.status()["pipelines"].as_array().is_some_and(|all| all.iter().all(|p| p["locked"] == true))

@@ -59,6 +59,10 @@ impl Packager {
 
     /// Lists a segment as it was.
     fn found(&mut self, n: SegmentNumber, objects: Vec<Object>, parts: Vec<Vec<Published>>) {
+        if let Some(published) = &mut self.published {
+            // Whether it was slate nobody knows any more; the ladder's limits hold for that as well.
+            published.measure(&self.layout, n, objects.iter().map(|object| (object.rest.len(), true)));
+        }
         let entry = self.entry(n, objects, parts);
         self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
     }
