@@ -30,7 +30,7 @@ export class Flow {
     fill(this.columns[1], pipelines.map((p) =>
       node(`p-${p.id}`, `Pipeline ${p.id.toUpperCase()}`, judge.ofPipeline(p), [p.ingest ? `from ${p.ingest.peer ?? "elsewhere"}` : p.source ? `takes ${p.source}` : "no source", ...p.publishing.map(goesTo)])));
     fill(this.columns[2], [node("packager", "Packager", packager, [publish.newest != null && whole(publish.newest)])]);
-    fill(this.columns[3], [node("origin", "Origin", origin, ["HLS, DASH"])]);
+    fill(this.columns[3], [node("origin", "Origin", origin, [publish.manifests.map((m) => m.name).filter((name) => !name.includes(" ")).join(", ")])]);
 
     this.links = [];
     for (const pipeline of pipelines) {
