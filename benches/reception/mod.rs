@@ -2,41 +2,32 @@
 //! What the measurements of reception share: numbered messages, receivers that pass them on by UDP, their CPU, and the count of
 //! what arrives.
 
+#[path = "../../tests/ports/mod.rs"]
+mod ports;
 #[path = "../setting/mod.rs"]
 mod setting;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use tandem::srt::socket::{Settings, Socket, TS_MESSAGE_BYTES};
 
+use ports::free_udp;
 pub use setting::setting;
 
 /// Clock ticks a second of /proc/PID/stat, on every Linux there is.
 const TICKS: f64 = 100.0;
-/// Ports that the system does not give to those who ask for any: what is chosen here stays free until its owner opens it.
-const PORTS: Range<u16> = 12_000..32_000;
 /// How long a receiver may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// UDP ports that are free, each given once: its owner may take a while to open it.
-pub fn free_ports(count: usize) -> Vec<SocketAddr> {
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
-    let room = u32::from(PORTS.end - PORTS.start);
-    let ports = std::iter::repeat_with(|| {
-        let next = std::process::id() + GIVEN.fetch_add(1, Ordering::Relaxed);
-        SocketAddr::from(([127, 0, 0, 1], PORTS.start + (next % room) as u16))
-    });
-    let free: Vec<SocketAddr> =
-        ports.take(room as usize).filter(|port| UdpSocket::bind(port).is_ok()).take(count).collect();
-    assert_eq!(free.len(), count, "free ports");
-    free
+/// A UDP port of ours.
+pub fn free_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_udp()))
 }
 
 /// A receiver under measurement: its processes, killed at the end, and where it is called.
@@ -66,7 +57,7 @@ impl Drop for Receiver {
 impl Receiver {
     /// Tandem, with one SRT port for `sources` relay-only channels that send to `sink`.
     pub fn tandem(sources: usize, latency: Duration, sink: SocketAddr) -> Self {
-        let (srt, folder) = (free_ports(1)[0], tempfile::tempdir().unwrap());
+        let (srt, folder) = (free_port(), tempfile::tempdir().unwrap());
         let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let latency = latency.as_millis();
         let channel = |n: usize| {
@@ -87,7 +78,7 @@ impl Receiver {
 
     /// srt-live-transmit, which needs a process and a port for each source.
     pub fn srt_live_transmit(sources: usize, latency: Duration, sink: SocketAddr) -> Self {
-        let ports = free_ports(sources);
+        let ports = (0..sources).map(|_| free_port()).collect::<Vec<_>>();
         let start = |port: &SocketAddr| {
             let from = format!("srt://{port}?mode=listener&latency={}", latency.as_millis());
             let mut command = Command::new("srt-live-transmit");

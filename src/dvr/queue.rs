@@ -33,30 +33,16 @@ impl fmt::Debug for Told {
 /// One step of the window.
 #[derive(Debug)]
 pub(super) enum Command {
-    Part {
-        number: SegmentNumber,
-        part: u16,
-        objects: Vec<(Track, Bytes)>,
-    },
-    Closed {
-        number: SegmentNumber,
-        tags: Vec<(Track, Tag)>,
-        note: Bytes,
-    },
-    Gap {
-        number: SegmentNumber,
-        note: Bytes,
-    },
-    /// What was given before it is written, or lost.
-    Tell(Told),
+    Part { number: SegmentNumber, part: u16, objects: Vec<(Track, Bytes)> },
+    Closed { number: SegmentNumber, tags: Vec<(Track, Tag)>, note: Bytes },
+    Gap { number: SegmentNumber, note: Bytes },
 }
 
 impl Command {
     /// The segment that it is about.
-    pub(super) fn number(&self) -> Option<SegmentNumber> {
+    pub(super) fn number(&self) -> SegmentNumber {
         match self {
-            Self::Part { number, .. } | Self::Closed { number, .. } | Self::Gap { number, .. } => Some(*number),
-            Self::Tell(_) => None,
+            Self::Part { number, .. } | Self::Closed { number, .. } | Self::Gap { number, .. } => *number,
         }
     }
 
@@ -66,8 +52,28 @@ impl Command {
                 Self::Part { objects, .. } => objects.iter().map(|(_, bytes)| bytes.len() + 64).sum(),
                 Self::Closed { tags, note, .. } => note.len() + tags.len() * 18,
                 Self::Gap { note, .. } => note.len(),
-                Self::Tell(_) => 0,
             }
+    }
+}
+
+/// What waits in its turn.
+#[derive(Debug)]
+enum Item {
+    Command(Command),
+    /// Somebody waits until what was given before is written, or lost.
+    Tell(Told),
+}
+
+impl Item {
+    fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Command(command) => Some(command),
+            Self::Tell(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.command().map_or(COMMAND_BYTES, Command::bytes)
     }
 }
 
@@ -75,6 +81,8 @@ impl Command {
 #[derive(Debug)]
 pub(super) enum Work {
     Command(Command),
+    /// What came before is written, or lost.
+    Tell(Told),
     /// This segment was lost on its way here; the caller was told.
     Abandoned(SegmentNumber),
     Note(Bytes),
@@ -94,8 +102,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    commands: VecDeque<Command>,
-    /// Of the commands, and of the one that is being written.
+    items: VecDeque<Item>,
+    /// Of the items, and of the one that is being written.
     bytes: usize,
     writing: usize,
     /// The newest counts.
@@ -118,10 +126,10 @@ impl Queue {
     pub(super) fn push(&self, command: Command) -> Result<(), SegmentNumber> {
         let (number, bytes) = (command.number(), command.bytes());
         let mut inner = self.lock();
-        if inner.lost.is_some() && inner.lost == number || inner.closed {
+        if inner.lost == Some(number) || inner.closed {
             return Ok(());
         }
-        if let Some(number) = number.filter(|_| inner.bytes + bytes > self.bytes_max) {
+        if inner.bytes + bytes > self.bytes_max {
             inner.lost = Some(number);
             inner.abandon(number, matches!(command, Command::Part { part: 0, .. }));
             drop(inner);
@@ -129,7 +137,7 @@ impl Queue {
             return Err(number);
         }
         inner.bytes += bytes;
-        inner.commands.push_back(command);
+        inner.items.push_back(Item::Command(command));
         drop(inner);
         self.filled.notify_one();
         Ok(())
@@ -138,16 +146,14 @@ impl Queue {
     /// Calls when all that was pushed before is written or lost; at once, where that cannot be waited for.
     pub(super) fn tell(&self, told: Box<dyn FnOnce() + Send>) {
         let mut inner = self.lock();
-        let command = Command::Tell(Told(told));
-        if inner.bytes + command.bytes() <= self.bytes_max && !inner.closed {
-            inner.bytes += command.bytes();
-            inner.commands.push_back(command);
+        if inner.bytes + COMMAND_BYTES > self.bytes_max || inner.closed {
             drop(inner);
-            self.filled.notify_one();
-        } else if let Command::Tell(told) = command {
-            drop(inner);
-            told.call();
+            return told();
         }
+        inner.bytes += COMMAND_BYTES;
+        inner.items.push_back(Item::Tell(Told(told)));
+        drop(inner);
+        self.filled.notify_one();
     }
 
     /// Puts the caller's state in place of the one before, which may not have been written yet.
@@ -201,32 +207,33 @@ impl Inner {
         if let Some(number) = self.abandoned.take() {
             return Some(Work::Abandoned(number));
         }
-        if let Some(command) = self.commands.pop_front() {
-            self.writing = command.bytes();
-            return Some(Work::Command(command));
+        if let Some(item) = self.items.pop_front() {
+            self.writing = item.bytes();
+            return Some(match item {
+                Item::Command(command) => Work::Command(command),
+                Item::Tell(told) => Work::Tell(told),
+            });
         }
         self.closed.then_some(Work::End)
     }
 
     fn is_idle(&self) -> bool {
         let nothing = self.outcomes.is_empty() && self.note.is_none() && self.abandoned.is_none();
-        nothing && self.commands.is_empty() && !self.closed
+        nothing && self.items.is_empty() && !self.closed
     }
 
     /// Takes out what waits of a segment, of which this is the `first` part or a later one. If its beginning is not among it, the writer has it, and
     /// is told; it cannot have begun another one before it has heard of this.
     fn abandon(&mut self, number: SegmentNumber, first: bool) {
         let (mut begun, mut bytes) = (!first, 0);
-        self.commands.retain(|command| {
-            let gone = command.number() == Some(number);
-            if gone {
-                bytes += command.bytes();
-                begun &= !matches!(command, Command::Part { part: 0, .. });
-            }
-            !gone
+        self.items.retain(|item| {
+            let Some(command) = item.command().filter(|command| command.number() == number) else { return true };
+            bytes += command.bytes();
+            begun &= !matches!(command, Command::Part { part: 0, .. });
+            false
         });
         self.bytes -= bytes;
-        if begun && self.commands.iter().all(|command| command.number().is_none()) {
+        if begun && self.items.iter().all(|item| item.command().is_none()) {
             self.abandoned.get_or_insert(number);
         }
     }
@@ -298,13 +305,13 @@ mod tests {
         tell(&queue, "one part");
         assert!(matches!(queue.take(Duration::ZERO), Work::Command(Command::Part { .. })));
         assert!(heard.lock().expect("not poisoned").is_empty(), "before it is written");
-        let Work::Command(Command::Tell(told)) = queue.take(Duration::ZERO) else { panic!("in its place") };
+        let Work::Tell(told) = queue.take(Duration::ZERO) else { panic!("in its place") };
         told.call();
         queue.push(part(1, 1, 1000)).expect("room");
         tell(&queue, "a part that is left out");
         assert_eq!(queue.push(part(1, 2, 2000)), Err(SegmentNumber(1)));
         assert!(matches!(queue.take(Duration::ZERO), Work::Abandoned(_)), "though somebody waits");
-        let Work::Command(Command::Tell(told)) = queue.take(Duration::ZERO) else { panic!("in its place") };
+        let Work::Tell(told) = queue.take(Duration::ZERO) else { panic!("in its place") };
         told.call();
         queue.close();
         tell(&queue, "nothing more is written");

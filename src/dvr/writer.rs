@@ -153,6 +153,7 @@ impl Writer {
                     self.newest = self.newest.max(Some(number));
                 }
             }
+            Work::Tell(told) => told.call(),
             Work::Note(note) => self.noted(now, note),
             Work::Synced(outcome) => self.synced(now, outcome),
             Work::Nothing => {}
@@ -168,12 +169,7 @@ impl Writer {
     }
 
     fn command(&mut self, now: Now, command: Command) {
-        let (number, command) = match command {
-            Command::Tell(told) => return told.call(),
-            Command::Part { number, .. } | Command::Closed { number, .. } | Command::Gap { number, .. } => {
-                (number, command)
-            }
-        };
+        let number = command.number();
         if self.newest.is_some_and(|newest| number <= newest) {
             // Of one that was lost more may come; one that is stored may be made once more, by who knows no better.
             if self.lost != Some(number) {
@@ -232,7 +228,6 @@ impl Writer {
                 self.room(number)?.gap(number, &note)?;
                 Ok(Some(Vec::new()))
             }
-            Command::Tell(_) => Ok(None),
         }
     }
 

@@ -95,9 +95,7 @@ impl Form {
     fn asks(self) -> Asks {
         if self.is_hls() { Asks::Once } else { Asks::AgainAndAgain }
     }
-}
 
-impl Form {
     /// For people; `parts` are listed in playlists.
     fn name(self, parts: bool) -> &'static str {
         match self {

@@ -20,6 +20,10 @@ pub(super) struct Deflater {
     /// The newest last. A text that is written again with each part has the same middle for minutes: putting a day together piece by
     /// piece each time would cost more than all the rest of it.
     middles: Vec<Middle>,
+    /// Room to write and to compress in, kept from text to text: what becomes of them is copied to a place of its size, so that the heap
+    /// of a long window does not fall to pieces.
+    text: String,
+    coded: Vec<u8>,
 }
 
 /// Middles that are remembered: of a dozen renditions' playlists and manifest, and of the minute before. Those of more are put together
@@ -29,19 +33,22 @@ const MIDDLES_MAX: usize = 48;
 impl Default for Deflater {
     fn default() -> Self {
         // Raw, for the frame around it is ours. The fastest level: it is done at each publication.
-        Self { compress: Compress::new(Compression::fast(), false), middles: Vec::new() }
+        let compress = Compress::new(Compression::fast(), false);
+        Self { compress, middles: Vec::new(), text: String::new(), coded: Vec::new() }
     }
 }
 
 impl Deflater {
     /// `text` as a piece of a deflate stream; `last` ends the stream.
-    fn deflate(&mut self, text: &[u8], last: bool) -> Vec<u8> {
+    fn deflate(&mut self, text: &[u8], last: bool) -> &mut Vec<u8> {
         self.compress.reset();
         let flush = if last { FlushCompress::Finish } else { FlushCompress::Full };
-        let mut out = Vec::with_capacity(text.len() / 4 + 64);
+        let out = &mut self.coded;
+        out.clear();
+        out.reserve(text.len() / 4 + 64);
         loop {
             let before = self.compress.total_in() as usize;
-            let status = self.compress.compress_vec(&text[before..], &mut out, flush);
+            let status = self.compress.compress_vec(&text[before..], out, flush);
             let done = self.compress.total_in() as usize == text.len() && out.len() < out.capacity();
             // No room for more is the one thing that can go wrong here.
             if done || !matches!(status, Ok(flate2::Status::Ok | flate2::Status::BufError)) {
@@ -66,7 +73,7 @@ impl Deflater {
 
     /// A piece of text that will not change.
     pub fn seal(&mut self, text: String, before: Option<&Sealed>) -> Sealed {
-        let deflated = Bytes::from(self.deflate(text.as_bytes(), false));
+        let deflated = Bytes::copy_from_slice(self.deflate(text.as_bytes(), false));
         let (crc_before, len_before) = before.map_or((0, 0), |b| (b.crc, b.len));
         let mut crc = Hasher::new_with_initial_len(crc_before, len_before);
         crc.update(text.as_bytes());
@@ -136,7 +143,9 @@ impl<'a> Rope<'a> {
     pub fn new(deflater: &'a mut Deflater) -> Self {
         let coded = vec![Bytes::from_static(&GZIP_HEADER).into()];
         let (crc, digester) = (Hasher::new(), Digester::default());
-        Self { deflater, plain: Vec::new(), coded, crc, digester, open: String::new() }
+        let mut open = std::mem::take(&mut deflater.text);
+        open.clear();
+        Self { deflater, plain: Vec::new(), coded, crc, digester, open }
     }
 
     /// Where to write.
@@ -160,18 +169,19 @@ impl<'a> Rope<'a> {
         if self.open.is_empty() && !last {
             return;
         }
-        let text = std::mem::take(&mut self.open);
-        self.crc.update(text.as_bytes());
+        let text = self.open.as_bytes();
+        self.crc.update(text);
         self.digester.update(&(text.len() as u64).to_be_bytes());
-        self.digester.update(text.as_bytes());
-        let mut coded = self.deflater.deflate(text.as_bytes(), last);
+        self.digester.update(text);
+        let coded = self.deflater.deflate(text, last);
         if last {
             coded.extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
             let len: usize = self.plain.iter().map(Group::len).sum::<usize>() + text.len();
             coded.extend_from_slice(&((len & 0xffff_ffff) as u32).to_le_bytes());
         }
-        self.plain.push(Bytes::from(text).into());
-        self.coded.push(Bytes::from(coded).into());
+        self.plain.push(Bytes::copy_from_slice(text).into());
+        self.coded.push(Bytes::copy_from_slice(coded).into());
+        self.open.clear();
     }
 
     /// The text as it can be served.
@@ -191,6 +201,7 @@ impl<'a> Rope<'a> {
     }
 
     fn finished(self, tag: Tag, content_type: &'static str, cache: Cache) -> Resource {
+        self.deflater.text = self.open;
         let etag = entity_tag(&tag);
         Resource { content_type, etag, cache, body: Content::of(self.plain), gzip: Some(Content::of(self.coded)) }
     }

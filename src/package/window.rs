@@ -262,16 +262,21 @@ pub(super) struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
+    /// Numbers are contiguous: a day has too many blocks to be counted for each playlist.
     pub fn len(&self) -> usize {
-        let part = |part: &Option<(&Block, Range<usize>)>| part.as_ref().map_or(0, |(_, range)| range.len());
-        let whole = self.blocks.iter().map(|block| block.entries.len()).sum::<usize>();
-        part(&self.front) + whole + part(&self.back) + self.tail.len()
+        self.first().zip(self.last()).map_or(0, |(first, last)| (last.0 + 1 - first.0) as usize)
     }
 
     /// The first number.
     pub fn first(&self) -> Option<SegmentNumber> {
         let blocks = self.blocks.first().map_or(&[][..], |block| &block.entries);
         let entry = [self.front(), blocks, self.back(), self.tail].into_iter().find_map(<[_]>::first);
+        entry.map(|entry| entry.number)
+    }
+
+    fn last(&self) -> Option<SegmentNumber> {
+        let blocks = self.blocks.last().map_or(&[][..], |block| &block.entries);
+        let entry = [self.tail, self.back(), blocks, self.front()].into_iter().find_map(<[_]>::last);
         entry.map(|entry| entry.number)
     }
 

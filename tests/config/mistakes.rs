@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod sources;
+
 #[test]
 fn all_mistakes_are_found_at_once_each_at_its_place() {
     let text = r#"[origin]
@@ -60,12 +62,28 @@ mode = "caler"
     assert!(!format!("{found:?}").contains("hunter2"), "the secret is repeated");
 }
 
-/// One mistake at a time: the good config with one change.
+/// Name, what is replaced in the good config and by what; line, path and text of the complaint.
+type Row = (&'static str, &'static str, &'static str, usize, &'static str, &'static str);
+
+/// One mistake at a time.
+fn assert_each(rows: &[Row]) {
+    for (name, from, to, line, path, text) in rows {
+        assert!(GOOD.contains(from), "{name}: the row fits the good config");
+        let found = mistakes(&GOOD.replacen(from, to, 1));
+        let hit = found.iter().any(|(l, p, t)| l == line && p == path && t.contains(text));
+        assert!(hit, "{name}: no `{path}` at line {line} with `{text}` in\n{found:#?}");
+        assert!(!format!("{found:?}").contains("123456789"), "{name}: a secret is repeated");
+        // A channel without its sources also has a pipeline that names a missing one.
+        if *name != "no source" {
+            assert_eq!(found.len(), 1, "{name}: one mistake, one complaint: {found:#?}");
+        }
+    }
+}
+
 #[test]
 fn each_mistake_is_named_with_its_mend() {
     let source = "type = \"srt\"\n";
-    let rows: &[(&str, &str, &str, usize, &str, &str)] = &[
-        // name, what is replaced, by what, line, path, text
+    assert_each(&[
         ("no channel", GOOD, "", 1, "channel", "is missing"),
         ("no id", "id = \"c\"\n", "", 1, "channel[0].id", "is missing"),
         ("no ladder", "ladder = \"../pipelines/ladders/test.toml\"\n", "", 1, "channel[c].ladder", "is missing"),
@@ -189,291 +207,6 @@ fn each_mistake_is_named_with_its_mend() {
         ),
         ("window", "id = \"c\"", "id = \"c\"\nwindow = \"24h\"", 3, "channel[c].window", "1h are possible"),
         (
-            "port 0",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"listener\"\nlisten = \"127.0.0.1:0\"",
-            10,
-            "channel[c].source[s1].listen",
-            "write a port",
-        ),
-        (
-            "port taken",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"listener\"\nlisten = \"0.0.0.0:9710\"",
-            10,
-            "channel[c].source[s1].listen",
-            "is taken",
-        ),
-        (
-            "listener without address",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"listener\"",
-            6,
-            "channel[c].source[s1].listen",
-            "is missing",
-        ),
-        (
-            "caller without address",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"caller\"",
-            6,
-            "channel[c].source[s1].address",
-            "is missing",
-        ),
-        (
-            "address",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"caller\"\naddress = \"srt://x:1\"",
-            10,
-            "channel[c].source[s1].address",
-            "host and port",
-        ),
-        (
-            "address of another mode",
-            "type = \"srt\"",
-            "type = \"srt\"\naddress = \"x:1\"",
-            9,
-            "channel[c].source[s1].address",
-            "mode \"caller\" and mode \"rendezvous\" only",
-        ),
-        (
-            "stream id of a rendezvous",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"127.0.0.1:1\"\naddress = \"x:1\"\nstream_id = \"x\"",
-            12,
-            "channel[c].source[s1].stream_id",
-            "mode \"caller\" only",
-        ),
-        (
-            "rendezvous from nowhere",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"rendezvous\"\naddress = \"x:1\"",
-            6,
-            "channel[c].source[s1].listen",
-            "is missing",
-        ),
-        (
-            "rendezvous with nobody",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"127.0.0.1:1\"",
-            6,
-            "channel[c].source[s1].address",
-            "of the other side",
-        ),
-        (
-            "rendezvous with ourselves",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"127.0.0.1:1\"\naddress = \"127.0.0.1:1\"",
-            11,
-            "channel[c].source[s1].address",
-            "is our own",
-        ),
-        (
-            "rendezvous across kinds",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"127.0.0.1:1\"\naddress = \"[::1]:1\"",
-            11,
-            "channel[c].source[s1].address",
-            "both as IPv4, or both as IPv6",
-        ),
-        (
-            "rendezvous at a port that is taken",
-            "type = \"srt\"",
-            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"0.0.0.0:9710\"\naddress = \"x:1\"",
-            10,
-            "channel[c].source[s1].listen",
-            "is taken",
-        ),
-        (
-            "no such variable",
-            source,
-            "type = \"srt\"\npassphrase = \"env:TANDEM_NO_SUCH\"\n",
-            9,
-            "channel[c].source[s1].passphrase",
-            "set TANDEM_NO_SUCH",
-        ),
-        (
-            "no such secret file",
-            source,
-            "type = \"srt\"\npassphrase = \"file:no/such.key\"\n",
-            9,
-            "channel[c].source[s1].passphrase",
-            "No such file",
-        ),
-        (
-            "secret is no file",
-            source,
-            "type = \"srt\"\npassphrase = \"file:/\"\n",
-            9,
-            "channel[c].source[s1].passphrase",
-            "is no file",
-        ),
-        (
-            "secret as number",
-            source,
-            "type = \"srt\"\npassphrase = 1234567890\n",
-            9,
-            "channel[c].source[s1].passphrase",
-            "env:NAME",
-        ),
-        (
-            "key length",
-            source,
-            "type = \"srt\"\nkey_length = 17\n",
-            9,
-            "channel[c].source[s1].key_length",
-            "16, 24 and 32",
-        ),
-        (
-            "key of nothing",
-            source,
-            "type = \"srt\"\nkey_length = 16\n",
-            9,
-            "channel[c].source[s1].key_length",
-            "no passphrase",
-        ),
-        ("nobody allowed", source, "type = \"srt\"\nallow = []\n", 9, "channel[c].source[s1].allow", "lets nobody in"),
-        (
-            "no range",
-            source,
-            "type = \"srt\"\nallow = [\"10.0.0.0/8\", \"10.0.0.1/8\"]\n",
-            9,
-            "channel[c].source[s1].allow[1]",
-            "no range of addresses",
-        ),
-        (
-            "allow of a caller",
-            source,
-            "type = \"srt\"\nmode = \"caller\"\naddress = \"x:1\"\nallow = [\"::1\"]\n",
-            11,
-            "channel[c].source[s1].allow",
-            "we choose whom we call",
-        ),
-        (
-            "allow of a rendezvous",
-            source,
-            "type = \"srt\"\nmode = \"rendezvous\"\nlisten = \"[::1]:1\"\naddress = \"x:1\"\nallow = [\"::1\"]\n",
-            12,
-            "channel[c].source[s1].allow",
-            "we choose whom we call",
-        ),
-        ("no address", source, "type = \"rtp\"\n", 6, "channel[c].source[s1].address", "is missing"),
-        (
-            "a name is no address",
-            source,
-            "type = \"udp\"\naddress = \"host:5004\"\n",
-            9,
-            "channel[c].source[s1].address",
-            "\"239.1.1.1:5004\"",
-        ),
-        (
-            "port 0 of UDP",
-            source,
-            "type = \"udp\"\naddress = \"0.0.0.0:0\"\n",
-            9,
-            "channel[c].source[s1].address",
-            "port 0 is none",
-        ),
-        (
-            "UDP at the shared SRT port",
-            source,
-            "type = \"udp\"\naddress = \"127.0.0.1:9710\"\n",
-            9,
-            "channel[c].source[s1].address",
-            "taken",
-        ),
-        (
-            "FEC at a port in use",
-            source,
-            "type = \"rtp\"\naddress = \"127.0.0.1:9708\"\nfec = true\n",
-            10,
-            "channel[c].source[s1].fec",
-            "taken",
-        ),
-        (
-            "no port for rows",
-            source,
-            "type = \"rtp\"\naddress = \"127.0.0.1:65533\"\nfec = true\n",
-            10,
-            "channel[c].source[s1].fec",
-            "no port for fec_rows",
-        ),
-        (
-            "a port of FEC that is off",
-            source,
-            "type = \"rtp\"\naddress = \"127.0.0.1:5004\"\nfec_rows = 5008\n",
-            10,
-            "channel[c].source[s1].fec_rows",
-            "fec = true",
-        ),
-        (
-            "reorder",
-            source,
-            "type = \"rtp\"\naddress = \"127.0.0.1:5004\"\nreorder = \"5s\"\n",
-            10,
-            "channel[c].source[s1].reorder",
-            "0s to 2s",
-        ),
-        (
-            "UDP has no reorder",
-            source,
-            "type = \"udp\"\naddress = \"127.0.0.1:5004\"\nreorder = \"1s\"\n",
-            10,
-            "channel[c].source[s1].reorder",
-            "unknown key",
-        ),
-        (
-            "from without a group",
-            source,
-            "type = \"rtp\"\naddress = \"127.0.0.1:5004\"\nfrom = [\"192.0.2.7\"]\n",
-            10,
-            "channel[c].source[s1].from",
-            "multicast address only",
-        ),
-        (
-            "from of another kind",
-            source,
-            "type = \"rtp\"\naddress = \"[ff3e::1]:5004\"\nfrom = [\"192.0.2.7\"]\n",
-            10,
-            "channel[c].source[s1].from[0]",
-            "2001:db8::7",
-        ),
-        (
-            "interface by address for unicast",
-            source,
-            "type = \"rtp\"\naddress = \"0.0.0.0:5004\"\ninterface = \"192.0.2.1\"\n",
-            10,
-            "channel[c].source[s1].interface",
-            "for multicast only",
-        ),
-        (
-            "no interface",
-            source,
-            "type = \"udp\"\naddress = \"239.1.1.1:5004\"\ninterface = \"../eth0\"\n",
-            10,
-            "channel[c].source[s1].interface",
-            "no interface",
-        ),
-        ("program 0", source, "type = \"srt\"\nprogram = 0\n", 9, "channel[c].source[s1].program", "no programme"),
-        (
-            "program too large",
-            source,
-            "type = \"srt\"\nprogram = 70000\n",
-            9,
-            "channel[c].source[s1].program",
-            "integer",
-        ),
-        (
-            "key of another type",
-            source,
-            "type = \"test\"\nlatency = \"1s\"\n",
-            9,
-            "channel[c].source[s1].latency",
-            "unknown key",
-        ),
-        ("odd size", source, "type = \"test\"\nsize = \"641x360\"\n", 9, "channel[c].source[s1].size", "write 640x360"),
-        ("signal rate", source, "type = \"test\"\nrate = 26\n", 9, "channel[c].source[s1].rate", "59.94"),
-        (
             "loss_after",
             "[channel.pipelines]",
             "failover.loss_after = \"1ms\"\n[channel.pipelines]",
@@ -563,26 +296,7 @@ fn each_mistake_is_named_with_its_mend() {
             "signal[0].to[0]",
             "no srt://",
         ),
-        (
-            "same source twice",
-            source,
-            "type = \"srt\"\n[[channel.source]]\nid = \"s1\"\ntype = \"test\"\n",
-            10,
-            "channel[c].source[s1].id",
-            "another source",
-        ),
-    ];
-    for (name, from, to, line, path, text) in rows {
-        assert!(GOOD.contains(from), "{name}: the row fits the good config");
-        let found = mistakes(&GOOD.replacen(from, to, 1));
-        let hit = found.iter().any(|(l, p, t)| l == line && p == path && t.contains(text));
-        assert!(hit, "{name}: no `{path}` at line {line} with `{text}` in\n{found:#?}");
-        assert!(!format!("{found:?}").contains("123456789"), "{name}: a secret is repeated");
-        // A channel without its sources also has a pipeline that names a missing one.
-        if *name != "no source" {
-            assert_eq!(found.len(), 1, "{name}: one mistake, one complaint: {found:#?}");
-        }
-    }
+    ]);
 }
 
 #[test]

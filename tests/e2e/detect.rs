@@ -14,7 +14,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::harness::{Options, Process, Publisher, Server, free_udp, need, publish, signal};
+use crate::harness::{Options, Process, Publisher, Server, need, publish, signal};
+use crate::ports::free_udp;
 
 const SOURCES: [&str; 5] = ["s1", "s2", "s3", "s4", "s5"];
 /// PIDs of ffmpeg's multiplexer.

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use crate::ports::{free_tcp, free_udp};
 
 /// Any wait gives up after this.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -26,16 +27,6 @@ pub fn tandem() -> Command {
 pub fn need(program: &str) {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
     assert!(found.is_ok_and(|s| s.success()), "`{program}` is not installed: run `make deps-test`");
-}
-
-/// A TCP port nobody uses now.
-pub fn free_tcp() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback").local_addr().expect("bound").port()
-}
-
-/// A UDP port nobody uses now.
-pub fn free_udp() -> u16 {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback").local_addr().expect("bound").port()
 }
 
 /// A process that ends with the test.

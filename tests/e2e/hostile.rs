@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Options, Process, Publisher, Publishers, Server, free_udp, inspect_all, need};
+use crate::harness::{Options, Process, Publisher, Publishers, Server, inspect_all, need};
 use crate::outputs::{collect, push};
+use crate::ports::free_udp;
 use crate::rtp::assert_same;
 use crate::srt::ground::ts;
 use crate::srt::raw::{Noise, Raw, malformed_control, malformed_data};

@@ -1,7 +1,7 @@
 //! The smallest HTTP/1.1 client that shows everything: what a test must see is the bytes, not a library's view of them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Long enough for any machine, short enough to end a test that hangs.
@@ -105,9 +105,4 @@ pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
         assert!(begun.elapsed() < PATIENCE, "waited in vain for: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// A port that was free a moment ago, for programs that cannot take port 0.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -23,6 +23,8 @@ mod obs;
 mod origin;
 mod outputs;
 mod players;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod pull;
 mod relay;
 mod restart;

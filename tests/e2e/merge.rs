@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Inspection, Options, Process, Server, free_udp, need, signal_by_ffmpeg, tandem};
+use crate::harness::{Inspection, Options, Process, Server, need, signal_by_ffmpeg, tandem};
+use crate::ports::free_udp;
 use crate::relay::{Fork, Leg};
 
 /// Lost on each path by chance, of a hundred datagrams.

@@ -11,7 +11,8 @@ use tandem::media::ChannelId;
 use tandem::origin::{ChannelFeed, Directory, Kind, Limits, Running, start};
 use tandem::package::{Cache, Lookup, Resource};
 
-use super::http::{Answer, free_port, get, wait_for};
+use super::http::{Answer, get, wait_for};
+use crate::ports::free_tcp;
 
 /// An origin whose content a test changes, and nginx in front of it.
 struct Edge {
@@ -30,7 +31,7 @@ impl Edge {
         let feed = ChannelFeed::with(move |path| shared.lock().unwrap().get(path).cloned().unwrap_or(Lookup::Unknown));
         directory.insert(&ChannelId::new("news").unwrap(), feed);
         let origin = start("127.0.0.1:0".parse().unwrap(), 2, directory, Limits::default()).unwrap();
-        let at = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let at = SocketAddr::from(([127, 0, 0, 1], free_tcp()));
 
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tmp")).unwrap();

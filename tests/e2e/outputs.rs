@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tandem::srt::Receiver;
 
-use crate::harness::{LIMIT, Process, Server, free_udp, need, signal};
+use crate::harness::{LIMIT, Process, Server, need, signal};
+use crate::ports::{free_rtp, free_udp};
 use crate::relay::Lanes;
-use crate::rtp::{assert_same, bursts, free_ports, gstreamer, stream};
+use crate::rtp::{assert_same, bursts, gstreamer, stream};
 use crate::srt::ground::{KEY, paced, ts};
 
 /// A UDP source to send to.
@@ -208,7 +209,7 @@ fn every_kind_of_srt_reader_and_udp_and_a_recording_get_every_byte() {
 
 #[test]
 fn gstreamer_restores_bursts_from_our_fec() {
-    let (input, front, back) = (free_udp(), free_ports(), free_ports());
+    let (input, front, back) = (free_udp(), free_rtp(), free_rtp());
     let keys = format!("type = \"rtp\"\naddress = \"127.0.0.1:{front}\"\nfec = {{ columns = 5, rows = 5 }}");
     let server = Server::relay(&[source("s1", input), output("out", &keys)].concat());
     let arrived = server.dir.path().join("arrived.ts");

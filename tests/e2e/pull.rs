@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Inspection, Options, Server, Verdict, free_tcp, need};
+use crate::harness::{Inspection, Options, Server, Verdict, need};
+use crate::ports::free_tcp;
 
 /// A second more than what wait_on_air and one look take, on a machine that does other things besides.
 const SECONDS: u64 = 120;

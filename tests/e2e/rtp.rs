@@ -4,7 +4,7 @@
 //! every datagram. A stream that arrives as the same bytes has all of its frames.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,8 @@ use tandem::media::{ChannelId, SourceId, SourceName};
 use tandem::monitor::LinkStatus;
 use tokio::sync::{mpsc, watch};
 
-use crate::harness::{Inspection, LIMIT, Options, Process, Server, free_udp, need, signal_by_ffmpeg};
+use crate::harness::{Inspection, LIMIT, Options, Process, Server, need, signal_by_ffmpeg};
+use crate::ports::{free_rtp, free_udp};
 use crate::relay::{Fate, Lane, Lanes, Sent};
 
 /// A transport stream of five seconds, at a constant rate.
@@ -30,13 +31,6 @@ pub fn stream(folder: &Path) -> PathBuf {
     ffmpeg.args(["-f", "mpegts", "-muxrate", "2500k"]).arg(&file);
     assert!(ffmpeg.stdin(Stdio::null()).status().expect("ffmpeg runs").success());
     file
-}
-
-/// A media port with room for FEC two and four above it.
-pub fn free_ports() -> u16 {
-    let bind = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
-    let three = |port: &u16| *port < 65_000 && [0, 2, 4].into_iter().all(|behind| bind(port + behind).is_ok());
-    std::iter::repeat_with(free_udp).find(three).expect("repeats for ever")
 }
 
 /// What arrived of a source.
@@ -176,7 +170,7 @@ pub fn bursts(lane: Lane, index: u64) -> Fate {
 async fn ffmpegs_prompeg_restores_bursts_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let file = stream(folder.path());
-    let (front, back) = (free_ports(), free_ports());
+    let (front, back) = (free_rtp(), free_rtp());
     let receiver = Receiver::rtp(with_fec(back));
     let lanes = Lanes::start(front, back, bursts);
     let url = format!("rtp://127.0.0.1:{front}");
@@ -216,7 +210,7 @@ fn with_gstreamers_fec(file: &Path, front: u16) -> Process {
 async fn gstreamers_fec_restores_bursts_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let file = stream(folder.path());
-    let (front, back) = (free_ports(), free_ports());
+    let (front, back) = (free_rtp(), free_rtp());
     let receiver = Receiver::rtp(with_fec(back));
     let lanes = Lanes::start(front, back, bursts);
     let _sender = with_gstreamers_fec(&file, front);
@@ -237,7 +231,7 @@ async fn gstreamers_fec_restores_bursts_to_the_byte() {
 async fn random_loss_costs_only_what_cannot_be_solved() {
     let folder = tempfile::tempdir().unwrap();
     let file = stream(folder.path());
-    let (front, back) = (free_ports(), free_ports());
+    let (front, back) = (free_rtp(), free_rtp());
     let receiver = Receiver::rtp(with_fec(back));
     let lanes = Lanes::start(front, back, |lane, index| {
         // A different, fixed fate for each datagram of each port.
@@ -368,7 +362,7 @@ fn server(source: &str) -> Server {
 #[test]
 fn every_frame_of_rtp_with_lost_packets_and_fec_reaches_the_viewer() {
     need("ffmpeg");
-    let (front, back) = (free_ports(), free_ports());
+    let (front, back) = (free_rtp(), free_rtp());
     let server = server(&format!("type = \"rtp\"\naddress = \"127.0.0.1:{back}\"\nfec = true\nreorder = \"800ms\""));
     let _lanes = Lanes::start(front, back, bursts);
     let url = format!("rtp://127.0.0.1:{front}");

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{
-    Inspection, Place, Process, Publisher, Publishers, Server, Verdict, free_tcp, free_udp, need, publish, signal,
-    tandem,
+    Inspection, Place, Process, Publisher, Publishers, Server, Verdict, need, publish, signal, tandem,
 };
+use crate::ports::{free_tcp, free_udp};
 
 /// A server's ports.
 struct Ports {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::harness::{Inspection, Options, Process, Publisher, Server, Verdict, free_udp, publish, signal, tandem};
+use crate::harness::{Inspection, Options, Process, Publisher, Server, Verdict, publish, signal, tandem};
 use crate::players::{Viewer, validators};
+use crate::ports::free_udp;
 
 /// Sources in the order of the pipelines: two of A, two of B.
 const SOURCES: [&str; 4] = ["s1", "s2", "s3", "s4"];

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -82,14 +82,6 @@ pub fn ffmpeg(ground: &Ground, source: &Path, how: &str, file: &str) {
     }
     let out = command.args(words).arg(file).output().expect("ffmpeg runs");
     assert!(out.status.success(), "{how}: {}", String::from_utf8_lossy(&out.stderr));
-}
-
-pub fn free_udp_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port").port()
-}
-
-pub fn free_tcp_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port").port()
 }
 
 /// An SRT listener that shares nothing with our sender but libsrt; writes what it gets into a file.

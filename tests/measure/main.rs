@@ -2,6 +2,8 @@
 //! found and named.
 
 mod ground;
+#[path = "../ports/mod.rs"]
+mod ports;
 
 use std::process::Command;
 
@@ -246,8 +248,8 @@ fn two_processes_agree_on_numbers_and_times() {
 #[test]
 fn a_dead_destination_holds_up_nobody() {
     let ground = Ground::new();
-    let port = ground::free_udp_port();
-    let dead = format!("srt://127.0.0.1:{}", ground::free_udp_port());
+    let port = ports::free_udp();
+    let dead = format!("srt://127.0.0.1:{}", ports::free_udp());
     let peer = ground::srt_listener(port, &ground.path("received.ts"));
     let alive = format!("srt://127.0.0.1:{port}?streamid=demo/one");
     let args = ["--for", "8", "--to", &dead, "--to", &alive];
@@ -266,7 +268,7 @@ fn what_cannot_be_looked_at_ends_with_2() {
     let ground = Ground::new();
     std::fs::write(ground.path("empty.m3u8"), "#EXTM3U\n#EXT-X-TARGETDURATION:2\n").expect("a file");
     std::fs::write(ground.path("noise.bin"), [0x55; 4096]).expect("a file");
-    let refused = format!("http://127.0.0.1:{}/x.m3u8", ground::free_tcp_port());
+    let refused = format!("http://127.0.0.1:{}/x.m3u8", ports::free_tcp());
     for target in [&ground.path("nothing.ts"), &ground.path("empty.m3u8"), &ground.path("noise.bin"), &refused.into()] {
         assert_eq!(ground::inspect_code(target), 2, "{}", target.display());
     }

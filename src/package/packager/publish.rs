@@ -1,5 +1,6 @@
 //! From a decision to what is listed: rows and segments are put to rest, and what is to be kept is noted.
 
+use std::io;
 use std::mem;
 use std::sync::Arc;
 
@@ -114,7 +115,7 @@ impl Packager {
         true
     }
 
-    pub(super) fn no_memory(&mut self, pipeline: PipelineId, r: usize, number: SegmentNumber, error: &std::io::Error) {
+    pub(super) fn no_memory(&mut self, pipeline: PipelineId, r: usize, number: SegmentNumber, error: &io::Error) {
         let (rendition, why) = (self.names[r].clone(), Refusal::Storage(error.kind()));
         self.tell(PackageEvent::Refused { pipeline, rendition, number, why });
     }
@@ -212,9 +213,8 @@ impl Packager {
         let mut objects = Vec::with_capacity(wholes.len() + 1);
         let coded = |w: &Whole| w.parts.iter().flat_map(|p| p.pieces.iter().cloned()).collect::<Vec<_>>();
         for (r, whole) in wholes.iter().enumerate() {
-            let stored = self.shelves[r].store(&coded(whole));
-            match stored {
-                Ok(stored) => objects.push(Object { rest: Rest::Memory(stored), tag: whole.digest.tag() }),
+            match at_rest(&mut self.shelves[r], &coded(whole), &whole.digest) {
+                Ok(object) => objects.push(object),
                 Err(error) => {
                     self.no_memory(from.or(self.selector.on_air).unwrap_or(PipelineId::A), r, n, &error);
                     return None;
@@ -262,10 +262,8 @@ impl Packager {
             let first = made.get(of)?.first.clone();
             made.push(StandIn { pieces: trick::segment(&self.layout, n, &[first]), first: Bytes::new() });
         }
-        let store = |(shelf, made): (&mut Shelf, &StandIn)| {
-            let tag = Digest::of_pieces(&made.pieces).tag();
-            Some(Object { rest: Rest::Memory(shelf.store(&made.pieces).ok()?), tag })
-        };
+        let store =
+            |(shelf, made): (&mut Shelf, &StandIn)| at_rest(shelf, &made.pieces, &Digest::of_pieces(&made.pieces)).ok();
         let objects = self.shelves.iter_mut().zip(&made).map(store).collect::<Option<Vec<_>>>()?;
         self.list_whole(now, n, None, objects, &[]);
         self.tell(PackageEvent::StoodIn { number: n, part });
@@ -289,10 +287,10 @@ impl Packager {
         self.list(now, n, from, objects, real, parts);
     }
 
-    fn store_trick(&mut self, pieces: &[Bytes]) -> std::io::Result<Object> {
+    fn store_trick(&mut self, pieces: &[Bytes]) -> io::Result<Object> {
         // Its shelf stands behind all others.
-        let shelf = self.shelves.last_mut().ok_or(std::io::ErrorKind::NotFound)?;
-        Ok(Object { rest: Rest::Memory(shelf.store(pieces)?), tag: Digest::of_pieces(pieces).tag() })
+        let shelf = self.shelves.last_mut().ok_or(io::ErrorKind::NotFound)?;
+        at_rest(shelf, pieces, &Digest::of_pieces(pieces))
     }
 
     /// One more thing to keep, where there is a disk to keep it on.
@@ -333,6 +331,11 @@ impl Packager {
         let end = self.layout.grid().segment_start(n.next()).to_utc();
         self.tell(PackageEvent::Published { number: n, from, late: now.utc.saturating_sub(end) });
     }
+}
+
+/// A segment of one rendition in the slabs of its shelf; `digest` is that of its bytes.
+fn at_rest(shelf: &mut Shelf, pieces: &[Bytes], digest: &Digest) -> io::Result<Object> {
+    Ok(Object { rest: Rest::Memory(shelf.store(pieces)?), tag: digest.tag() })
 }
 
 /// Which parts a decoder may start in, a bit each.

@@ -197,6 +197,20 @@ fn deliver_all(p: &mut Packager, now: Now, from: PipelineId, n: u64) {
     }
 }
 
+/// The `n`th segment behind [`FIRST`] from pipeline A, which is alone; or A dies instead, and there is a gap.
+fn deliver_or_die(p: &mut Packager, t0: Now, n: u64, dies: bool) {
+    let now = t0.after(Duration::from_secs(2 * (n + 1)));
+    let back = now.after(Duration::from_millis(1300));
+    if dies {
+        p.pipeline(now, PipelineId::A, false);
+        p.poll(back);
+        p.pipeline(back, PipelineId::A, true);
+    } else {
+        deliver_all(p, now, PipelineId::A, FIRST + n);
+        p.poll(now);
+    }
+}
+
 fn up(config: Config, now: Now, which: &[PipelineId]) -> Packager {
     let mut p = Packager::new(config, now).expect("good config");
     for &w in which {

@@ -119,15 +119,7 @@ fn any_manifest_of_the_last_minute_becomes_the_newest() {
         let mut p = up(config, t0, &[PipelineId::A]);
         let (mut held, mut largest, mut rates): (VecDeque<Held>, usize, usize) = (VecDeque::new(), 0, 0);
         for n in 0..520u64 {
-            let now = t0.after(Duration::from_secs(2 * (n + 1)));
-            if n % 61 == 30 || (200..203).contains(&n) {
-                p.pipeline(now, PipelineId::A, false);
-                p.poll(now.after(Duration::from_millis(1300)));
-                p.pipeline(now.after(Duration::from_millis(1300)), PipelineId::A, true);
-            } else {
-                deliver_all(&mut p, now, PipelineId::A, FIRST + n);
-                p.poll(now);
-            }
+            deliver_or_die(&mut p, t0, n, n % 61 == 30 || (200..203).contains(&n));
             let snapshot = p.snapshot();
             let newest = manifest(&snapshot);
             for old in &held {
@@ -157,9 +149,7 @@ fn who_comes_too_late_takes_the_whole() {
     let t0 = start_of(&base, FIRST);
     let mut p = up(base.clone(), t0, &[PipelineId::A]);
     let mut publish = |n: u64| -> Arc<Snapshot> {
-        let now = t0.after(Duration::from_secs(2 * (n + 1)));
-        deliver_all(&mut p, now, PipelineId::A, FIRST + n);
-        p.poll(now);
+        deliver_or_die(&mut p, t0, n, false);
         p.snapshot()
     };
     let first = publish(0);

@@ -114,9 +114,7 @@ fn what_is_under_one_address_only_goes_forward() {
     ];
     let mut settled: Option<(Bytes, String)> = None;
     for n in 0..40u64 {
-        let now = t0.after(Duration::from_secs(2 * (n + 1)));
-        deliver_all(&mut p, now, PipelineId::A, FIRST + n);
-        p.poll(now);
+        deliver_or_die(&mut p, t0, n, false);
         let snapshot = p.snapshot();
         let numbers = |query: &str| match snapshot.ask("v360/index.m3u8", Some(query)) {
             Lookup::Found(text) => {
@@ -169,15 +167,7 @@ fn every_part_of_a_long_window_is_what_it_says() {
     let t0 = start_of(&config, FIRST);
     let mut p = up(config, t0, &[PipelineId::A]);
     for n in 0..500u64 {
-        let now = t0.after(Duration::from_secs(2 * (n + 1)));
-        if n % 97 == 5 {
-            p.pipeline(now, PipelineId::A, false);
-            p.poll(now.after(Duration::from_millis(1300)));
-            p.pipeline(now.after(Duration::from_millis(1300)), PipelineId::A, true);
-        } else {
-            deliver_all(&mut p, now, PipelineId::A, FIRST + n);
-            p.poll(now);
-        }
+        deliver_or_die(&mut p, t0, n, n % 97 == 5);
     }
     let snapshot = p.snapshot();
     for (first, last) in

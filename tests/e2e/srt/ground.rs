@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -16,6 +16,8 @@ use tandem::media::{ChannelId, SourceId, SourceName};
 use tandem::monitor::LinkStatus;
 use tandem::output::exits::Exits;
 use tokio::sync::mpsc;
+
+use crate::ports::free_udp;
 
 /// Generous: other jobs may keep the machine busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,9 +46,9 @@ pub struct Ground {
     seen: Arc<Mutex<BTreeMap<String, Seen>>>,
 }
 
-/// A UDP port nobody uses at the moment.
+/// A UDP port for a program.
 pub fn free_port() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
+    SocketAddr::from(([127, 0, 0, 1], free_udp()))
 }
 
 pub fn id(name: &str) -> SourceId {
