@@ -258,6 +258,7 @@ fn start_signal(signal: &config::Signal, stopped: &watch::Receiver<bool>) -> Joi
     let shape = &signal.shape;
     let mut arguments = vec![
         "signal".to_owned(),
+        "--until-stdin-closes".to_owned(),
         format!("--size={}x{}", shape.width, shape.height),
         format!("--rate={}", shape.rate),
         format!("--bitrate={}", shape.bitrate),
@@ -269,10 +270,14 @@ fn start_signal(signal: &config::Signal, stopped: &watch::Receiver<bool>) -> Joi
         loop {
             backoff.started(clock::now().mono);
             let mut command = Command::new(child::program());
-            command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).process_group(0);
+            command.args(&arguments).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).process_group(0);
             let ended = async {
                 match command.spawn() {
-                    Ok(mut child) => child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string()),
+                    Ok(mut child) => {
+                        // Closed by the system when this process ends, however it does.
+                        let _alive = child.stdin.take();
+                        child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string())
+                    }
                     Err(error) => error.to_string(),
                 }
             };

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tracing::info;
 
+use crate::child;
 use crate::clock;
 use crate::media::FrameRate;
 use chain::Chain;
@@ -39,6 +40,9 @@ pub enum SignalError {
     /// GStreamer refused to build or run the encoder.
     #[error("the encoder failed: {0}")]
     Encoder(String),
+    /// Standard input cannot be watched.
+    #[error("watching standard input")]
+    Watch(#[source] std::io::Error),
     /// A file could not be written.
     #[error("writing {to}")]
     Write {
@@ -68,6 +72,9 @@ fn index_at(ticks: u64, rate: FrameRate) -> u64 {
 /// be reached is no error: it is tried again each second, and the others go on.
 pub fn run(options: Options) -> Result<(), SignalError> {
     let plan = options.plan()?;
+    if options.until_stdin_closes {
+        child::end_with_parent(Duration::ZERO).map_err(SignalError::Watch)?;
+    }
     gstreamer::init().map_err(|e| SignalError::Encoder(e.to_string()))?;
     // The next whole GOP from now on: every process that starts before it begins with the same picture.
     let gop = plan.gop_ticks;

@@ -64,6 +64,9 @@ pub struct Options {
     /// Generate as fast as possible instead of in real time.
     #[arg(long)]
     pub unpaced: bool,
+    /// End when standard input closes, as it does when the program that started this one is gone.
+    #[arg(long)]
+    pub until_stdin_closes: bool,
 }
 
 /// Reads `60`, `60s`, `1.5`.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Options, Publisher, Publishers, Server};
+use crate::harness::{LIMIT, Options, Publisher, Publishers, Server};
 use crate::players::{Seen, Viewer};
+use crate::ports::{free_tcp, free_udp};
 
 /// A channel of low latency whose window is kept on disk.
 fn kept(window: &str) -> Options {
@@ -232,6 +233,48 @@ pub fn deaths_of_the_main_process(deaths: u64, watched: bool) {
 #[test]
 fn a_killed_main_process_serves_what_it_served() {
     deaths_of_the_main_process(3, false);
+}
+
+/// What a process started that lives, and what that started in turn.
+fn descendants(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let started = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    let children: String = tasks.flatten().map(started).collect();
+    let children: Vec<u32> = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    children.iter().flat_map(|&child| [vec![child], descendants(child)].concat()).collect()
+}
+
+/// The program's arguments; `None`: it does not run any more.
+fn arguments(pid: u32) -> Option<String> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    (!line.is_empty()).then(|| line.replace('\0', " "))
+}
+
+#[test]
+fn what_a_killed_main_process_started_ends_with_it() {
+    let (folder, [origin, control]) = (tempfile::tempdir().expect("a folder"), [free_tcp(), free_tcp()]);
+    let srt = free_udp();
+    let ladder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/ladders/test.toml");
+    let text = format!(
+        "[origin]\nlisten = \"127.0.0.1:{origin}\"\n[control]\nlisten = \"127.0.0.1:{control}\"\n\
+         [srt]\nlisten = \"127.0.0.1:{srt}\"\n[[channel]]\nid = \"test\"\nladder = \"{}\"\nframe_rate = \"25\"\n\
+         [channel.pipelines]\na = [\"s1\"]\n[[channel.source]]\nid = \"s1\"\ntype = \"srt\"\n\
+         [[signal]]\nto = [\"srt://127.0.0.1:{srt}?streamid=test/s1\"]\nsize = \"640x360\"\nrate = \"25\"\n",
+        ladder.display()
+    );
+    let mut server = Server::written(folder, &text, [origin, control, srt]);
+    server.wait_on_air();
+    let started = descendants(server.pid());
+    let names: Vec<_> = started.iter().filter_map(|&pid| arguments(pid)).collect();
+    for name in ["signal", "encode-worker", "srt-gateway"] {
+        assert!(names.iter().any(|line| line.contains(name)), "no {name} in {names:#?}");
+    }
+    server.kill();
+    let begun = Instant::now();
+    while let Some(line) = started.iter().find_map(|&pid| arguments(pid)) {
+        assert!(begun.elapsed() < LIMIT, "it lives on: {line}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A file system of so many bytes, for as long as the test runs.
