@@ -373,9 +373,9 @@ pub(super) struct Run {
     r: u64,
 }
 
-/// Numbers of those that are no gaps.
+/// Numbers of those that can be fetched, be it that they are made up: dash.js stands still at a hole (decision 0009).
 pub(super) fn media(entries: &[Arc<Entry>]) -> Vec<SegmentNumber> {
-    entries.iter().filter(|e| !e.is_gap()).map(|e| e.number).collect()
+    entries.iter().filter(|e| e.is_there()).map(|e| e.number).collect()
 }
 
 /// These segments in runs.

@@ -368,7 +368,7 @@ impl Facts {
                 if cut.is_some() && !listed.has_media() {
                     return Err(NO_MEDIA);
                 }
-                let spare = window.whole().filter(|_| !window.has_media()).map(|entry| entry.number);
+                let spare = window.whole().filter(|_| !window.is_there()).map(|entry| entry.number);
                 dash::manifest(&mut rope, layout, dash::Segments { listed, spare }, &catalogue(), facts, form);
             }
             Form::Media(r) => {

@@ -61,7 +61,7 @@ impl History {
         if self.0.back().is_some_and(|last| last.at >= at) {
             self.0.clear();
         }
-        let spare = window.whole().filter(|_| !window.has_media()).map(|entry| entry.number);
+        let spare = window.whole().filter(|_| !window.is_there()).map(|entry| entry.number);
         let timelines = Window::TIMES.map(|kind| match spare {
             Some(spare) => Timeline { tail: dash::runs(layout, [spare].into_iter(), kind), ..Timeline::default() },
             None => Timeline::of(layout, &window.listed(), kind),

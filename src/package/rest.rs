@@ -1,7 +1,10 @@
-//! Where published media rests: in memory, or on disk when it is older.
+//! Where published media rests: in memory, or on disk when it is older; what is made up rests nowhere.
 
-use super::content::Content;
+use bytes::Bytes;
+
+use super::content::{Content, Group};
 use super::slab::Stored;
+use super::stand_in::MadeUp;
 use crate::dvr::Place;
 
 /// Bytes at rest.
@@ -9,6 +12,8 @@ use crate::dvr::Place;
 pub(super) enum Rest {
     Memory(Stored),
     Disk(Place),
+    /// In place of what nobody has.
+    MadeUp(MadeUp),
 }
 
 impl Rest {
@@ -17,6 +22,7 @@ impl Rest {
         match self {
             Self::Memory(stored) => stored.len(),
             Self::Disk(place) => usize::try_from(place.len()).unwrap_or(usize::MAX),
+            Self::MadeUp(made_up) => made_up.pieces().iter().map(Bytes::len).sum(),
         }
     }
 
@@ -24,13 +30,14 @@ impl Rest {
         match self {
             Self::Memory(stored) => stored.bytes().into(),
             Self::Disk(place) => Content::at(place.clone()),
+            Self::MadeUp(made_up) => Content::of(made_up.pieces().into_iter().map(Group::from).collect()),
         }
     }
 
     pub fn in_memory(&self) -> Option<&Stored> {
         match self {
             Self::Memory(stored) => Some(stored),
-            Self::Disk(_) => None,
+            Self::Disk(_) | Self::MadeUp(_) => None,
         }
     }
 }

@@ -217,11 +217,12 @@ impl Snapshot {
     /// Every path that can be fetched now: playlists, manifest, headers, and segments as the playlists name them.
     pub fn paths(&self) -> Vec<String> {
         let Some(listing) = &self.listing else { return Vec::new() };
-        let segments = listing.window.entries().filter(|e| !e.is_gap()).flat_map(|e| {
+        let segments = listing.window.entries().filter(|e| e.is_there()).flat_map(|e| {
             let name =
                 |(id, kind): &(RenditionId, Kind)| format!("{id}/{}", segment_name(&listing.layout, *kind, e.number));
             let transport = |(r, (id, _)): (usize, &(RenditionId, Kind))| {
-                Some(format!("{TRANSPORT}/{id}/{}", listing.remuxer.as_ref()?.segment_name(r, e.number)?))
+                let remuxer = listing.remuxer.as_ref().filter(|_| !e.is_gap())?;
+                Some(format!("{TRANSPORT}/{id}/{}", remuxer.segment_name(r, e.number)?))
             };
             let all = listing.renditions.iter();
             all.clone().map(name).chain(all.enumerate().filter_map(transport)).collect::<Vec<_>>()

@@ -1,17 +1,23 @@
-//! The rest of a segment of which only the first parts were published, and nobody has what follows: both pipelines died, or this
-//! process did. Its first picture stands until its end, and there is silence, so that whoever has the parts has no hole to get over: players take
-//! a segment with a hole in it for one that is still to come (docs/low-latency.md).
+//! What is shown of a segment that nobody has whole: both pipelines died, or this process did.
 //!
-//! In:    what was published of one rendition. Out: pieces of the segment: the same bytes, and one chunk behind them.
-//! Never: changes what was published; makes a segment of which nothing was.
+//! Where its first parts were published, its first picture stands until its end, and there is silence, so that whoever has the parts has no hole to
+//! get over: players take a segment with a hole in it for one that is still to come (docs/low-latency.md). Where nothing was, playlists of HLS
+//! say that it is a gap, and players of DASH, which would stand still there (decision 0009), get the first picture of the segment before it.
+//!
+//! In:    what was published of one rendition, or the last segment of all. Out: pieces of the segment.
+//! Never: changes what was published; counts as media.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::layout::{Kind, Layout};
+use super::trick;
+use super::window::Object;
 use crate::encode::ladder::AudioRung;
 use crate::media::SegmentNumber;
 use crate::wire::codec::aac;
-use crate::wire::mp4::{Chunk, Sample, samples};
+use crate::wire::mp4::{Chunk, Sample, samples, segment_type};
 
 /// A segment with its end made up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,25 +28,95 @@ pub(super) struct StandIn {
     pub first: Bytes,
 }
 
+/// The picture that a segment began with, for each track, and silence: a still for the segments behind it that nobody has.
+#[derive(Debug)]
+pub(super) struct Still {
+    layout: Layout,
+    /// The segment that its pictures are of.
+    of: SegmentNumber,
+    /// By track: its kind, and the one unit that it shows or repeats.
+    tracks: Vec<(Kind, Bytes)>,
+}
+
+impl Still {
+    /// Of segment `of`, whose tracks are `kinds`; the sound is made by `audio`. Reads them: that may block. `None` where they cannot be read, or
+    /// nobody knows silence of so many channels.
+    pub fn new(
+        layout: Layout,
+        of: SegmentNumber,
+        kinds: &[Kind],
+        audio: &[AudioRung],
+        objects: &[Object],
+    ) -> Option<Self> {
+        let mut audio = audio.iter();
+        let unit = |(&kind, object): (&Kind, &Object)| {
+            let unit = match kind {
+                Kind::Audio => silence(audio.next()?)?,
+                Kind::Video | Kind::Trick => {
+                    let bytes = object.rest.content().read().ok()?;
+                    let (range, _) = samples(&bytes)?.into_iter().next().filter(|(_, sample)| sample.sync)?;
+                    // A copy: the segment's own memory is wanted for others.
+                    Bytes::copy_from_slice(&bytes[range])
+                }
+            };
+            Some((kind, unit))
+        };
+        let tracks = kinds.iter().zip(objects).map(unit).collect::<Option<Vec<_>>>()?;
+        (tracks.len() == kinds.len()).then_some(Self { layout, of, tracks })
+    }
+
+    /// The segment that its pictures are of.
+    pub fn of(&self) -> SegmentNumber {
+        self.of
+    }
+
+    /// Segment `n` of a track. `None`: there is no such track.
+    fn segment(&self, track: usize, n: SegmentNumber) -> Option<Vec<Bytes>> {
+        let (kind, unit) = self.tracks.get(track)?;
+        if *kind == Kind::Trick {
+            return Some(trick::segment(&self.layout, n, std::slice::from_ref(unit)));
+        }
+        let rest = rest(&self.layout, *kind, n, 0)?;
+        let chunk = match kind {
+            Kind::Audio => rest.repeated(&self.layout, n, 0, unit),
+            _ => rest.held(&self.layout, n, 0, unit, 0),
+        }?;
+        Some(std::iter::once(segment_type().into()).chain(chunk).collect())
+    }
+}
+
+/// A whole segment of one track that nobody has, put together when it is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct MadeUp {
+    still: Arc<Still>,
+    track: usize,
+    number: SegmentNumber,
+}
+
+impl MadeUp {
+    /// Segment `number` of all tracks.
+    pub fn all(still: &Arc<Still>, number: SegmentNumber) -> impl Iterator<Item = Self> + use<'_> {
+        (0..still.tracks.len()).map(move |track| Self { still: Arc::clone(still), track, number })
+    }
+
+    /// Its bytes.
+    pub fn pieces(&self) -> Vec<Bytes> {
+        self.still.segment(self.track, self.number).unwrap_or_default()
+    }
+}
+
 /// Segment `n` of pictures, of which `published` are the first `rows` parts. `None` where that cannot be read.
 pub(super) fn picture(layout: &Layout, n: SegmentNumber, rows: usize, published: Bytes) -> Option<StandIn> {
     let found = samples(&published)?;
     let first = published.slice(found.first().filter(|(_, sample)| sample.sync)?.0.clone());
     let ticks = layout.unit_ticks(Kind::Video);
-    let Rest { decode_time, left } = rest(layout, Kind::Video, n, found.len())?;
+    let rest = rest(layout, Kind::Video, n, found.len())?;
     // Behind every picture that there is: with reordering, one that was decoded last need not be shown last.
     let shown =
         (0i64..).zip(&found).map(|(i, (_, s))| (i + 1) * i64::from(ticks) + i64::from(s.composition_offset)).max()?;
     let decoded = i64::try_from(found.len()).ok()? * i64::from(ticks);
     let composition_offset = i32::try_from(shown - decoded).ok()?;
-    let sample = Sample { size: u32::try_from(first.len()).ok()?, composition_offset, sync: true };
-    let chunk = Chunk {
-        sequence: layout.sequence(n, rows),
-        decode_time,
-        sample_ticks: ticks.checked_mul(left)?,
-        samples: &[sample],
-    };
-    let pieces = vec![published, chunk.header().into(), first.clone()];
+    let pieces = std::iter::once(published).chain(rest.held(layout, n, rows, &first, composition_offset)?).collect();
     Some(StandIn { pieces, first })
 }
 
@@ -54,20 +130,15 @@ pub(super) fn sound(
 ) -> Option<StandIn> {
     let found = samples(&published)?;
     let first = published.slice(found.first()?.0.clone());
-    // channelConfiguration 7 is eight channels (ISO/IEC 14496-3 Table 1.19).
-    let silence = Bytes::from(aac::silence(if rung.channels == 8 { 7 } else { rung.channels })?);
-    let Rest { decode_time, left } = rest(layout, Kind::Audio, n, found.len())?;
-    let sample = Sample { size: u32::try_from(silence.len()).ok()?, composition_offset: 0, sync: true };
-    let frames = vec![sample; usize::try_from(left).ok()?];
-    let chunk = Chunk {
-        sequence: layout.sequence(n, rows),
-        decode_time,
-        sample_ticks: layout.unit_ticks(Kind::Audio),
-        samples: &frames,
-    };
-    let mut pieces = vec![published, chunk.header().into()];
-    pieces.extend(std::iter::repeat_n(silence, frames.len()));
+    let rest = rest(layout, Kind::Audio, n, found.len())?;
+    let pieces = std::iter::once(published).chain(rest.repeated(layout, n, rows, &silence(rung)?)?).collect();
     Some(StandIn { pieces, first })
+}
+
+/// A frame of silence.
+fn silence(rung: &AudioRung) -> Option<Bytes> {
+    // channelConfiguration 7 is eight channels (ISO/IEC 14496-3 Table 1.19).
+    Some(Bytes::from(aac::silence(if rung.channels == 8 { 7 } else { rung.channels })?))
 }
 
 /// What is missing of a segment.
@@ -76,6 +147,41 @@ struct Rest {
     decode_time: u64,
     /// Units.
     left: u32,
+}
+
+impl Rest {
+    /// One picture until the end, in a chunk that is the segment's `row`th.
+    fn held(
+        &self,
+        layout: &Layout,
+        n: SegmentNumber,
+        row: usize,
+        picture: &Bytes,
+        composition_offset: i32,
+    ) -> Option<Vec<Bytes>> {
+        let sample = Sample { size: u32::try_from(picture.len()).ok()?, composition_offset, sync: true };
+        let chunk = Chunk {
+            sequence: layout.sequence(n, row),
+            decode_time: self.decode_time,
+            sample_ticks: layout.unit_ticks(Kind::Video).checked_mul(self.left)?,
+            samples: &[sample],
+        };
+        Some(vec![chunk.header().into(), picture.clone()])
+    }
+
+    /// One frame of sound again and again.
+    fn repeated(&self, layout: &Layout, n: SegmentNumber, row: usize, frame: &Bytes) -> Option<Vec<Bytes>> {
+        let sample = Sample { size: u32::try_from(frame.len()).ok()?, composition_offset: 0, sync: true };
+        let frames = vec![sample; usize::try_from(self.left).ok()?];
+        let chunk = Chunk {
+            sequence: layout.sequence(n, row),
+            decode_time: self.decode_time,
+            sample_ticks: layout.unit_ticks(Kind::Audio),
+            samples: &frames,
+        };
+        let frames = std::iter::repeat_n(frame.clone(), frames.len());
+        Some(std::iter::once(chunk.header().into()).chain(frames).collect())
+    }
 }
 
 fn rest(layout: &Layout, kind: Kind, n: SegmentNumber, there: usize) -> Option<Rest> {

@@ -30,7 +30,7 @@ pub(super) struct Object {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub number: SegmentNumber,
-    /// By rendition; none at all in a gap.
+    /// By rendition; of a gap what is made up in its place, or none at all.
     pub objects: Vec<Object>,
     /// Its lines in each rendition's media playlist; of an entry in a block they are there.
     pub lines: Vec<String>,
@@ -42,9 +42,20 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Nobody has it.
     pub fn is_gap(&self) -> bool {
-        self.objects.is_empty()
+        is_gap(&self.objects)
     }
+
+    /// Something can be fetched of it.
+    pub fn is_there(&self) -> bool {
+        !self.objects.is_empty()
+    }
+}
+
+/// Nobody has a segment that these objects are all of.
+pub(super) fn is_gap(objects: &[Object]) -> bool {
+    objects.first().is_none_or(|object| matches!(object.rest, Rest::MadeUp(_)))
 }
 
 /// Entries whose lines stay as they are.
@@ -124,10 +135,10 @@ pub(super) struct Window {
     tail: Arc<[Arc<Entry>]>,
     /// How many entries there are.
     len: usize,
-    /// The newest entry that is no gap. It stays when nothing but gaps is left, for a manifest must list something.
+    /// The newest entry that is no gap. It stays when nothing but gaps is left, for a manifest must list something, and what is made up is made of it.
     whole: Option<Arc<Entry>>,
-    /// Of what is listed: entries with media, bytes by rendition, units by [`Self::TIMES`].
-    media: usize,
+    /// Of what is listed: entries that can be fetched; of those that are no gaps bytes by rendition, units by [`Self::TIMES`].
+    there: usize,
     bytes: Vec<u64>,
     units: [u64; 2],
 }
@@ -205,7 +216,7 @@ impl Block {
         let transport = Window::TIMES.iter().enumerate().filter(|_| transport).map(&mut line).collect();
         let mut time = |(i, kind): (usize, &Kind)| {
             let mut text = String::new();
-            dash::timeline(&mut text, layout, entries.iter().filter(|e| !e.is_gap()).map(|e| e.number), *kind);
+            dash::timeline(&mut text, layout, dash::media(entries).into_iter(), *kind);
             deflater.seal(text, before.map(|block| &block.times[i]))
         };
         let times = Window::TIMES.iter().enumerate().map(&mut time).collect();
@@ -374,7 +385,7 @@ impl Window {
             tail: Arc::default(),
             len: 0,
             whole: None,
-            media: 0,
+            there: 0,
             bytes: vec![0; renditions],
             units: [0; 2],
         }
@@ -470,11 +481,13 @@ impl Window {
     }
 
     fn count(&mut self, layout: &Layout, entry: &Entry, comes: bool) {
+        if entry.is_there() {
+            self.there = if comes { self.there + 1 } else { self.there.saturating_sub(1) };
+        }
         if entry.is_gap() {
             return;
         }
         let change = |sum: &mut u64, by: u64| *sum = if comes { *sum + by } else { sum.saturating_sub(by) };
-        self.media = if comes { self.media + 1 } else { self.media.saturating_sub(1) };
         for (sum, object) in self.bytes.iter_mut().zip(&entry.objects) {
             change(sum, object.rest.len() as u64);
         }
@@ -488,9 +501,9 @@ impl Window {
         self.tail.last().map(|e| e.number)
     }
 
-    /// Entries are listed that have media. Where none has, a manifest lists [`Self::whole`].
-    pub fn has_media(&self) -> bool {
-        self.media > 0
+    /// Entries are listed that can be fetched. Where none can, a manifest lists [`Self::whole`].
+    pub fn is_there(&self) -> bool {
+        self.there > 0
     }
 
     /// The newest entry that is no gap.

@@ -158,12 +158,13 @@ fn recovered(seen: &Seen, deaths: u64) {
     let of = |key: &str| json[key].as_array().cloned().unwrap_or_default();
     let (fatal, open) = (|e: &Value| e["fatal"] == true, |s: &Value| s["open"] == true);
     let ended = of("errors").into_iter().filter(fatal).chain(of("stalls").into_iter().filter(open)).collect::<Vec<_>>();
-    assert!(ended.is_empty() && json["ended"] == false, "hls.js did not recover: {ended:?}\n{json:#}");
+    assert!(ended.is_empty() && json["ended"] == false, "{} did not recover: {ended:?}\n{json:#}", seen.name);
     let number = |key: &str| json[key].as_f64().unwrap_or_default();
     let (played, watched) = (number("played_seconds"), number("watched_seconds"));
     let stood: f64 = of("stalls").iter().filter_map(|s| s["ms"].as_f64()).sum::<f64>() / 1000.0;
     eprintln!(
-        "hls.js through {deaths} deaths: {played} of {watched} s played, {} stalls of {stood} s in all, {} jumps, {} decoded, age {}",
+        "{} through {deaths} deaths: {played} of {watched} s played, {} stalls of {stood} s in all, {} jumps, {} decoded, age {}",
+        seen.name,
         of("stalls").len(),
         of("jumps").len(),
         json["decoded"],
@@ -233,6 +234,33 @@ pub fn deaths_of_the_main_process(deaths: u64, watched: bool) {
 #[test]
 fn a_killed_main_process_serves_what_it_served() {
     deaths_of_the_main_process(3, false);
+}
+
+/// dash.js stands still at a hole in a timeline until it has left the window: it is given a still picture instead.
+#[test]
+fn dash_js_plays_on_behind_what_a_killed_main_process_did_not_publish() {
+    let extra = "window = \"60s\"\n[channel.dvr]\nfolder = \"window\"\n".to_owned();
+    let mut server = Server::start(&Options { extra, ..Options::default() });
+    let _publishers = Publishers::start(&server, &["s1", "s2", "s3", "s4"], Publisher::SrtLiveTransmit);
+    server.wait_on_air();
+    let newest = |s: &Server| s.status()["publish"]["newest"].as_u64();
+    let more = |server: &Server, segments: u64| {
+        let then = newest(server).map(|newest| newest + segments);
+        server.wait("more segments", |s| newest(s) >= then);
+    };
+    server.wait("enough for a player to begin with", |s| s.status()["publish"]["segments"].as_u64() >= Some(6));
+    let mut viewer = Viewer::of(&server.dash(), "dashjs", 3600, None);
+    viewer.wait_until_playing();
+    more(&server, 3);
+    server.restart_after_kill();
+    server.wait("it answers again", |s| s.get("/v1/channels/test").is_some());
+    server.wait("something is missing", |s| s.status()["publish"]["gaps"].as_u64() > Some(0));
+    // What is missing lies ahead of the player; so does the picture that stands for it.
+    more(&server, 10);
+    let seen = viewer.enough();
+    recovered(&seen, 1);
+    let stood = seen.json["stalls"].as_array().into_iter().flatten().filter_map(|s| s["ms"].as_f64()).sum::<f64>();
+    assert!(stood < 8000.0, "as long as it has media ahead it plays: {:#}", seen.json);
 }
 
 /// What a process started that lives, and what that started in turn.

@@ -24,6 +24,7 @@ use super::segmenter::{Coding, Segmenter};
 use super::selector::{Candidate, Decision, Made, Selector};
 use super::slab::Shelf;
 use super::snapshot::Snapshot;
+use super::stand_in::Still;
 use super::window::Window;
 use super::{Config, PackageError, trick};
 
@@ -67,6 +68,8 @@ pub struct Packager {
     published: Option<Catalogue>,
     /// Makes transport streams, where they are served and something is published.
     remuxer: Option<Arc<Remuxer>>,
+    /// For segments that nobody has, of the newest one that somebody had.
+    still: Option<Arc<Still>>,
     /// When the newest number was decided.
     decided: Option<Now>,
     wake: Option<Now>,
@@ -165,6 +168,7 @@ impl Packager {
             profiles: config.profiles.as_slice().into(),
             published: None,
             remuxer: None,
+            still: None,
             decided: None,
             wake: None,
             events: Vec::new(),

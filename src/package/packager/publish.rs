@@ -16,8 +16,8 @@ use super::super::rest::Rest;
 use super::super::segmenter::Whole;
 use super::super::selector::{Candidate, Decision, Made};
 use super::super::slab::Shelf;
-use super::super::stand_in::{self, StandIn};
-use super::super::window::{Entry, Object};
+use super::super::stand_in::{self, MadeUp, StandIn, Still};
+use super::super::window::{Entry, Object, is_gap};
 use super::super::{Config, hls, trick};
 use super::{Kind, Packager};
 use crate::clock::Now;
@@ -146,8 +146,7 @@ impl Packager {
             if self.stand_in(now, n).is_none() {
                 let parts = self.give_up_edge(n);
                 self.keep(|_| Keep::Gap { number: n });
-                let entry = self.entry(n, Vec::new(), parts);
-                self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
+                self.list_gap(n, parts);
                 self.tell(PackageEvent::Gap { number: n });
             }
         }
@@ -171,7 +170,7 @@ impl Packager {
     }
 
     pub(super) fn entry(&self, n: SegmentNumber, objects: Vec<Object>, parts: Vec<Vec<Published>>) -> Entry {
-        let gap = objects.is_empty();
+        let gap = is_gap(&objects);
         let layout = &self.layout;
         let lines = self.kinds.iter().map(|&kind| hls::segment_lines(layout, kind, n, gap)).collect();
         let of_parts = |(&kind, parts): (&Kind, &Vec<_>)| hls::parts_of_whole(layout, kind, n, parts);
@@ -285,6 +284,29 @@ impl Packager {
         let independent = parts.iter().map(|p| starts(p)).collect();
         self.keep_closed(n, &objects, Note { broken: broken as u16, independent });
         self.list(now, n, from, objects, real, parts);
+    }
+
+    /// Lists a segment that nobody has, of which `parts` were published.
+    pub(super) fn list_gap(&mut self, n: SegmentNumber, parts: Vec<Vec<Published>>) {
+        // What was published of it does not begin with what is made up.
+        let objects = if parts.iter().all(Vec::is_empty) { self.made_up(n) } else { Vec::new() };
+        let entry = self.entry(n, objects, parts);
+        self.window.push(&self.layout, &self.kinds, entry, &mut self.deflater);
+    }
+
+    /// What there is in place of segment `n`; nothing before the first segment, and where that cannot be read.
+    fn made_up(&mut self, n: SegmentNumber) -> Vec<Object> {
+        let Some(whole) = self.window.whole() else { return Vec::new() };
+        if self.still.as_ref().is_none_or(|still| still.of() != whole.number) {
+            let still = Still::new(self.layout, whole.number, &self.kinds, &self.config.audio, &whole.objects);
+            self.still = still.map(Arc::new);
+        }
+        let Some(still) = &self.still else { return Vec::new() };
+        let object = |it: MadeUp| {
+            let tag = Digest::of_pieces(it.pieces()).tag();
+            Object { rest: Rest::MadeUp(it), tag }
+        };
+        MadeUp::all(still, n).map(object).collect()
     }
 
     fn store_trick(&mut self, pieces: &[Bytes]) -> io::Result<Object> {

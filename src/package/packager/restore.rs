@@ -36,14 +36,14 @@ impl Packager {
             // What was lost in between is a gap: numbers have no holes.
             while let Some(missing) = packager.window.newest().map(SegmentNumber::next).filter(|n| *n < segment.number)
             {
-                packager.found(missing, Vec::new(), Vec::new());
+                packager.list_gap(missing, Vec::new());
             }
             if packager.window.newest().is_some_and(|newest| newest >= segment.number) {
                 continue;
             }
             match segment.state {
                 KeptState::Whole => packager.found_whole(segment),
-                KeptState::Gap => packager.found(segment.number, Vec::new(), Vec::new()),
+                KeptState::Gap => packager.list_gap(segment.number, Vec::new()),
                 KeptState::Open => open = Some(segment),
             }
         }
@@ -73,7 +73,7 @@ impl Packager {
         let broken = usize::from(note.broken);
         // All tracks or none: a track that is missing would be missed by those who switch to it.
         if objects.len() != self.kinds.len() || (0u16..).zip(&objects).any(|(track, object)| object.track != track) {
-            return self.found(number, Vec::new(), Vec::new());
+            return self.list_gap(number, Vec::new());
         }
         let whole = |object: &KeptObject| {
             let before: u64 = object.parts.iter().take(broken).map(|len| u64::from(*len)).sum();
