@@ -343,10 +343,12 @@ impl Listing {
 
     fn segment(&self, rendition: usize, number: SegmentNumber, by_number: bool) -> Lookup {
         if let Some(object) = self.object(rendition, number) {
+            // Another host of the channel may have what we have to make up.
+            let cache = if object.is_made_up() { Cache::For(self.layout.grid().segment()) } else { Cache::Immutable };
             return Lookup::Found(Resource {
                 content_type: content_type(self.renditions[rendition].1),
                 etag: entity_tag(&object.tag),
-                cache: Cache::Immutable,
+                cache,
                 body: object.rest.content(),
                 gzip: None,
             });

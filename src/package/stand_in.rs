@@ -13,7 +13,6 @@ use bytes::Bytes;
 
 use super::layout::{Kind, Layout};
 use super::trick;
-use super::window::Object;
 use crate::encode::ladder::AudioRung;
 use crate::media::SegmentNumber;
 use crate::wire::codec::aac;
@@ -34,35 +33,41 @@ pub(super) struct Still {
     layout: Layout,
     /// The segment that its pictures are of.
     of: SegmentNumber,
-    /// By track: its kind, and the one unit that it shows or repeats.
-    tracks: Vec<(Kind, Bytes)>,
+    tracks: Vec<Unit>,
+}
+
+/// The one unit that is shown of a track, or repeated.
+#[derive(Debug)]
+struct Unit {
+    kind: Kind,
+    data: Bytes,
+    /// Of a picture that is shown first in its segment: how far behind its decoding (decision 0004).
+    composition_offset: i32,
 }
 
 impl Still {
-    /// Of segment `of`, whose tracks are `kinds`; the sound is made by `audio`. Reads them: that may block. `None` where they cannot be read, or
-    /// nobody knows silence of so many channels.
+    /// Of segment `of`, whose tracks are `kinds`; `audio` makes the sound, and `read` gives the bytes of a track. `None` where they cannot be read,
+    /// or nobody knows silence of so many channels.
     pub fn new(
         layout: Layout,
         of: SegmentNumber,
         kinds: &[Kind],
         audio: &[AudioRung],
-        objects: &[Object],
+        read: impl Fn(usize) -> Option<Bytes>,
     ) -> Option<Self> {
         let mut audio = audio.iter();
-        let unit = |(&kind, object): (&Kind, &Object)| {
-            let unit = match kind {
-                Kind::Audio => silence(audio.next()?)?,
-                Kind::Video | Kind::Trick => {
-                    let bytes = object.rest.content().read().ok()?;
-                    let (range, _) = samples(&bytes)?.into_iter().next().filter(|(_, sample)| sample.sync)?;
-                    // A copy: the segment's own memory is wanted for others.
-                    Bytes::copy_from_slice(&bytes[range])
-                }
-            };
-            Some((kind, unit))
+        let unit = |(track, &kind): (usize, &Kind)| {
+            if kind == Kind::Audio {
+                return Some(Unit { kind, data: silence(audio.next()?)?, composition_offset: 0 });
+            }
+            let bytes = read(track)?;
+            let (range, sample) = samples(&bytes)?.into_iter().next().filter(|(_, sample)| sample.sync)?;
+            // A copy: the segment's own memory is wanted for others.
+            let data = Bytes::copy_from_slice(&bytes[range]);
+            Some(Unit { kind, data, composition_offset: sample.composition_offset })
         };
-        let tracks = kinds.iter().zip(objects).map(unit).collect::<Option<Vec<_>>>()?;
-        (tracks.len() == kinds.len()).then_some(Self { layout, of, tracks })
+        let tracks = kinds.iter().enumerate().map(unit).collect::<Option<Vec<_>>>()?;
+        Some(Self { layout, of, tracks })
     }
 
     /// The segment that its pictures are of.
@@ -72,14 +77,12 @@ impl Still {
 
     /// Segment `n` of a track. `None`: there is no such track.
     fn segment(&self, track: usize, n: SegmentNumber) -> Option<Vec<Bytes>> {
-        let (kind, unit) = self.tracks.get(track)?;
-        if *kind == Kind::Trick {
-            return Some(trick::segment(&self.layout, n, std::slice::from_ref(unit)));
-        }
-        let rest = rest(&self.layout, *kind, n, 0)?;
+        let Unit { kind, data, composition_offset } = self.tracks.get(track)?;
+        let whole = || rest(&self.layout, *kind, n, 0);
         let chunk = match kind {
-            Kind::Audio => rest.repeated(&self.layout, n, 0, unit),
-            _ => rest.held(&self.layout, n, 0, unit, 0),
+            Kind::Trick => return Some(trick::segment(&self.layout, n, std::slice::from_ref(data))),
+            Kind::Audio => whole()?.repeated(&self.layout, n, 0, data),
+            Kind::Video => whole()?.held(&self.layout, n, 0, data, *composition_offset),
         }?;
         Some(std::iter::once(segment_type().into()).chain(chunk).collect())
     }

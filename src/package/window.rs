@@ -26,6 +26,13 @@ pub(super) struct Object {
     pub tag: Tag,
 }
 
+impl Object {
+    /// Nobody has it.
+    pub fn is_made_up(&self) -> bool {
+        matches!(self.rest, Rest::MadeUp(_))
+    }
+}
+
 /// One segment number in every rendition.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -55,7 +62,7 @@ impl Entry {
 
 /// Nobody has a segment that these objects are all of.
 pub(super) fn is_gap(objects: &[Object]) -> bool {
-    objects.first().is_none_or(|object| matches!(object.rest, Rest::MadeUp(_)))
+    objects.first().is_none_or(Object::is_made_up)
 }
 
 /// Entries whose lines stay as they are.

@@ -298,8 +298,9 @@ impl Packager {
     fn made_up(&mut self, n: SegmentNumber) -> Vec<Object> {
         let Some(whole) = self.window.whole() else { return Vec::new() };
         if self.still.as_ref().is_none_or(|still| still.of() != whole.number) {
-            let still = Still::new(self.layout, whole.number, &self.kinds, &self.config.audio, &whole.objects);
-            self.still = still.map(Arc::new);
+            // A disk may be read here, right after a start.
+            let read = |track: usize| whole.objects.get(track)?.rest.content().read().ok();
+            self.still = Still::new(self.layout, whole.number, &self.kinds, &self.config.audio, read).map(Arc::new);
         }
         let Some(still) = &self.still else { return Vec::new() };
         let object = |it: MadeUp| {

@@ -1,8 +1,11 @@
 //! Segments whose end nobody has: what ffmpeg makes of them.
 
+use std::sync::Arc;
+
 use super::judges::{ffmpeg, probe};
 use super::transport::{Channel, real};
 use super::*;
+use crate::package::stand_in::{MadeUp, Still};
 use crate::wire::codec::aac;
 use crate::wire::mp4::samples;
 
@@ -18,16 +21,27 @@ fn chunks(segment: &[u8], parts: usize) -> &[u8] {
     &segment[..at]
 }
 
-/// Header, a segment, one of which only so many parts are there, and another segment.
+/// Header, a segment, one of which only so many parts are there, or nothing at all, and another segment.
 fn joined(channel: &Channel, r: usize, parts: usize) -> Vec<u8> {
     let n = SegmentNumber(channel.first + 1);
+    let around = |made: &[u8]| {
+        [&channel.catalogue.renditions[r].init[..], &channel.segments[0][r], made, &channel.segments[2][r]].concat()
+    };
+    if parts == 0 {
+        let kind = |r| if r < channel.config.video.len() { layout::Kind::Video } else { layout::Kind::Audio };
+        let kinds: Vec<_> = (0..channel.segments[0].len()).map(kind).collect();
+        let read = |track: usize| Some(Bytes::copy_from_slice(&channel.segments[0][track]));
+        let still = Still::new(channel.layout, SegmentNumber(channel.first), &kinds, &channel.config.audio, read);
+        let all: Vec<_> = MadeUp::all(&Arc::new(still.expect("our own bytes")), n).map(|it| it.pieces()).collect();
+        return around(&all[r].concat());
+    }
     let published = Bytes::copy_from_slice(chunks(&channel.segments[1][r], parts));
     let made = match channel.config.audio.get(r.wrapping_sub(channel.config.video.len())) {
         Some(rung) => stand_in::sound(&channel.layout, n, rung, parts, published),
         None => stand_in::picture(&channel.layout, n, parts, published),
     };
     let made = made.expect("our own bytes").pieces.concat();
-    [&channel.catalogue.renditions[r].init[..], &channel.segments[0][r], &made, &channel.segments[2][r]].concat()
+    around(&made)
 }
 
 #[test]
@@ -49,7 +63,7 @@ fn ffmpeg_decodes(encoder: VideoEncoder, by: &[&str], filter: &str, muxer: &str)
     let Some(channel) = real(folder.path(), encoder, by, filter, muxer) else { return };
     let n = SegmentNumber(channel.first + 1);
     let cuts = channel.layout.parts(layout::Kind::Video, n);
-    for parts in 1..cuts.len() {
+    for parts in 0..cuts.len() {
         let there: usize = cuts[..parts].iter().sum();
         for r in [0, 1] {
             let file = folder.path().join(format!("{parts}-{r}.mp4"));
@@ -66,6 +80,8 @@ fn ffmpeg_decodes(encoder: VideoEncoder, by: &[&str], filter: &str, muxer: &str)
             assert_eq!(shown.len(), 50 + there + 1 + 50, "{parts} parts");
             assert!(shown.windows(2).all(|w| w[0] < w[1]), "{parts} parts: {shown:?}");
             // What stands in comes behind all that was there, and before the next segment, which is on time.
+            let begins = channel.layout.start(layout::Kind::Video, n) as i64;
+            assert!(shown[50] == begins, "{parts} parts");
             let start = channel.layout.start(layout::Kind::Video, n.next()) as i64;
             assert_eq!(shown[50 + there + 1], start, "{parts} parts");
         }
