@@ -10,7 +10,9 @@ use std::fmt;
 use serde::Serialize;
 
 /// Faults listed one by one; further ones are only counted.
-const FAULTS_LISTED_MAX: usize = 100;
+const FAULTS_LISTED_MAX: usize = 10_000;
+/// Of these, so many for people.
+const FAULTS_SHOWN_MAX: usize = 100;
 
 /// The names of faults. They stay: scripts ask for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -229,7 +231,7 @@ pub struct Report {
     pub discontinuities: u64,
     /// EXT-X-GAP tags met.
     pub gaps: u64,
-    /// How many faults of each name, those left out below included where they were counted by name.
+    /// How many of the listed faults have each name, those that are expected included.
     pub counts: BTreeMap<Kind, u64>,
     /// What is wrong.
     pub faults: Vec<Fault>,
@@ -316,12 +318,13 @@ impl Report {
             }
             out.push('\n');
         }
-        for fault in &self.faults {
+        for fault in self.faults.iter().take(FAULTS_SHOWN_MAX) {
             let at = fault.at.map(|at| format!(" at {at:.3}")).unwrap_or_default();
             _ = writeln!(out, "  FAULT {}{at} [{}]: {}", fault.kind, fault.rendition, fault.detail);
         }
-        if self.faults_left_out > 0 {
-            _ = writeln!(out, "  and {} more", self.faults_left_out);
+        let more = self.faults_left_out + self.faults.len().saturating_sub(FAULTS_SHOWN_MAX) as u64;
+        if more > 0 {
+            _ = writeln!(out, "  and {more} more");
         }
         out.push_str(if self.is_clean() { "clean\n" } else { "NOT clean\n" });
         out

@@ -3,10 +3,9 @@
 use bytes::Bytes;
 
 use super::bandwidth::Bandwidth;
-use super::digest::Digest;
+use super::digest::{Digest, hex};
 use super::language::Language;
 use super::layout::{Kind, Layout};
-use super::names::hex;
 use super::segmenter::Coding;
 use super::{Config, trick};
 use crate::encode::ladder::VideoFormat;

@@ -45,8 +45,13 @@ impl Digest {
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::names::hex(&self.0))
+        f.write_str(&hex(&self.0))
     }
+}
+
+/// Lower case, two digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Takes bytes in any pieces.
@@ -101,7 +106,7 @@ mod tests {
             ("nothing", &[][..], "af1349b9f5f9a1a6a0404dea36dcc949"),
             ("one leaf and a byte", &sequence[..], "d00278ae47eb27b34faecf67b4fe263f"),
         ] {
-            assert_eq!(super::super::names::hex(&Digest::of(bytes).tag()), want, "{name}");
+            assert_eq!(hex(&Digest::of(bytes).tag()), want, "{name}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::digest::{Digest, Tag};
+use super::digest::{Digest, Tag, hex};
 use super::layout::{Kind, Layout};
 use crate::media::SegmentNumber;
 
@@ -36,9 +36,4 @@ pub(super) fn entity_tag(tag: &Tag) -> Bytes {
 /// The strong entity tag of a part, from the digest of its segment up to its end.
 pub(super) fn part_tag(upto: &Digest) -> Bytes {
     Bytes::from(format!("\"p{}\"", hex(&upto.tag())))
-}
-
-/// Lower case, two digits a byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -199,6 +199,7 @@ fn account(what: &str, verdict: &Verdict, silences: &[(f64, f64)]) -> Vec<String
         (made_up.contains(&kind) || made_up_sound.contains(&kind))
             && silences.iter().any(|(begin, end)| (begin - 2.0..end + 2.0).contains(&at))
     };
+    assert_eq!(verdict.json["faults_left_out"], 0, "{what}: faults that nobody looked at");
     eprintln!("{what}: {} pictures, {}", verdict.number("/video/frames"), verdict.json["counts"]);
     faults.iter().filter(|fault| !expected(fault)).map(|fault| format!("{what}: {fault}")).collect()
 }
