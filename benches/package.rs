@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use material::{Cost, median, run, setting};
 use passthrough::{CLIP_SECONDS, Form, LISTED, SEGMENT, clip, demux, package};
-use reception::{Receiver, Sink, call, free_port, interval, send};
+use reception::{Receiver, Sink, call, free_udp_address, interval, send};
 
 /// Tells a run of this program what to do, and the file.
 const ROLE: &str = "TANDEM_BENCH_ROLE";
@@ -143,7 +143,7 @@ fn srt() -> Option<f64> {
     let messages = (seconds as f64 / interval(RATE).as_secs_f64()) as usize;
     let sink = Sink::start(sources, messages);
     let receiver = Receiver::tandem(sources, LATENCY, sink.to);
-    let from = free_port();
+    let from = free_udp_address();
     let calls = receiver.doors.iter().map(|(to, stream_id)| call(from, *to, stream_id.as_deref(), LATENCY));
     let sockets: Vec<_> = calls.collect();
     let total = || receiver.cpu().iter().map(|(_, seconds)| seconds).sum::<f64>();

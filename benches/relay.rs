@@ -11,7 +11,7 @@ mod reception;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use reception::{Receiver, Sink, call, free_port, interval, send, setting};
+use reception::{Receiver, Sink, call, free_udp_address, interval, send, setting};
 
 const RATE: u64 = 2_000_000;
 const LATENCY: Duration = Duration::from_millis(1000);
@@ -26,7 +26,7 @@ fn measure(
     let sink = Sink::start(sources, messages);
     let receiver = start(sources, LATENCY, sink.to);
     // All from one port, so that one thread of libsrt sends for all.
-    let from = free_port();
+    let from = free_udp_address();
     let calls = receiver.doors.iter().map(|(to, stream_id)| call(from, *to, stream_id.as_deref(), LATENCY));
     let sockets: Vec<_> = calls.collect();
     let (before, begun) = (receiver.cpu(), Instant::now());

@@ -16,7 +16,7 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 use line::{Faults, Line};
-use reception::{Receiver, Sink, call, free_port, interval, send, setting};
+use reception::{Receiver, Sink, call, free_udp_address, interval, send, setting};
 
 const RATE: u64 = 8_000_000;
 /// One way.
@@ -55,7 +55,7 @@ fn run(faults: Faults, latency: Duration, messages: usize) -> [Score; 2] {
         let receiver = start(1, latency, sink.to);
         let (to, stream_id) = receiver.doors[0].clone();
         let line = Line::start(to, faults);
-        let socket = call(free_port(), line.front, stream_id.as_deref(), latency);
+        let socket = call(free_udp_address(), line.front, stream_id.as_deref(), latency);
         (sink, receiver, line, socket)
     });
     let runs = sides.map(|(sink, receiver, line, socket)| {

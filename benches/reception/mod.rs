@@ -8,7 +8,7 @@ mod ports;
 mod setting;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,18 +17,14 @@ use std::time::{Duration, Instant};
 
 use tandem::srt::socket::{Settings, Socket, TS_MESSAGE_BYTES};
 
-use ports::free_udp;
+use ports::free_tcp;
+pub use ports::free_udp_address;
 pub use setting::setting;
 
 /// Clock ticks a second of /proc/PID/stat, on every Linux there is.
 const TICKS: f64 = 100.0;
 /// How long a receiver may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A UDP port of ours.
-pub fn free_port() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_udp()))
-}
 
 /// A receiver under measurement: its processes, killed at the end, and where it is called.
 pub struct Receiver {
@@ -57,8 +53,8 @@ impl Drop for Receiver {
 impl Receiver {
     /// Tandem, with one SRT port for `sources` relay-only channels that send to `sink`.
     pub fn tandem(sources: usize, latency: Duration, sink: SocketAddr) -> Self {
-        let (srt, folder) = (free_port(), tempfile::tempdir().unwrap());
-        let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (srt, folder) = (free_udp_address(), tempfile::tempdir().unwrap());
+        let control = SocketAddr::from(([127, 0, 0, 1], free_tcp()));
         let latency = latency.as_millis();
         let channel = |n: usize| {
             format!(
@@ -78,7 +74,7 @@ impl Receiver {
 
     /// srt-live-transmit, which needs a process and a port for each source.
     pub fn srt_live_transmit(sources: usize, latency: Duration, sink: SocketAddr) -> Self {
-        let ports = (0..sources).map(|_| free_port()).collect::<Vec<_>>();
+        let ports = (0..sources).map(|_| free_udp_address()).collect::<Vec<_>>();
         let start = |port: &SocketAddr| {
             let from = format!("srt://{port}?mode=listener&latency={}", latency.as_millis());
             let mut command = Command::new("srt-live-transmit");

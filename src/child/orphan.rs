@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpid, kill_process};
 
-/// Starts a thread that ends this process `grace` after the main process closed (or lost) its end of the socket on our
+/// Starts a thread that ends this process `grace` after the main process closed (or lost) its end of the socket or pipe on our
 /// stdin, however busy or stuck the other threads are. The grace lets an orderly child leave by itself.
 ///
 /// A parent-death signal would not do: it is tied to the *thread* that started the child, and tokio's threads come and go.

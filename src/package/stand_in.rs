@@ -78,12 +78,10 @@ impl Still {
     /// Segment `n` of a track. `None`: there is no such track.
     fn segment(&self, track: usize, n: SegmentNumber) -> Option<Vec<Bytes>> {
         let Unit { kind, data, composition_offset } = self.tracks.get(track)?;
-        let whole = || rest(&self.layout, *kind, n, 0);
-        let chunk = match kind {
-            Kind::Trick => return Some(trick::segment(&self.layout, n, std::slice::from_ref(data))),
-            Kind::Audio => whole()?.repeated(&self.layout, n, 0, data),
-            Kind::Video => whole()?.held(&self.layout, n, 0, data, *composition_offset),
-        }?;
+        if *kind == Kind::Trick {
+            return Some(trick::segment(&self.layout, n, std::slice::from_ref(data)));
+        }
+        let chunk = Rest::of(&self.layout, *kind, n, 0, 0)?.filled_with(data, *composition_offset)?;
         Some(std::iter::once(segment_type().into()).chain(chunk).collect())
     }
 }
@@ -113,13 +111,13 @@ pub(super) fn picture(layout: &Layout, n: SegmentNumber, rows: usize, published:
     let found = samples(&published)?;
     let first = published.slice(found.first().filter(|(_, sample)| sample.sync)?.0.clone());
     let ticks = layout.unit_ticks(Kind::Video);
-    let rest = rest(layout, Kind::Video, n, found.len())?;
+    let rest = Rest::of(layout, Kind::Video, n, rows, found.len())?;
     // Behind every picture that there is: with reordering, one that was decoded last need not be shown last.
     let shown =
         (0i64..).zip(&found).map(|(i, (_, s))| (i + 1) * i64::from(ticks) + i64::from(s.composition_offset)).max()?;
     let decoded = i64::try_from(found.len()).ok()? * i64::from(ticks);
     let composition_offset = i32::try_from(shown - decoded).ok()?;
-    let pieces = std::iter::once(published).chain(rest.held(layout, n, rows, &first, composition_offset)?).collect();
+    let pieces = std::iter::once(published).chain(rest.filled_with(&first, composition_offset)?).collect();
     Some(StandIn { pieces, first })
 }
 
@@ -133,8 +131,8 @@ pub(super) fn sound(
 ) -> Option<StandIn> {
     let found = samples(&published)?;
     let first = published.slice(found.first()?.0.clone());
-    let rest = rest(layout, Kind::Audio, n, found.len())?;
-    let pieces = std::iter::once(published).chain(rest.repeated(layout, n, rows, &silence(rung)?)?).collect();
+    let rest = Rest::of(layout, Kind::Audio, n, rows, found.len())?;
+    let pieces = std::iter::once(published).chain(rest.filled_with(&silence(rung)?, 0)?).collect();
     Some(StandIn { pieces, first })
 }
 
@@ -146,50 +144,38 @@ fn silence(rung: &AudioRung) -> Option<Bytes> {
 
 /// What is missing of a segment.
 struct Rest {
+    kind: Kind,
+    sequence: u32,
     /// Where it begins, in ticks.
     decode_time: u64,
+    unit_ticks: u32,
     /// Units.
     left: u32,
 }
 
 impl Rest {
-    /// One picture until the end, in a chunk that is the segment's `row`th.
-    fn held(
-        &self,
-        layout: &Layout,
-        n: SegmentNumber,
-        row: usize,
-        picture: &Bytes,
-        composition_offset: i32,
-    ) -> Option<Vec<Bytes>> {
-        let sample = Sample { size: u32::try_from(picture.len()).ok()?, composition_offset, sync: true };
-        let chunk = Chunk {
-            sequence: layout.sequence(n, row),
-            decode_time: self.decode_time,
-            sample_ticks: layout.unit_ticks(Kind::Video).checked_mul(self.left)?,
-            samples: &[sample],
-        };
-        Some(vec![chunk.header().into(), picture.clone()])
+    /// Of segment `n`, of which the first `row` parts, with so many units, are there.
+    fn of(layout: &Layout, kind: Kind, n: SegmentNumber, row: usize, there: usize) -> Option<Self> {
+        let units = layout.units(kind, n);
+        let at = units.start + u64::try_from(there).ok()?;
+        let left = u32::try_from(units.end.checked_sub(at)?).ok().filter(|left| *left > 0)?;
+        let unit_ticks = layout.unit_ticks(kind);
+        let decode_time = at * u64::from(unit_ticks);
+        Some(Self { kind, sequence: layout.sequence(n, row), decode_time, unit_ticks, left })
     }
 
-    /// One frame of sound again and again.
-    fn repeated(&self, layout: &Layout, n: SegmentNumber, row: usize, frame: &Bytes) -> Option<Vec<Bytes>> {
-        let sample = Sample { size: u32::try_from(frame.len()).ok()?, composition_offset: 0, sync: true };
-        let frames = vec![sample; usize::try_from(self.left).ok()?];
+    /// A chunk in which one picture stands until the end, or one frame of sound comes again and again.
+    fn filled_with(&self, unit: &Bytes, composition_offset: i32) -> Option<Vec<Bytes>> {
+        let (count, units_each) = if self.kind == Kind::Audio { (self.left, 1) } else { (1, self.left) };
+        let sample = Sample { size: u32::try_from(unit.len()).ok()?, composition_offset, sync: true };
+        let samples = vec![sample; usize::try_from(count).ok()?];
         let chunk = Chunk {
-            sequence: layout.sequence(n, row),
+            sequence: self.sequence,
             decode_time: self.decode_time,
-            sample_ticks: layout.unit_ticks(Kind::Audio),
-            samples: &frames,
+            sample_ticks: self.unit_ticks.checked_mul(units_each)?,
+            samples: &samples,
         };
-        let frames = std::iter::repeat_n(frame.clone(), frames.len());
-        Some(std::iter::once(chunk.header().into()).chain(frames).collect())
+        let units = std::iter::repeat_n(unit.clone(), samples.len());
+        Some(std::iter::once(chunk.header().into()).chain(units).collect())
     }
-}
-
-fn rest(layout: &Layout, kind: Kind, n: SegmentNumber, there: usize) -> Option<Rest> {
-    let units = layout.units(kind, n);
-    let at = units.start + u64::try_from(there).ok()?;
-    let left = u32::try_from(units.end.checked_sub(at)?).ok().filter(|left| *left > 0)?;
-    Some(Rest { decode_time: at * u64::from(layout.unit_ticks(kind)), left })
 }

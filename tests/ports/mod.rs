@@ -46,6 +46,11 @@ pub fn free_udp() -> u16 {
     claim(&[0], free_for_udp)
 }
 
+/// The same with the address it is called at.
+pub fn free_udp_address() -> std::net::SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_udp()).into()
+}
+
 /// A UDP port for media of RTP, with those two and four above it for FEC (SMPTE 2022-1).
 pub fn free_rtp() -> u16 {
     claim(&[0, 2, 4], free_for_udp)

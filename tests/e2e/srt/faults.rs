@@ -8,8 +8,9 @@ use tandem::child;
 use tandem::ingest::srt::ipc::{Feed, FromGateway, Listen, Setup, ToGateway};
 use tandem::ingest::srt::{News, SUBCOMMAND};
 
-use super::ground::{Ground, PATIENCE, Tool, assert_same, free_port, id, shared, ts, until};
+use super::ground::{Ground, PATIENCE, Tool, assert_same, id, shared, ts, until};
 use super::raw::{extensions, handshake};
+use crate::ports::free_udp_address;
 
 fn pid(ground: &Ground) -> Pid {
     let pid = ground.handle.status()[0].pid.expect("it runs");
@@ -129,7 +130,7 @@ async fn a_gateway_does_not_outlive_the_main_process() {
         allow: Vec::new(),
         call: None,
     };
-    let listen = Some(Listen { address: free_port(), shared: true });
+    let listen = Some(Listen { address: free_udp_address(), shared: true });
     to.send(&ToGateway::Setup(Setup { listen, feeds: vec![feed], exits: Vec::new() })).expect("room");
     assert_eq!(from.next().await.expect("a word").expect("ours"), FromGateway::Listening);
     // All the gateway sees of a main process that was killed.

@@ -17,7 +17,7 @@ use tandem::monitor::LinkStatus;
 use tandem::output::exits::Exits;
 use tokio::sync::mpsc;
 
-use crate::ports::free_udp;
+use crate::ports::free_udp_address;
 
 /// Generous: other jobs may keep the machine busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,11 +46,6 @@ pub struct Ground {
     seen: Arc<Mutex<BTreeMap<String, Seen>>>,
 }
 
-/// A UDP port for a program.
-pub fn free_port() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], free_udp()))
-}
-
 pub fn id(name: &str) -> SourceId {
     let (channel, source) = name.split_once('/').expect("channel/source");
     SourceId { channel: ChannelId::new(channel).expect("a name"), source: SourceName::new(source).expect("a name") }
@@ -75,7 +70,7 @@ impl Ground {
     /// Starts the gateways for `sources` and waits until each that listens does.
     pub async fn open(sources: &[Source]) -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("info").with_test_writer().try_init();
-        let listener = SrtListener { listen: free_port(), memory_max: 1 << 30 };
+        let listener = SrtListener { listen: free_udp_address(), memory_max: 1 << 30 };
         let (sink, mut events) = mpsc::channel(4096);
         let program = PathBuf::from(env!("CARGO_BIN_EXE_tandem"));
         let (handle, news) = srt::start(program, &listener, sources, |_| Some(sink.clone()), &Exits::default());

@@ -12,7 +12,8 @@ use srt_tokio::SrtSocket;
 use tandem::config::SrtMode;
 use tandem::srt::{Mode, Receiver, Sender, Url};
 
-use super::ground::{Ground, KEY, MESSAGE, PATIENCE, Tool, assert_same, feed, free_port, paced, shared, source, ts};
+use super::ground::{Ground, KEY, MESSAGE, PATIENCE, Tool, assert_same, feed, paced, shared, source, ts};
+use crate::ports::free_udp_address;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn srt_live_transmit_arrives_byte_for_byte_in_both_forms_of_stream_id() {
@@ -122,7 +123,7 @@ async fn every_aes_key_length_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_of_its_own_takes_any_stream_id() {
-    let own = free_port();
+    let own = free_udp_address();
     let ground = Ground::open(&[source("live/own", SrtMode::Listener(own), None)]).await;
     let sent = ts(5, 7 * 200);
     let publisher =
@@ -138,7 +139,7 @@ async fn a_port_of_its_own_takes_any_stream_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn we_call_a_listener_and_call_again_when_it_is_back() {
-    let there = free_port();
+    let there = free_udp_address();
     let mode = SrtMode::Caller { address: there.to_string(), stream_id: Some("wanted".into()) };
     let ground = Ground::open(&[source("live/called", mode, Some(KEY))]).await;
     ground.until("nobody answers", |g| !g.seen("live/called").refusals.is_empty()).await;
@@ -223,7 +224,7 @@ async fn our_own_sender_and_receiver_speak_to_each_other() {
     ground.until("it left", |g| g.seen("live/main").downs.len() == 1).await;
     assert_same(&ground.seen("live/main").data, &sent);
 
-    let url = Url::parse(&format!("srt://{}?mode=listener&latency=200", free_port())).expect("good");
+    let url = Url::parse(&format!("srt://{}?mode=listener&latency=200", free_udp_address())).expect("good");
     let to = url.clone();
     let stream = sent.clone();
     let receiving = tokio::task::spawn_blocking(move || {
